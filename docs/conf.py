@@ -1,0 +1,64 @@
+"""Sphinx configuration. Builds need no network."""
+
+import importlib.metadata
+import re
+
+project = "geosam"
+author = "geosam contributors"
+project_copyright = f"2026, {author}"
+release = version = importlib.metadata.version("geosam")
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinx_gallery.gen_gallery"]
+exclude_patterns = ["_build", "examples"]
+
+html_theme = "furo"
+html_title = "geosam"
+html_copy_source = False
+
+myst_enable_extensions = ["amsmath", "dollarmath"]
+myst_heading_anchors = 3
+
+autodoc_default_options = {"members": True, "imported-members": True, "show-inheritance": True}
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+
+sphinx_gallery_conf = {
+    "examples_dirs": "examples",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"\.py$",  # run every example
+    "within_subsection_order": "FileNameSortKey",
+    "download_all_examples": False,
+    "show_signature": False,
+    "write_computation_times": False,
+}
+
+_LITERAL = re.compile(r"(``.+?``|:[\w:]+:`[^`]+`|\*\*[^\s*][^*]*\*\*)")
+_MARKUP = re.compile(r"([*|`\\]|_(?=\W|$))")
+
+
+def plain_text(app, what, name, obj, options, lines):
+    """Docstrings are plain text with Unicode mathematics, not RST: in ‖c‖*² or |w| nothing may start markup.
+
+    Kept: ``code``, **bold**, roles and lists. Indented lines are shown as they stand.
+    """
+    out, kind = [], "text"
+    for line in lines:
+        before = kind
+        if line.startswith("- "):
+            kind = "list"
+        elif line.startswith(" "):
+            kind = "list" if before == "list" else "verbatim"
+        elif line:
+            kind = "text"
+        if kind != before:
+            out += ["", "::", ""] if kind == "verbatim" else [""]
+        if kind != "verbatim":
+            parts = _LITERAL.split(line)
+            line = "".join(part if i % 2 else _MARKUP.sub(r"\\\1", part) for i, part in enumerate(parts))
+        out.append(line)
+    lines[:] = out
+
+
+def setup(app):
+    """Register the docstring filter."""
+    app.connect("autodoc-process-docstring", plain_text)

@@ -1,0 +1,35 @@
+"""geosam: the geometry of sharpness-aware minimisation, as an object."""
+
+from . import engines, metrics, norms, objectives, solvers
+from ._abstract import Divergence, InnerProduct, Metric, Needs, Norm, Objective, Perturbation, Solver
+from ._move import Copy, Swap
+from .damping import Relative
+from .evidence import Evidence
+from .optim import SAM
+from .problem import Problem
+from .solvers import solve
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "SAM",
+    "Copy",
+    "Divergence",
+    "Evidence",
+    "InnerProduct",
+    "Metric",
+    "Needs",
+    "Norm",
+    "Objective",
+    "Perturbation",
+    "Problem",
+    "Relative",
+    "Solver",
+    "Swap",
+    "engines",
+    "metrics",
+    "norms",
+    "objectives",
+    "solve",
+    "solvers",
+]

@@ -1,0 +1,193 @@
+"""The nouns of the library: fields over parameter space, the norms and divergences they yield, and solvers.
+
+A *field* is evaluated at a point θ: a :class:`Metric` gives the geometry there, an :class:`Objective` the covector to ascend.
+A new kind writes one to two methods; everything else is derived.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from torch import Tensor
+
+from . import _vectors as vec
+from ._vectors import Vectors
+
+if TYPE_CHECKING:
+    from .evidence import Evidence
+    from .rows import Engine
+
+State = Mapping[str, Any]
+T_co = TypeVar("T_co", covariant=True)
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a field must be shown at θ, beside the batch gradient that everybody gets.
+
+    rows: the engine that captures per-sample gradients. squares: the engine that captures (1/n) Σ gᵢ². predictive: the model's
+    predictive distribution at θ and around it.
+    """
+
+    rows: Engine | None = None
+    squares: Engine | None = None
+    predictive: bool = False
+
+    def __or__(self, other: Needs) -> Needs:
+        return Needs(self.rows or other.rows, self.squares or other.squares, self.predictive or other.predictive)
+
+
+class Point(Protocol):
+    """A place in parameter space that can be asked for evidence: a bound problem, or evidence itself."""
+
+    def collect(self, needs: Needs, who: str) -> Evidence:
+        """Evidence that holds at least ``needs``; TypeError naming cause and cure where that cannot be."""
+
+
+class Field(ABC, Generic[T_co]):
+    """θ ↦ value, with frozen configuration; memory, if any, is explicit state that the optimizer saves.
+
+    Write ``local``. A field with memory overrides ``step`` as well and returns its next state.
+    """
+
+    @property
+    def needs(self) -> Needs:
+        """What ``local`` reads from the evidence."""
+        return Needs()
+
+    @abstractmethod
+    def local(self, evidence: Evidence) -> T_co:
+        """The value at the evidence's point, without memory."""
+
+    def step(self, evidence: Evidence, state: State) -> tuple[T_co, State]:
+        """The value at the evidence's point given the state, and the next state. An empty state means the first step."""
+        return self.local(evidence), state
+
+    def at(self, point: Point, state: State | None = None) -> T_co:
+        """The value at a bound problem (or at evidence already collected)."""
+        evidence = point.collect(self.needs, type(self).__name__)
+        return self.step(evidence, {} if state is None else state)[0]
+
+
+class Objective(Field[Vectors]):
+    """θ ↦ the covector c that ε* ascends. ``local`` returns tensors in parameter order."""
+
+
+class Metric(Field["Norm | Divergence"]):
+    """θ ↦ the norm or divergence whose ball of radius ``rho`` around θ is searched."""
+
+
+class Norm(Metric):
+    """A norm on tangent vectors with its duality map ♯. The same at every θ, it is its own (constant) metric.
+
+    ♯ is homogeneous of degree 1 with ⟨c, ♯c⟩ = ‖♯c‖² = ‖c‖*². Write ``ascend`` and ``norm``.
+    """
+
+    like: Vectors | None = None
+    """Tensors with the shapes, type and device of the space; None if the norm fits every space."""
+
+    @abstractmethod
+    def ascend(self, c: Vectors) -> tuple[Vectors, Tensor]:
+        """(♯c, ‖c‖*), the pair that a solver uses: ε* = ρ ♯c / ‖c‖*. ♯c may share memory with c.
+
+        An inexact ♯ returns the primal norm ‖♯c‖ in the second place, so that ‖ε*‖ = ρ holds whatever the tolerance.
+        """
+
+    @abstractmethod
+    def norm(self, v: Vectors) -> Tensor:
+        """‖v‖, a 0-dimensional float64 tensor."""
+
+    @property
+    def report(self) -> Mapping[str, Any]:
+        """What an iterative norm has to say of its last ``ascend``: iterations, residual, whether it converged."""
+        return {}
+
+    def sharp(self, c: Vectors) -> Vectors:
+        """♯c: the direction of steepest ascent, with ‖♯c‖ = ‖c‖*."""
+        return self.ascend(c)[0]
+
+    def dual_norm(self, c: Vectors) -> Tensor:
+        """‖c‖* = max ⟨c, v⟩ over ‖v‖ ≤ 1, a 0-dimensional float64 tensor."""
+        return self.ascend(c)[1]
+
+    def local(self, evidence: Evidence) -> Norm:
+        """Itself: constant over parameter space."""
+        return self
+
+
+class InnerProduct(Norm):
+    """A norm from a symmetric positive-definite G: ‖v‖² = ⟨Gv, v⟩ and ♯c = G⁻¹c. Write ``sharp`` and ``flat``.
+
+    ``ascend`` may be replaced where ♯c and ‖c‖* share work.
+    """
+
+    @abstractmethod
+    def sharp(self, c: Vectors) -> Vectors:
+        """♯c = G⁻¹c."""
+
+    @abstractmethod
+    def flat(self, v: Vectors) -> Vectors:
+        """♭v = Gv."""
+
+    def inner(self, u: Vectors, v: Vectors) -> Tensor:
+        """⟨Gu, v⟩, a 0-dimensional float64 tensor."""
+        return vec.dot(self.flat(u), v)
+
+    def norm(self, v: Vectors) -> Tensor:
+        """‖v‖ = √⟨Gv, v⟩."""
+        return self.inner(v, v).clamp_min(0).sqrt()
+
+    def ascend(self, c: Vectors) -> tuple[Vectors, Tensor]:
+        """(G⁻¹c, √⟨c, G⁻¹c⟩)."""
+        v = self.sharp(c)
+        return v, vec.dot(c, v).sqrt()
+
+    def dual_norm(self, c: Vectors) -> Tensor:
+        """‖c‖* = √⟨c, G⁻¹c⟩."""
+        return self.ascend(c)[1]
+
+
+class Divergence(ABC):
+    """D(ε) ≥ 0 with D(0) = 0 and ∇D(0) = 0, and the norm along whose ε* its budget D(ε) ≤ ρ²/2 is met."""
+
+    along: Norm
+
+    @abstractmethod
+    def __call__(self, epsilon: Vectors) -> Tensor:
+        """D(ε), a 0-dimensional float64 tensor."""
+
+    @abstractmethod
+    def local_norm(self, damping: float) -> InnerProduct:
+        """The inner product with G = ∇²D(0) + damping · I. Undamped it is a seminorm: ``flat`` works, ``sharp`` does not."""
+
+
+@dataclass(frozen=True)
+class Perturbation:
+    """ε* = scale · direction, as solved; the product is formed only when asked for.
+
+    dual_norm: ‖c‖*. radius: the norm (or √(2D)) that ε* reaches. finite: whether c and what was made of it is finite; if not,
+    or if c = 0, then ε* = 0. All scalars are 0-dimensional tensors on the device.
+    """
+
+    direction: Vectors
+    scale: Tensor
+    dual_norm: Tensor
+    radius: Tensor
+    finite: Tensor
+    report: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def epsilon(self) -> list[Tensor]:
+        """ε*, a list of tensors in parameter order, computed at each access."""
+        return vec.select(self.finite, vec.scale(self.direction, self.scale), vec.zeros_like(self.direction))
+
+
+class Solver(ABC):
+    """Finds ε* for a covector c in the ball of radius rho."""
+
+    @abstractmethod
+    def solve(self, geometry: Norm | Divergence, c: Vectors, rho: float) -> Perturbation:
+        """ε* with ‖ε*‖ ≤ rho (for a divergence D(ε*) ≤ rho²/2)."""

@@ -1,0 +1,142 @@
+"""Algebra on lists of tensors: the only file that knows how a vector is stored.
+
+A vector is a sequence of tensors with the parameters' shapes, in parameter order. Scalars that come out are 0-dimensional
+float64 tensors on the vector's device: a dual norm may lie between 1e-25 and 1e18, and its square leaves the range of float32.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+Vectors = Sequence[Tensor]
+Scalar = Tensor | float
+
+# Products below 1.2e-38 lose bits in float32. A sum above this bound cannot have lost more than 1e-7 of itself to them,
+# for up to 1e9 terms.
+_SAFE_SUM = 1e-22
+
+
+def reads_are_free(v: Vectors) -> bool:
+    """Whether the host may look at a number without waiting: on a CPU, and not while a graph is traced."""
+    return not torch.compiler.is_compiling() and all(t.device.type == "cpu" for t in v)
+
+
+def dot(u: Vectors, v: Vectors) -> Tensor:
+    """⟨u, v⟩ as a 0-dimensional float64 tensor, safe against under- and overflow of the vectors' own precision."""
+    if reads_are_free(u) and all(a.dtype == b.dtype == torch.float32 for a, b in zip(u, v, strict=True)):
+        total = math.fsum(_dot32(a, b) for a, b in zip(u, v, strict=True))
+        if math.isfinite(total) and abs(total) > _SAFE_SUM:
+            return torch.tensor(total, dtype=torch.float64)
+    device = u[0].device
+    return torch.stack([_dot64(a, b).to(device) for a, b in zip(u, v, strict=True)]).sum()
+
+
+def _dot32(a: Tensor, b: Tensor) -> float:
+    if a.is_contiguous() and b.is_contiguous():
+        return torch.dot(a.view(-1), b.view(-1)).item()
+    return (a * b).sum().item()
+
+
+def _dot64(a: Tensor, b: Tensor) -> Tensor:
+    if a is b:
+        return torch.linalg.vector_norm(a, dtype=torch.float64).square()
+    return (a.double() * b.double()).sum()
+
+
+def norm(v: Vectors) -> Tensor:
+    """Euclidean norm ‖v‖₂, float64."""
+    return dot(v, v).sqrt()
+
+
+def sup(v: Vectors) -> Tensor:
+    """Largest absolute entry, float64. NaN propagates."""
+    device = v[0].device
+    return torch.stack([t.abs().amax().to(device, torch.float64) for t in v if t.numel()]).amax()
+
+
+def absolute_sum(v: Vectors) -> Tensor:
+    """Σ |v_i|, float64."""
+    device = v[0].device
+    return torch.stack([t.abs().sum(dtype=torch.float64).to(device) for t in v]).sum()
+
+
+def scale(v: Vectors, factor: Scalar) -> list[Tensor]:
+    """factor · v. A tensor factor stays on the device; it is not rounded to the vectors' precision first."""
+    if isinstance(factor, Tensor) and reads_are_free(v):
+        factor = factor.item()
+    if isinstance(factor, Tensor):
+        return [(t * factor).to(t.dtype) for t in v]
+    return list(torch._foreach_mul(list(v), factor))
+
+
+def add(u: Vectors, v: Vectors, factor: float = 1.0) -> list[Tensor]:
+    """u + factor · v."""
+    return list(torch._foreach_add(list(u), list(v), alpha=factor))
+
+
+def axpy(u: Vectors, factor: Scalar, v: Vectors) -> list[Tensor]:
+    """u + factor · v for a factor that may live on the device."""
+    return add(u, scale(v, factor))
+
+
+def lerp(u: Vectors, v: Vectors, weight: float) -> list[Tensor]:
+    """(1 − weight) · u + weight · v."""
+    return list(torch._foreach_lerp(list(u), list(v), weight))
+
+
+def select(condition: Tensor, u: Vectors, v: Vectors) -> list[Tensor]:
+    """u where the 0-dimensional condition holds, else v. A selection, not a product: 0 · NaN would be NaN."""
+    if reads_are_free(u):
+        return list(u if condition else v)
+    return [torch.where(condition.to(a.device), a, b) for a, b in zip(u, v, strict=True)]
+
+
+def zeros_like(v: Vectors) -> list[Tensor]:
+    """The zero vector."""
+    return [torch.zeros_like(t, requires_grad=False) for t in v]
+
+
+def finite(v: Vectors) -> Tensor:
+    """Whether every entry is finite, on the device: one reading of v."""
+    return torch.isfinite(dot(v, v))
+
+
+def map(f: Callable[[Tensor], Tensor], v: Vectors) -> list[Tensor]:
+    """Apply f to each tensor."""
+    return [f(t) for t in v]
+
+
+def count(v: Vectors) -> int:
+    """Number of scalar entries, P."""
+    return sum(t.numel() for t in v)
+
+
+def flatten(v: Vectors) -> Tensor:
+    """One tensor of shape [P]."""
+    return torch.cat([t.reshape(-1) for t in v])
+
+
+def unflatten(flat: Tensor, like: Vectors) -> list[Tensor]:
+    """The inverse of :func:`flatten`, with the shapes of ``like``."""
+    parts = flat.split([t.numel() for t in like])
+    return [p.reshape(t.shape) for p, t in zip(parts, like, strict=True)]
+
+
+def copy_(target: Vectors, source: Vectors) -> None:
+    """target ← source, in place."""
+    torch._foreach_copy_(list(target), list(source))
+
+
+def add_(target: Vectors, v: Vectors) -> None:
+    """target ← target + v, in place."""
+    torch._foreach_add_(list(target), list(v))
+
+
+def holders(t: Tensor) -> int:
+    """How many tensors hold t's storage."""
+    storage = t.untyped_storage()
+    return int(torch._C._storage_Use_Count(storage._cdata)) - 1  # one of them is the handle just made

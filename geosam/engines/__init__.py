@@ -1,0 +1,8 @@
+"""Engines: how per-sample quantities are computed. Same numbers, different cost."""
+
+from ..rows import Engine
+from .auto import Auto
+from .backpack import BackPACK
+from .func import Func
+
+__all__ = ["Auto", "BackPACK", "Engine", "Func"]

@@ -1,0 +1,117 @@
+"""Per-sample gradients by BackPACK: cheap sums of squares for networks of linear layers. The only importer of backpack."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from .. import _vectors as vec
+from .._vectors import Vectors
+from ..rows import Engine, Materialised
+from .checks import refuse_coupled_samples
+
+if TYPE_CHECKING:
+    from ..problem import Bound
+
+_QUANTITIES = ("grad_batch", "sum_grad_squared")
+
+
+@dataclass(frozen=True)
+class BackPACK(Engine):
+    """BackPACK's BatchGrad and SumGradSquared, on a private twin that shares the parameters.
+
+    The twin's loss is the sum Σ ℓᵢ, so that rows are gᵢ, not gᵢ/n. Covers Linear, Conv, ConvTranspose, RNN, LSTM, Embedding
+    by exact class. Raises: ValueError for a parameter without a quantity, a parameter that the forward pass uses twice or
+    outside its module, and BatchNorm in training mode: each would give wrong numbers in silence. Not thread-safe.
+    """
+
+    def rows(self, bound: Bound, parameters: Vectors) -> tuple[Tensor, Materialised]:
+        """(ℓ, J) with J materialised."""
+        from backpack.extensions import BatchGrad
+
+        losses, _, jacobian = self._backward(bound, parameters, BatchGrad(), "grad_batch")
+        return losses, Materialised(jacobian)
+
+    def squares(self, bound: Bound, parameters: Vectors) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """(ℓ, g, (1/n) Σ gᵢ²). ValueError where the float32 squares under- or overflow."""
+        from backpack.extensions import SumGradSquared
+
+        losses, total, squares = self._backward(bound, parameters, SumGradSquared(), "sum_grad_squared")
+        gradient = vec.scale(total, 1 / bound.n)
+        largest = vec.sup(squares)
+        if vec.finite(gradient) and not 1e-30 < largest < 1e37 and vec.sup(total) > 0:
+            raise ValueError("BackPACK's sum of squares left the range of the parameters' precision; use engines.Func()")
+        return losses, gradient, [s.double() / bound.n for s in squares]
+
+    def _backward(
+        self, bound: Bound, parameters: Vectors, extension: Any, quantity: str
+    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        from backpack import backpack, extend
+
+        refuse_coupled_samples(bound.model)
+        shared = {id(t): t for t in [*bound.model.parameters(), *bound.model.buffers()]}
+        twin = copy.deepcopy(bound.model, memo=dict(shared))
+        kept = [(p, p.grad) for p in bound.model.parameters()]
+        try:
+            for p, _ in kept:
+                p.grad = None
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # missing quantities are found below, and raise
+                extend(twin)
+                losses = bound.sample.all(bound.call(twin), bound.y)
+                _refuse_second_use(bound.model, losses, parameters)
+                with backpack(extension):
+                    losses.sum().backward()
+            found = [getattr(p, quantity, None) for p in parameters]
+            _refuse_missing(bound, parameters, found)
+            total = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+            return losses.detach(), total, [f.detach() for f in found if f is not None]
+        finally:
+            for p, grad in kept:
+                p.grad = grad
+                for name in _QUANTITIES:
+                    if hasattr(p, name):
+                        delattr(p, name)
+
+
+def _refuse_missing(bound: Bound, parameters: Vectors, found: list[Tensor | None]) -> None:
+    missing = [name for name, f in zip(bound.names(parameters), found, strict=True) if f is None]
+    if missing:
+        raise ValueError(
+            f"BackPACK gives no per-sample quantity for {', '.join(missing)}: its layer is not one that BackPACK supports, "
+            "or it is used outside its module. Use engines.Func()."
+        )
+
+
+def _refuse_second_use(model: nn.Module, losses: Tensor, parameters: Vectors) -> None:
+    """BackPACK sees a parameter's use in its own module only; any other use would be missing from the rows."""
+    uses: Counter[int] = Counter()
+    walk(losses.grad_fn, lambda variable: uses.update([id(variable)]))
+    named = {id(p): name for name, p in model.named_parameters()}
+    twice = [named[id(p)] for p in parameters if uses[id(p)] > 1]
+    if twice:
+        raise ValueError(
+            f"{', '.join(twice)}: tied, or used more than once in the forward pass; BackPACK would count one use only. "
+            "Use engines.Func()."
+        )
+
+
+def walk(root: Any, visit: Callable[[Tensor], None]) -> None:
+    """Call ``visit`` with a leaf for every edge of the graph that leads to it."""
+    seen, stack = {root}, [root]
+    while stack:
+        for node, _ in stack.pop().next_functions:
+            if node is None:
+                continue
+            if hasattr(node, "variable"):
+                visit(node.variable)
+            elif node not in seen:
+                seen.add(node)
+                stack.append(node)

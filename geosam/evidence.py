@@ -1,0 +1,88 @@
+"""Evidence: what was seen at θ in one pass. Immutable, and the only input of metrics and objectives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from . import _vectors as vec
+from ._abstract import Needs
+from ._vectors import Vectors
+from .predictive import Predictive
+from .rows import Pulled, Rows
+
+_LACKS = {
+    "rows": "per-sample gradients",
+    "squares": "per-sample gradients",
+    "predictive": "the model's predictive distribution",
+}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Gradient, per-sample rows and predictive distribution at θ, as much as was asked for.
+
+    parameters: θ, in optimizer order. gradient: g = ∇ of the batch mean loss; with rows it is their lazy pull Jᵀ1/n.
+    loss: the batch mean loss. names: of the parameters, or None. squares: (1/n) Σ gᵢ², float64.
+    """
+
+    parameters: Vectors
+    gradient: Vectors
+    loss: Tensor
+    names: Sequence[str] | None = None
+    rows: Rows | None = None
+    squares: Vectors | None = None
+    predictive: Predictive | None = None
+
+    def collect(self, needs: Needs, who: str) -> Evidence:
+        """Itself, if it holds what is needed; evidence cannot be added to afterwards."""
+        rows, squares = self.rows is not None, self.squares is not None or self.rows is not None
+        have = {"rows": rows, "squares": squares, "predictive": self.predictive is not None}
+        for what, has in have.items():
+            if getattr(needs, what) and not has:
+                raise TypeError(
+                    f"{who} needs {_LACKS[what]}; a plain closure gives only the batch gradient. "
+                    "Pass problem.on(x, y), or use GradientMagnitude()."
+                )
+        return self
+
+    @property
+    def mean_squares(self) -> Vectors:
+        """(1/n) Σ gᵢ² entry by entry, from whichever evidence holds it."""
+        if self.squares is not None:
+            return self.squares
+        if self.rows is None:
+            raise TypeError("this evidence has no per-sample gradients; collect it with Needs(squares=engine)")
+        return self.rows.mean_squares()
+
+    def restrict(self, index: Sequence[int]) -> Evidence:
+        """The same point seen through some of its parameters: what a block of a product geometry is shown."""
+
+        def pick(v: Vectors) -> list[Tensor]:
+            return [v[i] for i in index]
+
+        rows = None if self.rows is None else self.rows.restrict(index)
+        gradient: Vectors = pick(self.gradient)
+        if rows is not None and isinstance(self.gradient, Pulled):
+            gradient = rows.pull(self.gradient.coordinates)
+        return replace(
+            self,
+            parameters=pick(self.parameters),
+            gradient=gradient,
+            names=None if self.names is None else [self.names[i] for i in index],
+            rows=rows,
+            squares=None if self.squares is None else pick(self.squares),
+            predictive=None if self.predictive is None else self.predictive.restrict(index),
+        )
+
+    def named(self) -> list[tuple[str | None, Tensor]]:
+        """(name, parameter) pairs; the name is None where it is not known."""
+        names: Sequence[str | None] = [None] * len(self.parameters) if self.names is None else self.names
+        return list(zip(names, self.parameters, strict=True))
+
+    @property
+    def size(self) -> int:
+        """P, the number of scalar parameters."""
+        return vec.count(self.parameters)

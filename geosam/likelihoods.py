@@ -1,0 +1,58 @@
+"""Predictive distributions: outputs → torch.distributions, from the loss or from the user.
+
+Convention: the loss is the mean of −log p over the distribution's ``batch_shape``, up to a constant, and so D and F average
+over that shape as well. A classifier that scores every pixel is a distribution a pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Bernoulli, Categorical, Distribution, Normal, kl_divergence
+
+Likelihood = Callable[[Tensor], Distribution]
+
+
+def categorical(outputs: Tensor) -> Distribution:
+    """Softmax over dimension 1, torch's convention for class scores: outputs [n, C, ...] → batch_shape [n, ...]."""
+    return Categorical(logits=outputs.movedim(1, -1), validate_args=False)
+
+
+def bernoulli(outputs: Tensor) -> Distribution:
+    """An independent coin for each entry, from logits."""
+    return Bernoulli(logits=outputs, validate_args=False)
+
+
+def gaussian(outputs: Tensor) -> Distribution:
+    """N(f, ½) for each entry: the variance at which −log p is the squared error, no factor left over."""
+    return Normal(outputs, torch.full((), 0.5, dtype=outputs.dtype, device=outputs.device).sqrt(), validate_args=False)
+
+
+_OF_LOSS: dict[type[nn.Module], Likelihood] = {
+    nn.CrossEntropyLoss: categorical,
+    nn.NLLLoss: categorical,
+    nn.BCEWithLogitsLoss: bernoulli,
+    nn.MSELoss: gaussian,
+}
+
+
+def of_loss(loss: Any) -> Likelihood | None:
+    """The distribution whose negative log-likelihood the loss is; None if the loss names none.
+
+    Class weights and label smoothing change the loss but not the model: the distribution is that of the plain loss.
+    """
+    return _OF_LOSS.get(type(loss))
+
+
+def mean_kl(new: Distribution, old: Distribution) -> Tensor:
+    """E_x KL(new ‖ old): the mean over ``batch_shape``."""
+    try:
+        return kl_divergence(new, old).mean()
+    except NotImplementedError as error:
+        raise TypeError(
+            f"torch.distributions has no KL between {type(new).__name__} and {type(old).__name__}; register one with "
+            "torch.distributions.register_kl, or use a likelihood that has it."
+        ) from error

@@ -1,0 +1,166 @@
+"""Per-sample losses: ℓᵢ with (1/n) Σ ℓᵢ = the batch mean loss, exactly, for every reduction rule of the loss.
+
+Class weights and ``ignore_index`` change the denominator of torch's mean: Σ w(yᵢ) over the targets that count. Then
+ℓᵢ = n · (sum of sample i's unreduced entries) / denominator, so that g = (1/n) Σ ∇ℓᵢ stays true.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+Loss = Callable[[Any, Any], Tensor]
+
+_CLASSES = (nn.CrossEntropyLoss, nn.NLLLoss)
+_ENTRIES = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.BCELoss, nn.BCEWithLogitsLoss, nn.SoftMarginLoss)
+_FUNCTIONS: dict[Callable[..., Tensor], Callable[..., nn.Module]] = {
+    F.cross_entropy: nn.CrossEntropyLoss,
+    F.nll_loss: nn.NLLLoss,
+    F.mse_loss: nn.MSELoss,
+    F.l1_loss: nn.L1Loss,
+    F.smooth_l1_loss: nn.SmoothL1Loss,
+    F.huber_loss: nn.HuberLoss,
+    F.binary_cross_entropy: nn.BCELoss,
+    F.binary_cross_entropy_with_logits: nn.BCEWithLogitsLoss,
+    F.soft_margin_loss: nn.SoftMarginLoss,
+}
+
+
+def canonical(loss: Loss) -> Loss:
+    """The module behind a functional loss (also inside ``functools.partial``); ValueError unless it averages over the batch."""
+    if isinstance(loss, functools.partial) and not loss.args and loss.func in _FUNCTIONS:
+        loss = _FUNCTIONS[loss.func](**loss.keywords)
+    if loss in _FUNCTIONS:
+        loss = _FUNCTIONS[loss]()
+    reduction = getattr(loss, "reduction", "mean")
+    if reduction in ("sum", "none"):
+        raise ValueError(
+            f"the loss has reduction={reduction!r}; radii and Fisher matrices are defined for the batch mean loss. "
+            "Build it with reduction='mean'."
+        )
+    return loss
+
+
+class SampleLoss(ABC):
+    """ℓ₁ … ℓₙ of a batch. ``factor`` is computed once for the batch, ``one`` for a single sample (it can be mapped over)."""
+
+    @abstractmethod
+    def factor(self, targets: Any, outputs: Callable[[], Tensor]) -> Tensor | float:
+        """What a sample's own loss is multiplied by, so that the mean of ℓ is the batch loss. May call for the outputs."""
+
+    @abstractmethod
+    def one(self, outputs: Tensor, targets: Any, factor: Tensor | float) -> Tensor:
+        """ℓ of a batch of one, outputs of shape [1, ...]."""
+
+    @abstractmethod
+    def all(self, outputs: Tensor, targets: Any) -> Tensor:
+        """ℓ, shape [n]."""
+
+    def check(self, outputs: Any, targets: Any) -> None:
+        """ValueError where the batch loss itself would average over something else than it seems."""
+
+
+def sample_loss(loss: Loss) -> SampleLoss:
+    """The per-sample form of a loss that averages over the batch."""
+    if isinstance(loss, nn.Module) and type(loss) in _CLASSES:
+        return _OverClasses(loss)
+    if isinstance(loss, nn.Module) and type(loss) in _ENTRIES:
+        return _OverEntries(loss)
+    return _Opaque(loss)
+
+
+def _unreduced(loss: nn.Module) -> nn.Module:
+    twin = copy.copy(loss)
+    twin.reduction = "none"  # type: ignore[assignment]
+    return twin
+
+
+class _OverClasses(SampleLoss):
+    """Cross-entropy and its kin: torch divides by Σ w(yᵢ) over the targets that count, or by their number if soft."""
+
+    def __init__(self, loss: nn.Module) -> None:
+        self.entries, self.loss = _unreduced(loss), loss
+
+    def factor(self, targets: Any, outputs: Callable[[], Tensor]) -> Tensor | float:
+        if targets.is_floating_point():
+            return targets.shape[0] / (targets.numel() / targets.shape[1])
+        counted = targets != self.loss.ignore_index
+        weight = self.loss.weight
+        if weight is None:
+            return targets.shape[0] / counted.sum()
+        weights = weight[torch.where(counted, targets, 0)]
+        return targets.shape[0] / torch.where(counted, weights, 0).sum()
+
+    def one(self, outputs: Tensor, targets: Any, factor: Tensor | float) -> Tensor:
+        return self.entries(outputs, targets).sum() * factor
+
+    def all(self, outputs: Tensor, targets: Any) -> Tensor:
+        factor = self.factor(targets, lambda: outputs)
+        return self.entries(outputs, targets).reshape(outputs.shape[0], -1).sum(1) * factor
+
+
+class _OverEntries(SampleLoss):
+    """Losses that compare outputs and targets entry by entry and average over all of them."""
+
+    def __init__(self, loss: nn.Module) -> None:
+        self.entries, self.weight = _unreduced(loss), getattr(loss, "weight", None)
+
+    def factor(self, targets: Any, outputs: Callable[[], Tensor]) -> Tensor | float:
+        if self.weight is not None and self.weight.dim() >= targets.dim():
+            raise ValueError("a loss weight with a batch dimension ties the loss to one batch; weight the entries instead")
+        return 1.0
+
+    def one(self, outputs: Tensor, targets: Any, factor: Tensor | float) -> Tensor:
+        return self.all(outputs, targets).sum()
+
+    def all(self, outputs: Tensor, targets: Any) -> Tensor:
+        self.check(outputs, targets)
+        self.factor(targets, lambda: outputs)
+        return self.entries(outputs, targets).reshape(outputs.shape[0], -1).mean(1)
+
+    def check(self, outputs: Any, targets: Any) -> None:
+        if outputs.shape != targets.shape:
+            raise ValueError(
+                f"outputs have shape {tuple(outputs.shape)} and targets {tuple(targets.shape)}; broadcasting them would "
+                "change what the loss averages over. Reshape one of them."
+            )
+
+
+class _Opaque(SampleLoss):
+    """Any other callable: sample i's loss is the loss of the batch that holds it alone. Verified, because many are not so."""
+
+    def __init__(self, loss: Loss) -> None:
+        self.loss = loss
+
+    def factor(self, targets: Any, outputs: Callable[[], Tensor]) -> Tensor | float:
+        with torch.no_grad():
+            z = outputs()
+            together, alone = self.loss(z, targets), self._alone(z, targets).mean()
+        # eps^½ is loose enough for any summation order and far below a wrong scale
+        tolerance = torch.finfo(z.dtype).eps ** 0.5
+        if not torch.allclose(together, alone, rtol=tolerance, atol=tolerance, equal_nan=True):
+            raise ValueError(
+                f"the loss of the batch is {together.item():.6g}, but its samples taken alone average {alone.item():.6g}: "
+                "this loss is not a mean over samples (a sum, weights by batch, or samples that meet each other), so it has "
+                "no per-sample gradients. Use a mean over samples, or a metric that needs the gradient only."
+            )
+        return 1.0
+
+    def one(self, outputs: Tensor, targets: Any, factor: Tensor | float) -> Tensor:
+        return self.loss(outputs, targets)
+
+    def all(self, outputs: Tensor, targets: Any) -> Tensor:
+        self.factor(targets, lambda: outputs)
+        return self._alone(outputs, targets)
+
+    def _alone(self, outputs: Tensor, targets: Any) -> Tensor:
+        rows = [tree_map(lambda t, i=i: t[i : i + 1], (outputs, targets)) for i in range(outputs.shape[0])]
+        return torch.stack([self.loss(*row) for row in rows])

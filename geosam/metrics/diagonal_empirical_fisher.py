@@ -1,0 +1,50 @@
+"""The per-sample Fisher diagonal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from .._abstract import Metric, Needs
+from .. import _vectors as vec
+from ..damping import Damping, Relative, check_damping, resolve, singular
+from ..engines import Auto
+from ..evidence import Evidence
+from ..norms import Diagonal
+from ..rows import Engine
+
+
+@dataclass(frozen=True)
+class DiagonalEmpiricalFisher(Metric):
+    """G = diag((1/n) Σᵢ gᵢ²) + λI.
+
+    gᵢ: gradient of sample i's own training loss, not divided by n. With class weights or label smoothing in that loss it is a
+    Fisher in name only.
+    Source: Kim et al. 2022, eq. 11. Raises: TypeError without per-sample access; ValueError for λ < 0, or λ = 0 where an
+    entry is zero.
+    """
+
+    damping: Damping = Relative(0.1)
+    engine: Engine = field(default_factory=Auto)
+
+    def __post_init__(self) -> None:
+        check_damping(self.damping)
+
+    @property
+    def needs(self) -> Needs:
+        """The mean of squared per-sample gradients."""
+        return Needs(squares=self.engine)
+
+    def local(self, evidence: Evidence) -> Diagonal:
+        """The norm at the evidence."""
+        squares = evidence.mean_squares
+        damping = resolve(self.damping, lambda: torch.stack([s.sum() for s in squares]).sum() / vec.count(squares))
+        if self.damping == 0 and any(bool((s == 0).any()) for s in squares):
+            raise singular("the diagonal of the empirical Fisher")
+
+        def entries(i: int) -> Tensor:
+            return squares[i] + damping
+
+        return Diagonal(entries, evidence.parameters)

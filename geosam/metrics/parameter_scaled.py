@@ -1,0 +1,48 @@
+"""ASAM's geometry."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .._abstract import Metric
+from ..evidence import Evidence
+from ..norms import Diagonal
+
+Where = Callable[[str | None, Tensor], bool]
+
+
+def matrices(name: str | None, parameter: Tensor) -> bool:
+    """Weights, not biases or normalisation scales: parameters with two or more dimensions."""
+    return parameter.dim() >= 2
+
+
+@dataclass(frozen=True)
+class ParameterScaled(Metric):
+    """G = diag((|w| + η)⁻²) where ``where(name, parameter)`` holds, 1 elsewhere: ε* = ρ T²g/‖Tg‖ with T = |w| + η.
+
+    At η = 0 a weight that is zero stays zero. ``where`` defaults to parameters with two or more dimensions; the published
+    codes differ in this and in η, so that their radii do not carry over.
+    Source: Kwon et al. 2021; Kim et al. 2022, eq. 4 and 5. Raises: ValueError for η < 0.
+    """
+
+    eta: float = 0.01
+    where: Where = matrices
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.eta) and self.eta >= 0):
+            raise ValueError(f"eta must be finite and not negative, got {self.eta}: it is added to |w|")
+
+    def local(self, evidence: Evidence) -> Diagonal:
+        """The norm at the evidence's parameters."""
+        scaled = [self.where(name, parameter) for name, parameter in evidence.named()]
+
+        def entries(i: int) -> Tensor:
+            w = evidence.parameters[i].detach()
+            return w.abs().add_(self.eta).pow_(-2) if scaled[i] else torch.ones((), dtype=w.dtype, device=w.device)
+
+        return Diagonal(entries, evidence.parameters)

@@ -1,0 +1,76 @@
+"""An inner product known by its products, inverted by conjugate gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import _vectors as vec
+from .._abstract import InnerProduct
+from .._vectors import Vectors
+
+
+class MatrixFree(InnerProduct):
+    """G = F + λI with F known by v ↦ Fv, symmetric and positive semi-definite. ♯c by conjugate gradients.
+
+    Stops at ‖c − Gv‖ ≤ tolerance · ‖c‖ or after ``iterations``. An early stop is safe: ``ascend`` returns the primal norm
+    ‖v‖² = ⟨v, c − r⟩, r the residual, so that ε* has norm ρ whatever the tolerance; what is lost is steepness, and
+    ``report`` says iterations, relative residual and whether the tolerance was met.
+    """
+
+    def __init__(
+        self,
+        product: Callable[[Vectors], Vectors],
+        like: Vectors,
+        damping: Tensor | float,
+        tolerance: float = 1e-4,
+        iterations: int = 100,
+    ) -> None:
+        self.product, self.like, self.damping = product, like, damping
+        self.tolerance, self.iterations = tolerance, iterations
+        self._report: Mapping[str, Any] = {}
+
+    @property
+    def report(self) -> Mapping[str, Any]:
+        """Of the last solve: iterations, residual (relative to ‖c‖₂), converged."""
+        return self._report
+
+    def flat(self, v: Vectors) -> list[Tensor]:
+        """Fv + λv."""
+        return vec.axpy(self.product(v), self.damping, v)
+
+    def sharp(self, c: Vectors) -> Vectors:
+        """♯c to the tolerance."""
+        return self.ascend(c)[0]
+
+    def ascend(self, c: Vectors) -> tuple[Vectors, Tensor]:
+        """(v, √⟨v, c − r⟩) with Gv = c − r."""
+        size = vec.norm(c)
+        if not torch.isfinite(size) or size == 0:
+            self._report = {"iterations": 0, "residual": 0.0, "converged": True}
+            return c, size
+        # ♯ is homogeneous: solving for c/‖c‖ keeps every scalar of the iteration near 1
+        v, r = vec.zeros_like(c), vec.scale(c, 1 / size)
+        p, square, done = r, vec.dot(r, r), 0
+        while done < self.iterations and square.sqrt() > self.tolerance:
+            q = self.flat(p)
+            curvature = vec.dot(p, q)
+            if not curvature > 0:
+                if done == 0:
+                    raise ValueError(
+                        f"conjugate gradients met ⟨p, Gp⟩ = {curvature.item():.3g}: G is singular or not positive here. "
+                        "Use damping > 0."
+                    )
+                break
+            step = square / curvature
+            v, r = vec.axpy(v, step, p), vec.axpy(r, -step, q)
+            last, square, done = square, vec.dot(r, r), done + 1
+            p = vec.axpy(r, square / last, p)
+        r = vec.axpy(vec.scale(c, 1 / size), -1.0, self.flat(v))  # the recursive residual drifts in float32
+        residual = vec.norm(r).item()
+        self._report = {"iterations": done, "residual": residual, "converged": residual <= 2 * self.tolerance}
+        primal = (vec.dot(v, vec.scale(c, 1 / size)) - vec.dot(v, r)).clamp_min(0).sqrt()
+        return vec.scale(v, size), primal * size

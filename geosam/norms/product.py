@@ -1,0 +1,116 @@
+"""Product geometries: a norm from the norms of blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .. import _vectors as vec
+from .._abstract import InnerProduct, Norm
+from .._vectors import Vectors
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """The parameters at ``index``, their norm and their weight: ‖ε_b‖_b ≤ weight · ρ if the block had the ball to itself."""
+
+    index: Sequence[int]
+    norm: Norm
+    weight: float = 1.0
+
+    def of(self, v: Vectors) -> list[Tensor]:
+        """The block's part of v."""
+        return [v[i] for i in self.index]
+
+
+def _assemble(blocks: Sequence[Block], parts: Sequence[Vectors]) -> list[Tensor]:
+    whole = {i: t for block, part in zip(blocks, parts, strict=True) for i, t in zip(block.index, part, strict=True)}
+    return [whole[i] for i in sorted(whole)]
+
+
+def _over(norm: Tensor, weight: float) -> Tensor:
+    """norm / weight, where weight 0 pins the block: 0 / 0 = 0."""
+    return torch.where(norm == 0, 0, norm / weight) if weight else torch.where(norm == 0, 0, torch.inf)
+
+
+@dataclass(frozen=True, eq=False)
+class JointBall(Norm):
+    """One ball for all: ‖ε‖² = Σ_b (‖ε_b‖_b / w_b)², ♯c_b = w_b² ♯_b c_b, ‖c‖*² = Σ_b (w_b ‖c_b‖_b*)²."""
+
+    blocks: Sequence[Block]
+    like: Vectors | None = None
+
+    def ascend(self, c: Vectors) -> tuple[Vectors, Tensor]:
+        """(♯c, ‖c‖*). A weight of 0 pins its block without dividing."""
+        parts = [block.norm.ascend(block.of(c)) for block in self.blocks]
+        sharp = [vec.scale(v, b.weight**2) for b, (v, _) in zip(self.blocks, parts, strict=True)]
+        squares = [(b.weight * d).square() for b, (_, d) in zip(self.blocks, parts, strict=True)]
+        return _assemble(self.blocks, sharp), torch.stack(squares).sum().sqrt()
+
+    def norm(self, v: Vectors) -> Tensor:
+        """‖v‖."""
+        return torch.stack([_over(b.norm.norm(b.of(v)), b.weight) for b in self.blocks]).square().sum().sqrt()
+
+
+@dataclass(frozen=True, eq=False)
+class JointInnerProduct(InnerProduct):
+    """The joint ball of inner products, itself one: G = blockdiag(G_b / w_b²)."""
+
+    blocks: Sequence[Block]
+    like: Vectors | None = None
+
+    def ascend(self, c: Vectors) -> tuple[Vectors, Tensor]:
+        """(♯c, ‖c‖*), as for any joint ball."""
+        return JointBall(self.blocks).ascend(c)
+
+    def sharp(self, c: Vectors) -> Vectors:
+        """♯c."""
+        return self.ascend(c)[0]
+
+    def flat(self, v: Vectors) -> list[Tensor]:
+        """♭v_b = ♭_b v_b / w_b²; a pinned block (w_b = 0) admits v_b = 0 only, whose ♭ is 0."""
+        parts = [
+            vec.scale(b.norm.flat(b.of(v)), b.weight**-2) if b.weight else vec.map(_pinned, b.of(v))  # type: ignore[attr-defined]
+            for b in self.blocks
+        ]
+        return _assemble(self.blocks, parts)
+
+    def norm(self, v: Vectors) -> Tensor:
+        """‖v‖."""
+        return JointBall(self.blocks).norm(v)
+
+
+def _pinned(t: Tensor) -> Tensor:
+    return torch.where(t == 0, 0, torch.inf).to(t.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class BallEach(Norm):
+    """A ball for each: ‖ε‖ = max_b ‖ε_b‖_b / w_b, ‖c‖* = Σ_b w_b ‖c_b‖_b*, ♯c_b = ‖c‖* w_b ♯_b c_b / ‖c_b‖_b*."""
+
+    blocks: Sequence[Block]
+    like: Vectors | None = None
+
+    def ascend(self, c: Vectors) -> tuple[Vectors, Tensor]:
+        """(♯c, ‖c‖*). A block whose covector is 0 stays where it is."""
+        parts = [block.norm.ascend(block.of(c)) for block in self.blocks]
+        duals = torch.stack([b.weight * d for b, (_, d) in zip(self.blocks, parts, strict=True)])
+        total = duals.sum()
+        sharp = [
+            vec.scale(v, torch.where(d == 0, 0, total * b.weight / d))
+            for b, (v, d) in zip(self.blocks, parts, strict=True)
+        ]
+        return _assemble(self.blocks, sharp), total
+
+    def norm(self, v: Vectors) -> Tensor:
+        """‖v‖."""
+        return torch.stack([_over(b.norm.norm(b.of(v)), b.weight) for b in self.blocks]).amax()
+
+
+def joint(blocks: Sequence[Block], like: Vectors | None = None) -> JointBall | JointInnerProduct:
+    """The joint ball, as an inner product where every block is one."""
+    kind = JointInnerProduct if all(isinstance(b.norm, InnerProduct) for b in blocks) else JointBall
+    return kind(blocks, like)

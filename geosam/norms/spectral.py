@@ -1,0 +1,44 @@
+"""The largest singular value of any weight matrix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .. import _vectors as vec
+from .._abstract import Norm
+from .._vectors import Vectors
+
+
+def _matrix(t: Tensor) -> Tensor:
+    """A parameter as a matrix: [outputs, the rest]; a vector is one column."""
+    return t.reshape(t.shape[0], -1) if t.dim() > 1 else t.reshape(-1, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Spectral(Norm):
+    """‖v‖ = max over tensors of σ_max, ‖c‖* = Σ of nuclear norms, ♯c = ‖c‖* UVᵀ with c = U diag(σ) Vᵀ, tensor by tensor.
+
+    A convolution is flattened to [out channels, the rest]; a vector counts as a matrix of one column. Singular values are
+    taken in float64; directions below 1e-7 of a tensor's largest are rounding and are left where they are.
+    """
+
+    like: Vectors | None = None
+
+    def ascend(self, c: Vectors) -> tuple[Vectors, Tensor]:
+        """(♯c, ‖c‖*). Entries that are not finite make ‖c‖* NaN: no decomposition is tried."""
+        finite = torch.stack([torch.isfinite(t).all() for t in c]).all()
+        polar, dual = [], torch.zeros((), dtype=torch.float64, device=c[0].device)
+        for t in vec.select(finite, c, vec.zeros_like(c)):
+            u, s, vh = torch.linalg.svd(_matrix(t).double(), full_matrices=False)
+            kept = s > torch.finfo(t.dtype).eps * s.amax()
+            polar.append((u * kept @ vh).reshape(t.shape).to(t.dtype))
+            dual = dual + s.sum()
+        dual = torch.where(finite, dual, torch.nan)
+        return vec.scale(polar, dual), dual
+
+    def norm(self, v: Vectors) -> Tensor:
+        """‖v‖."""
+        return torch.stack([torch.linalg.matrix_norm(_matrix(t).double(), 2) for t in v]).amax()

@@ -1,0 +1,27 @@
+"""The largest entry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from .. import _vectors as vec
+from .._abstract import Norm
+from .._vectors import Vectors
+
+
+@dataclass(frozen=True, eq=False)
+class Sup(Norm):
+    """‖v‖ = max |vᵢ|, ‖c‖* = Σ |cᵢ|, ♯c = ‖c‖* sign(c)."""
+
+    like: Vectors | None = None
+
+    def ascend(self, c: Vectors) -> tuple[Vectors, Tensor]:
+        """(♯c, ‖c‖*)."""
+        dual = vec.absolute_sum(c)
+        return vec.scale(vec.map(Tensor.sign, c), dual), dual
+
+    def norm(self, v: Vectors) -> Tensor:
+        """‖v‖."""
+        return vec.sup(v)

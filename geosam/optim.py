@@ -1,0 +1,281 @@
+"""The optimizer: ascend to θ + ε*, take the gradient there, come back, let the base optimizer step."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from . import _vectors as vec
+from ._abstract import Metric, Objective, Perturbation, Solver
+from ._move import Copy, Move
+from .closure import closure_evidence
+from .evidence import Evidence
+from .metrics import Euclidean
+from .metrics.blockwise import product
+from .norms import Identity
+from .objectives import Gradient
+from .problem import Bound
+from .solvers import check_radius, solve
+
+Source = Callable[[], Any] | Bound
+
+
+@dataclass(frozen=True)
+class Last:
+    """Numbers of one step, 0-dimensional tensors on the device; reading one is the caller's synchronisation.
+
+    loss: of the first pass. dual_norm: ‖c‖*. radius: the norm of ε* (√(2D) for a divergence). finite: whether the first pass
+    was. skipped: whether the update was withheld because the second pass's gradient was not finite. report: the solver's own.
+    """
+
+    loss: Tensor
+    dual_norm: Tensor
+    radius: Tensor
+    finite: Tensor
+    skipped: Tensor
+    report: Mapping[str, Any]
+
+
+class Perturbed:
+    """What :meth:`SAM.perturbed` yields: the first pass's loss, and ε as long as the parameters are displaced."""
+
+    def __init__(self, last: Last, realised: Callable[[], list[Tensor]]) -> None:
+        self.last, self._realised = last, realised
+
+    @property
+    def loss(self) -> Tensor:
+        """The batch mean loss at θ."""
+        return self.last.loss
+
+    @property
+    def epsilon(self) -> list[Tensor]:
+        """θ' − θ as realised in the parameters' own precision, in parameter order. RuntimeError outside the context."""
+        return self._realised()
+
+
+class SAM(torch.optim.Optimizer):
+    """Sharpness-aware minimisation in any geometry, around any base optimizer.
+
+    A step: evidence at θ → c = objective, geometry = metric.at(θ) → ε* = argmax ⟨c, ε⟩ over ‖ε‖_θ ≤ rho → gradient at
+    θ + ε* → θ restored bit for bit → ``base.step()`` with that gradient.
+
+    base: an optimizer that holds the parameters; built from ``named_parameters()`` it lends their names to the metric.
+    metric, objective, rho, solver: the geometry. Groups of ``base`` may carry their own ``rho``: these become weights of one
+    joint ball, ‖ε‖² = Σ_b (‖ε_b‖_b / rho_b)² ≤ 1, with the metric taken group by group. rho = 0 is the base optimizer's step.
+    move: how θ + ε gets into the parameters, :class:`geosam.Copy` or :class:`geosam.Swap`.
+    raise_nonfinite: raise FloatingPointError (θ unharmed, one host read a step) where a pass is not finite. By default such a
+    first pass gives ε* = 0, and a second pass that is not finite updates nothing (on an accelerator: with zero gradients).
+
+    ``.grad`` after a step is the second pass's. param_groups and state are the base optimizer's own, so schedulers work.
+    Source: Foret et al. 2021; Kim et al. 2022, algorithm 1.
+    """
+
+    def __init__(
+        self,
+        base: torch.optim.Optimizer,
+        metric: Metric | None = None,
+        rho: float = 0.05,
+        objective: Objective | None = None,
+        *,
+        solver: Solver | None = None,
+        move: Move | None = None,
+        raise_nonfinite: bool = False,
+    ) -> None:
+        if not isinstance(base, torch.optim.Optimizer) or isinstance(base, SAM):
+            raise TypeError(f"base must be a torch optimizer that holds the parameters, e.g. torch.optim.SGD; got {base!r}")
+        self.base = base
+        self.metric = Euclidean() if metric is None else metric
+        self.objective = Gradient() if objective is None else objective
+        if not isinstance(self.metric, Metric) or not isinstance(self.objective, Objective):
+            raise TypeError(f"metric and objective must be instances; got {self.metric!r} and {self.objective!r}")
+        self.solver, self.raise_nonfinite = solver, raise_nonfinite
+        self.last: Last | None = None
+        self._move = Copy() if move is None else move
+        self._memory: dict[str, Mapping[str, Any]] = {"objective": {}, "metric": {}}
+        super().__init__(base.param_groups, {"rho": check_radius(rho)})
+        for group in self.param_groups:
+            check_radius(group["rho"])
+        if not self._parameters():
+            raise ValueError("the base optimizer holds no parameter that requires a gradient: there is nothing to perturb")
+
+    # The groups and the state are the base optimizer's, also after it has loaded a checkpoint and replaced them.
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
+        """The base optimizer's groups, each with its ``rho``."""
+        return self.base.param_groups
+
+    @param_groups.setter
+    def param_groups(self, groups: list[dict[str, Any]]) -> None:
+        """Ignored: torch's constructor assigns an empty list."""
+
+    @property
+    def state(self) -> Any:  # type: ignore[override]
+        """The base optimizer's state."""
+        return self.base.state
+
+    @state.setter
+    def state(self, state: Any) -> None:
+        """Ignored: torch's constructor assigns an empty state."""
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group to the base optimizer; ``rho`` is the constructor's unless the group has its own."""
+        if not any(group is param_group for group in self.base.param_groups):
+            self.base.add_param_group(param_group)
+        param_group.setdefault("rho", self.defaults["rho"])
+
+    @torch.no_grad()
+    def step(self, source: Source | None = None, scaler: Any = None) -> Tensor:  # type: ignore[override]
+        """One update; the loss at θ, detached.
+
+        source: ``problem.on(x, y)``, or a closure that zeroes gradients, runs forward and backward and returns the loss; it
+        is called twice. scaler: the GradScaler with which a closure scales its own loss; call ``scaler.update()`` afterwards.
+        Whatever is raised in between, the parameters are whole.
+        """
+        _refuse_scaler_step(self, source)
+        if scaler is not None and isinstance(source, Bound):
+            raise TypeError("a scaler goes with a closure that scales its own loss; a bound problem does not scale")
+        if all(group["rho"] == 0 for group in self.param_groups):
+            return self._plain_step(source, scaler)
+        if inspect.signature(type(self.base).step).parameters["closure"].default is inspect.Parameter.empty:
+            first: list[Tensor] = []
+            self.base.step(lambda: first.append(self._sharp_pass(source, None)) or first[-1])  # type: ignore[arg-type,func-returns-value]
+            return first[0]
+        loss = self._sharp_pass(source, scaler)
+        self._update(scaler)
+        return loss
+
+    @contextmanager
+    def perturbed(self, source: Source, scaler: Any = None) -> Iterator[Perturbed]:
+        """Run the first pass; inside, the parameters sit at θ + ε*; outside they are restored bit for bit, always."""
+        self._move.restore()  # what an interrupt between two steps may have left behind
+        parameters = self._parameters()
+        inside = True
+
+        def realised() -> list[Tensor]:
+            if not inside:
+                raise RuntimeError("epsilon lives inside the perturbed() block; copy it there to keep it")
+            return self._move.realised(parameters)
+
+        try:
+            self.last = self._ascend(source, parameters, scaler)
+            yield Perturbed(self.last, realised)
+        finally:
+            inside = False
+            self._move.restore()
+
+    def _ascend(self, source: Source, parameters: list[Tensor], scaler: Any) -> Last:
+        # What the first pass made is released on return: the second pass needs the memory.
+        evidence = self._collect(source, parameters, scaler)
+        with torch.no_grad():
+            found = self._solve(evidence)
+            finite = found.finite & torch.isfinite(evidence.loss).to(found.finite.device)
+            found = replace(found, finite=finite, scale=torch.where(finite, found.scale, 0.0))
+            if self.raise_nonfinite and not finite:
+                raise FloatingPointError(f"the first pass is not finite: loss {evidence.loss.item()}, dual norm {found.dual_norm}")
+            loss = evidence.loss
+            del evidence
+            self._move.displace(parameters, found)
+        radius = torch.where(finite, found.radius, 0.0)
+        return Last(loss, found.dual_norm, radius, finite, torch.zeros_like(finite), found.report)
+
+    def _solve(self, evidence: Evidence) -> Perturbation:
+        c, self._memory["objective"] = self.objective.step(evidence, self._memory["objective"])
+        radii = [check_radius(group["rho"]) for group in self.param_groups]
+        if len(set(radii)) == 1:
+            norm, self._memory["metric"] = self.metric.step(evidence, self._memory["metric"])
+            return solve(norm, c, radii[0], self.solver)
+        blocks, start = [], 0
+        for group, rho in zip(self.param_groups, radii, strict=True):
+            count = sum(p.requires_grad for p in group["params"])
+            # a pinned group needs no geometry of its own
+            blocks.append((list(range(start, start + count)), self.metric if rho else Identity(), rho))
+            start += count
+        norm, self._memory["metric"] = product(evidence, blocks, self._memory["metric"])
+        return solve(norm, c, 1.0, self.solver)
+
+    def _collect(self, source: Source, parameters: list[Tensor], scaler: Any) -> Evidence:
+        needs, who = self.metric.needs | self.objective.needs, type(self.metric).__name__
+        if isinstance(source, Bound):
+            return source.wrt(parameters).collect(needs, who)
+        evidence = closure_evidence(source, parameters, self._names())
+        if scaler is not None and scaler.is_enabled():
+            evidence = replace(evidence, gradient=vec.scale(evidence.gradient, 1 / scaler.get_scale()))
+        return evidence.collect(needs, who)
+
+    def _sharp_pass(self, source: Source, scaler: Any) -> Tensor:
+        with self.perturbed(source, scaler) as p, torch.enable_grad():
+            source()
+        return p.loss.detach()
+
+    def _plain_step(self, source: Source, scaler: Any) -> Tensor:
+        with torch.enable_grad():
+            loss = torch.as_tensor(source()).detach()
+        zero = torch.zeros((), dtype=torch.float64, device=loss.device)
+        self.last = Last(loss, zero * torch.nan, zero, torch.isfinite(loss), torch.zeros_like(zero, dtype=torch.bool), {})
+        self._update(scaler)
+        return loss
+
+    def _update(self, scaler: Any) -> None:
+        if scaler is not None:
+            scaler.step(self.base)  # skips by itself where the scaled gradients overflowed
+            return
+        gradients = [p.grad for p in self._parameters() if p.grad is not None and not p.grad.is_sparse]
+        finite = vec.finite(gradients) if gradients else torch.tensor(True)
+        assert self.last is not None
+        self.last = replace(self.last, skipped=~finite)
+        if self.raise_nonfinite and not finite:
+            raise FloatingPointError("the second pass's gradient is not finite; the parameters are those before the step")
+        if not gradients or not vec.reads_are_free(gradients):
+            for g in gradients:
+                g.masked_fill_(~finite, 0)
+        elif not finite:
+            return
+        self.base.step()
+
+    def _parameters(self) -> list[Tensor]:
+        return [p for group in self.param_groups for p in group["params"] if p.requires_grad]
+
+    def _names(self) -> list[str] | None:
+        names: list[str] = []
+        for group in self.param_groups:
+            if "param_names" not in group:
+                return None
+            names += [n for n, p in zip(group["param_names"], group["params"], strict=True) if p.requires_grad]
+        return names
+
+    def state_dict(self) -> dict[str, Any]:
+        """The base optimizer's state_dict, with the objective's and the metric's state under "geosam"."""
+        return {**self.base.state_dict(), "geosam": {name: dict(state) for name, state in self._memory.items()}}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Load all three. A checkpoint of the plain base optimizer is accepted: then objective and metric start afresh."""
+        memory = state_dict.get("geosam", {})
+        self.base.load_state_dict({k: v for k, v in state_dict.items() if k != "geosam"})
+        for group in self.param_groups:
+            group.setdefault("rho", self.defaults["rho"])
+        device = self._parameters()[0].device
+
+        def own(value: Any) -> Any:
+            return value.to(device, copy=True) if isinstance(value, Tensor) else value
+
+        self._memory = {name: tree_map(own, dict(memory.get(name, {}))) for name in ("objective", "metric")}
+
+
+def _refuse_scaler_step(optimizer: SAM, source: Source | None) -> None:
+    if source is None or hasattr(optimizer, "grad_scale"):
+        vars(optimizer).pop("grad_scale", None)
+        raise TypeError(
+            "step() needs a closure or problem.on(x, y), and is not to be called through scaler.step(opt): the scaler cannot "
+            "see both passes. Call opt.step(closure, scaler=scaler), then scaler.update()."
+        )
+
+
+# GradScaler hands its scale to optimizers that say so, as attributes: that is how step() can tell that it was called from there.
+SAM._step_supports_amp_scaling = True  # type: ignore[attr-defined]

@@ -1,0 +1,102 @@
+"""The model's predictive distribution at θ and around it: KL, and products with the true Fisher information."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from . import _vectors as vec
+from ._vectors import Vectors
+from .likelihoods import Likelihood, mean_kl
+
+Forward = Callable[[Sequence[Tensor]], Tensor]
+
+
+@dataclass(frozen=True)
+class Predictive:
+    """p_θ(·|x) on one batch.
+
+    forward: parameters → outputs, a pure function (one dropout mask, buffers left alone). outputs: those at θ.
+    The distribution is formed in float64: at small radii KL is a difference of nearly equal logarithms.
+    """
+
+    forward: Forward
+    likelihood: Likelihood
+    parameters: Vectors
+    outputs: Tensor
+
+    def outputs_at(self, epsilon: Vectors) -> Tensor:
+        """Outputs at θ + ε, without a graph."""
+        with torch.no_grad():
+            return self.forward(vec.add(self.parameters, epsilon)).detach()
+
+    def kl(self, epsilon: Vectors) -> Tensor:
+        """D(ε) = E_x KL(p_{θ+ε} ‖ p_θ) = ½ εᵀFε + O(‖ε‖³), over the batch, float64."""
+        with torch.no_grad():
+            return mean_kl(self.likelihood(self.outputs_at(epsilon).double()), self.likelihood(self.outputs.double()))
+
+    def fisher(self, v: Vectors) -> list[Tensor]:
+        """Fv = Jᵀ H J v, H the Fisher information with respect to the outputs; two model products a call."""
+        push, pull = self._products
+        with torch.no_grad():
+            tangent = push(*[t.to(p.dtype) for t, p in zip(v, self.parameters, strict=True)])
+        return list(pull(self._output_fisher(tangent).to(self.outputs.dtype)))
+
+    @cached_property
+    def _products(self) -> tuple[Callable[..., Tensor], Callable[[Tensor], tuple[Tensor, ...]]]:
+        def forward(*parameters: Tensor) -> Tensor:
+            return self.forward(parameters)
+
+        theta = [p.detach() for p in self.parameters]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # torch's own import of its forward-mode decompositions
+            _, push = torch.func.linearize(forward, *theta)
+        _, pull = torch.func.vjp(forward, *theta)
+        return push, pull
+
+    @cached_property
+    def _output_gradient(self) -> tuple[Tensor, Tensor]:
+        z = self.outputs.double().detach()
+        moved = z.clone().requires_grad_()
+        with torch.enable_grad():
+            kl = mean_kl(self.likelihood(moved), self.likelihood(z))
+            (gradient,) = torch.autograd.grad(kl, moved, create_graph=True)
+        return moved, gradient
+
+    def _output_fisher(self, u: Tensor) -> Tensor:
+        # ∇² KL(p_{z+δ} ‖ p_z) at δ = 0 is the Fisher information in z, for every likelihood that torch can differentiate
+        moved, gradient = self._output_gradient
+        return torch.autograd.grad(gradient, moved, u.double(), retain_graph=True)[0]
+
+    def mean_diagonal(self) -> Tensor:
+        """tr(F)/P, exact: one pull-back for each output entry of a sample, all samples at once where they do not meet."""
+        _, pull = self._products
+        n, entries = self.outputs.shape[0], self.outputs[0].numel()
+        eye = torch.eye(entries, dtype=torch.float64, device=self.outputs.device)
+        columns = [self._output_fisher(e.expand(n, -1).reshape(self.outputs.shape)).reshape(n, -1) for e in eye]
+        values, vectors = torch.linalg.eigh(torch.stack(columns, -1))
+        roots = (vectors * values.clamp_min(0).sqrt().unsqueeze(-2)).transpose(-1, -2)
+        total = torch.zeros((), dtype=torch.float64, device=self.outputs.device)
+        for i in range(n):
+            u = torch.zeros(entries, *self.outputs.shape, dtype=self.outputs.dtype, device=self.outputs.device)
+            u[:, i] = roots[i].reshape(entries, *self.outputs.shape[1:]).to(u.dtype)
+            pulled = torch.func.vmap(pull)(u)
+            total += vec.dot(pulled, pulled)
+        return total / vec.count(self.parameters)
+
+    def restrict(self, index: Sequence[int]) -> Predictive:
+        """The same model as a function of some of its parameters."""
+        full = list(self.parameters)
+
+        def forward(parameters: Sequence[Tensor]) -> Tensor:
+            moved = list(full)
+            for i, p in zip(index, parameters, strict=True):
+                moved[i] = p
+            return self.forward(moved)
+
+        return Predictive(forward, self.likelihood, [full[i] for i in index], self.outputs)

@@ -1,0 +1,159 @@
+"""A model with its loss, and the same bound to a batch: what can be asked for evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils._pytree import tree_leaves
+
+from ._abstract import Needs
+from ._vectors import Vectors
+from .evidence import Evidence
+from .likelihoods import Likelihood, of_loss
+from .losses import Loss, SampleLoss, canonical, sample_loss
+from .predictive import Predictive
+from .randomness import Replay
+
+
+class Problem:
+    """A model and its training loss; ``on(x, y)`` binds a batch.
+
+    loss: (outputs, y) → batch mean loss, a torch loss module, its function, or any callable. likelihood: outputs →
+    ``torch.distributions.Distribution``; by default the one whose negative log-likelihood the loss is (softmax for
+    cross-entropy, N(f, ½) for squared error, Bernoulli for logits). Raises: ValueError for reduction 'sum' or 'none'.
+    """
+
+    def __init__(self, model: nn.Module, loss: Loss, likelihood: Likelihood | None = None) -> None:
+        self.model, self.loss = model, canonical(loss)
+        self.likelihood = likelihood or of_loss(self.loss)
+        self.sample = sample_loss(self.loss)
+
+    def on(self, x: Any, y: Any) -> Bound:
+        """The problem on one batch. x: a tensor, a tuple of arguments or a dict of keyword arguments, batch first."""
+        sizes = {t.shape[0] if t.dim() else None for t in tree_leaves((x, y)) if isinstance(t, Tensor)}
+        if len(sizes) != 1 or None in sizes:
+            shapes = [tuple(t.shape) for t in tree_leaves((x, y)) if isinstance(t, Tensor)]
+            raise ValueError(f"inputs and targets must share their first dimension, the batch; got shapes {shapes}")
+        (n,) = sizes
+        if not n:
+            raise ValueError("the batch is empty: a mean over no samples is not defined")
+        return Bound(self.model, self.loss, self.sample, self.likelihood, x, y, int(n))
+
+
+@dataclass(frozen=True, eq=False)
+class Bound:
+    """A problem on one batch. It is a closure too: calling it zeroes gradients, runs forward and backward, returns the loss.
+
+    It caches nothing: every ``collect`` looks at the parameters as they are.
+    """
+
+    model: nn.Module
+    loss: Loss
+    sample: SampleLoss
+    likelihood: Likelihood | None
+    x: Any
+    y: Any
+    n: int
+    chosen: Vectors | None = None
+
+    def wrt(self, parameters: Vectors) -> Bound:
+        """The same, differentiated with respect to these parameters (an optimizer's) in this order."""
+        self.names(parameters)
+        return replace(self, chosen=list(parameters))
+
+    @property
+    def parameters(self) -> Vectors:
+        """Those chosen, or the model's that require gradients."""
+        return self.chosen or [p for p in self.model.parameters() if p.requires_grad]
+
+    def names(self, parameters: Vectors) -> list[str]:
+        """Their names in the model; ValueError for a parameter that is not the model's."""
+        known = {id(p): name for name, p in self.model.named_parameters()}
+        if any(id(p) not in known for p in parameters):
+            raise ValueError("the optimizer holds a parameter that is not the model's: they belong to different models")
+        return [known[id(p)] for p in parameters]
+
+    def call(self, model: Callable[..., Any], x: Any = None) -> Any:
+        """The model's outputs on x, by default the bound inputs."""
+        x = self.x if x is None else x
+        if isinstance(x, Mapping):
+            return model(**x)
+        return model(*x) if isinstance(x, tuple | list) else model(x)
+
+    def outputs(self) -> Tensor:
+        """Outputs at the parameters as they are, without a graph and without a trace on buffers or random numbers."""
+        with torch.no_grad(), Replay.now(self.parameters):
+            return self.pure(self.parameters)(self.parameters, self.x)
+
+    def pure(self, parameters: Vectors) -> Callable[[Sequence[Tensor], Any], Any]:
+        """(parameters, x) → outputs with the model's buffers left alone."""
+        names = self.names(parameters)
+
+        def forward(values: Sequence[Tensor], x: Any) -> Any:
+            others = {name: p.detach() for name, p in self.model.named_parameters() if name not in chosen}
+            buffers = {name: b.clone() for name, b in self.model.named_buffers()}
+            tensors = {**buffers, **others, **dict(zip(names, values, strict=True))}
+            return self.call(lambda *a, **k: functional_call(self.model, tensors, a, k), x)
+
+        chosen = set(names)
+        return forward
+
+    def _batch_loss(self) -> Tensor:
+        outputs = self.call(self.model)
+        self.sample.check(outputs, self.y)
+        loss = self.loss(outputs, self.y)
+        if loss.dim() != 0:
+            raise ValueError(f"the loss has shape {tuple(loss.shape)}; it must be one number, the mean over the batch")
+        return loss
+
+    def __call__(self) -> Tensor:
+        """Zero the gradients, forward, backward; the loss, detached."""
+        for p in self.model.parameters():
+            p.grad = None
+        with torch.enable_grad():
+            loss = self._batch_loss()
+            loss.backward()
+        return loss.detach()
+
+    def collect(self, needs: Needs, who: str) -> Evidence:
+        """One forward/backward that gathers all that is needed. Gradients in ``.grad`` are left alone."""
+        parameters = self.parameters
+        if not parameters:
+            raise ValueError("the model has no parameter that requires a gradient: there is nothing to perturb")
+        replay = Replay.now(parameters)
+        rows = squares = None
+        gradient: Vectors
+        with torch.enable_grad():
+            if needs.rows is not None:
+                losses, rows = needs.rows.rows(self, parameters)
+                gradient, loss = rows.pull(torch.full_like(losses, 1 / self.n)), losses.mean()
+            elif needs.squares is not None:
+                losses, gradient, squares = needs.squares.squares(self, parameters)
+                loss = losses.mean()
+            else:
+                loss = self._batch_loss()
+                gradient = torch.autograd.grad(loss, list(parameters), allow_unused=True, materialize_grads=True)
+        predictive = self._predictive(parameters, replay, who) if needs.predictive else None
+        names = self.names(parameters)
+        return Evidence(parameters, gradient, loss.detach(), names, rows, squares, predictive)
+
+    def _predictive(self, parameters: Vectors, replay: Replay, who: str) -> Predictive:
+        if self.likelihood is None:
+            raise TypeError(
+                f"{who} needs the model's predictive distribution, and {type(self.loss).__name__} names none. "
+                "Pass Problem(model, loss, likelihood=lambda outputs: torch.distributions....)."
+            )
+        call = self.pure(parameters)
+
+        def forward(values: Sequence[Tensor]) -> Tensor:
+            with replay:
+                return call(values, self.x)
+
+        with torch.no_grad():
+            outputs = forward(parameters)
+        return Predictive(forward, self.likelihood, parameters, outputs)

@@ -1,0 +1,35 @@
+"""The closed form for a norm: the only place where ρ meets ♯."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from .._abstract import Divergence, Norm, Perturbation, Solver
+from .._vectors import Vectors
+
+
+@dataclass(frozen=True)
+class DualNorm(Solver):
+    """ε* = ρ ♯c / ‖c‖*: the argmax of ⟨c, ε⟩ over ‖ε‖ ≤ ρ.
+
+    c = 0 gives ε* = 0; so does a c that is not finite, by a selection on the device.
+    Source: Boyd & Vandenberghe 2004, A.1.6; Foret et al. 2021, eq. 2; Kim et al. 2022, eq. 2, 5 and 10 are its instances.
+    """
+
+    def solve(self, geometry: Norm | Divergence, c: Vectors, rho: float) -> Perturbation:
+        """ε* with ‖ε*‖ = rho. Raises TypeError for a divergence."""
+        if not isinstance(geometry, Norm):
+            raise TypeError("DualNorm needs a norm; a divergence has no ♯. Use solvers.Radial().")
+        direction, dual = geometry.ascend(c)
+        finite = torch.isfinite(dual)
+        usable = finite & (dual > 0)
+        return Perturbation(
+            direction=direction,
+            scale=torch.where(usable, rho / dual, 0.0),
+            dual_norm=dual,
+            radius=torch.where(usable, rho, 0.0),
+            finite=finite,
+            report=geometry.report,
+        )

@@ -1,0 +1,51 @@
+"""A divergence's budget, met on a ray."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from .._abstract import Divergence, Norm, Perturbation, Solver
+from .._vectors import Vectors
+from .. import _vectors as vec
+from .crossing import first_crossing
+from .dual_norm import DualNorm
+
+
+@dataclass(frozen=True)
+class Radial(Solver):
+    """ε = t ε_along with D(ε) = ρ²/2 at the first crossing, on the ray of the divergence's ``along`` norm.
+
+    tolerance: relative, on √(2D). evaluations: of D, at most; three are typical. Where D saturates below the budget (or the
+    evaluations run out) the largest ε found within the budget is returned: ``radius`` < ρ, and the report's ``shortfall`` is
+    1 − radius/ρ. Each evaluation is one forward pass and is read by the host.
+    """
+
+    tolerance: float = 0.01
+    evaluations: int = 6
+
+    def solve(self, geometry: Norm | Divergence, c: Vectors, rho: float) -> Perturbation:
+        """ε with D(ε) ≤ rho²/2. Raises TypeError for a norm."""
+        if not isinstance(geometry, Divergence):
+            raise TypeError("Radial needs a divergence; a norm has a closed form. Use solvers.DualNorm().")
+        divergence = geometry
+        ray = DualNorm().solve(divergence.along, c, rho)
+        if rho == 0 or not ray.finite or ray.scale == 0:
+            return ray
+
+        def root(t: float) -> float:
+            value = divergence(vec.scale(ray.direction, ray.scale * t)).item()
+            return math.sqrt(max(2 * value, 0.0)) if math.isfinite(value) else math.inf
+
+        crossing = first_crossing(root, rho, 1.0, self.tolerance, self.evaluations)
+        shortfall = 0.0 if crossing.met else 1 - crossing.value / rho
+        return Perturbation(
+            direction=ray.direction,
+            scale=ray.scale * crossing.t,
+            dual_norm=ray.dual_norm,
+            radius=torch.as_tensor(crossing.value, dtype=torch.float64, device=ray.dual_norm.device),
+            finite=ray.finite,
+            report={**ray.report, "evaluations": crossing.evaluations, "shortfall": shortfall},
+        )

@@ -3,6 +3,8 @@
 from . import engines, metrics, norms, objectives, solvers
 from ._abstract import Divergence, InnerProduct, Metric, Needs, Norm, Objective, Perturbation, Solver
 from ._move import Copy, Swap
+from .calibrate import KL, Length, Rise, calibrate
+from .compare import Comparison, compare
 from .damping import Relative
 from .evidence import Evidence
 from .optim import SAM
@@ -12,11 +14,14 @@ from .solvers import solve
 __version__ = "0.1.0"
 
 __all__ = [
+    "KL",
     "SAM",
+    "Comparison",
     "Copy",
     "Divergence",
     "Evidence",
     "InnerProduct",
+    "Length",
     "Metric",
     "Needs",
     "Norm",
@@ -24,8 +29,11 @@ __all__ = [
     "Perturbation",
     "Problem",
     "Relative",
+    "Rise",
     "Solver",
     "Swap",
+    "calibrate",
+    "compare",
     "engines",
     "metrics",
     "norms",

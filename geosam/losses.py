@@ -87,16 +87,17 @@ class _OverClasses(SampleLoss):
     """Cross-entropy and its kin: torch divides by Σ w(yᵢ) over the targets that count, or by their number if soft."""
 
     def __init__(self, loss: nn.Module) -> None:
-        self.entries, self.loss = _unreduced(loss), loss
+        self.entries = _unreduced(loss)
+        self.weight: Any = loss.weight
+        self.ignored: Any = loss.ignore_index
 
     def factor(self, targets: Any, outputs: Callable[[], Tensor]) -> Tensor | float:
         if targets.is_floating_point():
             return targets.shape[0] / (targets.numel() / targets.shape[1])
-        counted = targets != self.loss.ignore_index
-        weight = self.loss.weight
-        if weight is None:
+        counted = targets != self.ignored
+        if self.weight is None:
             return targets.shape[0] / counted.sum()
-        weights = weight[torch.where(counted, targets, 0)]
+        weights = self.weight[torch.where(counted, targets, 0)]
         return targets.shape[0] / torch.where(counted, weights, 0).sum()
 
     def one(self, outputs: Tensor, targets: Any, factor: Tensor | float) -> Tensor:

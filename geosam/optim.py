@@ -43,6 +43,12 @@ class Last:
     report: Mapping[str, Any]
 
 
+_NOT_THROUGH_SCALER = (
+    "step() needs a closure or problem.on(x, y), and is not to be called through scaler.step(opt): the scaler cannot see both "
+    "passes. Call opt.step(closure, scaler=scaler), then scaler.update()."
+)
+
+
 class Perturbed:
     """What :meth:`SAM.perturbed` yields: the first pass's loss, and ε as long as the parameters are displaced."""
 
@@ -138,15 +144,15 @@ class SAM(torch.optim.Optimizer):
         is called twice. scaler: the GradScaler with which a closure scales its own loss; call ``scaler.update()`` afterwards.
         Whatever is raised in between, the parameters are whole.
         """
-        _refuse_scaler_step(self, source)
+        if source is None or hasattr(self, "grad_scale"):
+            vars(self).pop("grad_scale", None)
+            raise TypeError(_NOT_THROUGH_SCALER)
         if scaler is not None and isinstance(source, Bound):
             raise TypeError("a scaler goes with a closure that scales its own loss; a bound problem does not scale")
         if all(group["rho"] == 0 for group in self.param_groups):
             return self._plain_step(source, scaler)
         if inspect.signature(type(self.base).step).parameters["closure"].default is inspect.Parameter.empty:
-            first: list[Tensor] = []
-            self.base.step(lambda: first.append(self._sharp_pass(source, None)) or first[-1])  # type: ignore[arg-type,func-returns-value]
-            return first[0]
+            return self._line_search(source)
         loss = self._sharp_pass(source, scaler)
         self._update(scaler)
         return loss
@@ -178,7 +184,9 @@ class SAM(torch.optim.Optimizer):
             finite = found.finite & torch.isfinite(evidence.loss).to(found.finite.device)
             found = replace(found, finite=finite, scale=torch.where(finite, found.scale, 0.0))
             if self.raise_nonfinite and not finite:
-                raise FloatingPointError(f"the first pass is not finite: loss {evidence.loss.item()}, dual norm {found.dual_norm}")
+                raise FloatingPointError(
+                    f"the first pass is not finite: loss {evidence.loss.item()}, dual norm {found.dual_norm}"
+                )
             loss = evidence.loss
             del evidence
             self._move.displace(parameters, found)
@@ -213,6 +221,17 @@ class SAM(torch.optim.Optimizer):
         with self.perturbed(source, scaler) as p, torch.enable_grad():
             source()
         return p.loss.detach()
+
+    def _line_search(self, source: Source) -> Tensor:
+        """For base optimizers that call a closure themselves (LBFGS): every call is one sharpness-aware gradient."""
+        losses: list[Tensor] = []
+
+        def closure() -> Any:
+            losses.append(self._sharp_pass(source, None))
+            return losses[-1]
+
+        self.base.step(closure)
+        return losses[0]
 
     def _plain_step(self, source: Source, scaler: Any) -> Tensor:
         with torch.enable_grad():
@@ -266,15 +285,6 @@ class SAM(torch.optim.Optimizer):
             return value.to(device, copy=True) if isinstance(value, Tensor) else value
 
         self._memory = {name: tree_map(own, dict(memory.get(name, {}))) for name in ("objective", "metric")}
-
-
-def _refuse_scaler_step(optimizer: SAM, source: Source | None) -> None:
-    if source is None or hasattr(optimizer, "grad_scale"):
-        vars(optimizer).pop("grad_scale", None)
-        raise TypeError(
-            "step() needs a closure or problem.on(x, y), and is not to be called through scaler.step(opt): the scaler cannot "
-            "see both passes. Call opt.step(closure, scaler=scaler), then scaler.update()."
-        )
 
 
 # GradScaler hands its scale to optimizers that say so, as attributes: that is how step() can tell that it was called from there.

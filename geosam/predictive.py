@@ -54,9 +54,9 @@ class Predictive:
 
         theta = [p.detach() for p in self.parameters]
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # torch's own import of its forward-mode decompositions
+            warnings.simplefilter("ignore")  # torch's remarks on its own tracing
             _, push = torch.func.linearize(forward, *theta)
-        _, pull = torch.func.vjp(forward, *theta)
+        _, pull = torch.func.vjp(forward, *theta)  # type: ignore[misc]
         return push, pull
 
     @cached_property

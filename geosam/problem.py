@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils._pytree import tree_leaves
 
+from . import _vectors as vec
 from ._abstract import Needs
 from ._vectors import Vectors
 from .evidence import Evidence
@@ -119,6 +120,16 @@ class Bound:
             loss = self._batch_loss()
             loss.backward()
         return loss.detach()
+
+    def rise(self, parameters: Vectors, epsilon: Vectors) -> float:
+        """L(θ + ε) − L(θ) on the batch, with one dropout mask; nothing is changed."""
+        call = self.pure(parameters)
+        with torch.no_grad():
+            losses = []
+            for values in (parameters, vec.add(parameters, epsilon)):
+                with Replay.now(parameters):
+                    losses.append(self.loss(call(values, self.x), self.y).double())
+        return (losses[1] - losses[0]).item()
 
     def collect(self, needs: Needs, who: str) -> Evidence:
         """One forward/backward that gathers all that is needed. Gradients in ``.grad`` are left alone."""

@@ -51,9 +51,7 @@ class Func(Engine):
         assert total is not None and squares is not None
         return torch.cat(losses), vec.scale(total, 1 / bound.n), vec.scale(squares, 1 / bound.n)
 
-    def _map(
-        self, bound: Bound, parameters: Vectors, x: Any, y: Any, chunk: int | None
-    ) -> tuple[Tensor, list[Tensor]]:
+    def _map(self, bound: Bound, parameters: Vectors, x: Any, y: Any, chunk: int | None) -> tuple[Tensor, list[Tensor]]:
         refuse_coupled_samples(bound.model)
         factor = bound.sample.factor(bound.y, bound.outputs)
         call = bound.pure(parameters)

@@ -7,12 +7,11 @@ from .empirical_fisher import EmpiricalFisher
 from .euclidean import Euclidean
 from .fisher import Exact, Fisher
 from .gradient_magnitude import GradientMagnitude
-from .kl_exact import KL, KLExact
+from .kl_exact import KLDivergence, KLExact
 from .monge import Monge
 from .parameter_scaled import ParameterScaled
 
 __all__ = [
-    "KL",
     "Blockwise",
     "DiagonalEmpiricalFisher",
     "EmpiricalFisher",
@@ -20,6 +19,7 @@ __all__ = [
     "Exact",
     "Fisher",
     "GradientMagnitude",
+    "KLDivergence",
     "KLExact",
     "Monge",
     "ParameterScaled",

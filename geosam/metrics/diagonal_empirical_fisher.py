@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .._abstract import Metric, Needs
 from .. import _vectors as vec
+from .._abstract import Metric, Needs
 from ..damping import Damping, Relative, check_damping, resolve, singular
 from ..engines import Auto
 from ..evidence import Evidence

@@ -15,7 +15,7 @@ from .empirical_fisher import EmpiricalFisher
 
 
 @dataclass(frozen=True, eq=False)
-class KL(Divergence):
+class KLDivergence(Divergence):
     """D(ε) = E_x KL(p_{θ+ε} ‖ p_θ) = ½ εᵀFε + O(‖ε‖³), F the true Fisher, undamped; over the batch."""
 
     predictive: Predictive
@@ -46,14 +46,14 @@ class KLExact(Metric):
         """What ``along`` needs, and the predictive distribution."""
         return self.along.needs | Needs(predictive=True)
 
-    def local(self, evidence: Evidence) -> KL:
+    def local(self, evidence: Evidence) -> KLDivergence:
         """The divergence at the evidence, with the ray's norm."""
         return self.step(evidence, {})[0]
 
-    def step(self, evidence: Evidence, state: State) -> tuple[KL, State]:
+    def step(self, evidence: Evidence, state: State) -> tuple[KLDivergence, State]:
         """The divergence, with the state of ``along``."""
         along, state = self.along.step(evidence, state)
         if not isinstance(along, Norm):
             raise TypeError(f"KLExact(along={self.along!r}) needs a norm to choose its ray, not another divergence")
         assert evidence.predictive is not None, "collect() supplies the distribution"
-        return KL(evidence.predictive, along), state
+        return KLDivergence(evidence.predictive, along), state

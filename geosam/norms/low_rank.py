@@ -24,6 +24,8 @@ class LowRank(InnerProduct):
     float32 is that of c⊥, about 1e-7‖c‖/λ; Woodbury's formula would lose the row-space part as well.
     """
 
+    like: Vectors
+
     def __init__(self, rows: Rows, damping: Damping) -> None:
         self.rows, self.like, self.n = rows, rows.like, rows.n
         self._values, self._basis = self._decompose(rows.gram())

@@ -100,8 +100,7 @@ class BallEach(Norm):
         duals = torch.stack([b.weight * d for b, (_, d) in zip(self.blocks, parts, strict=True)])
         total = duals.sum()
         sharp = [
-            vec.scale(v, torch.where(d == 0, 0, total * b.weight / d))
-            for b, (v, d) in zip(self.blocks, parts, strict=True)
+            vec.scale(v, torch.where(d == 0, 0, total * b.weight / d)) for b, (v, d) in zip(self.blocks, parts, strict=True)
         ]
         return _assemble(self.blocks, sharp), total
 

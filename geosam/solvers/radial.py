@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
+from .. import _vectors as vec
 from .._abstract import Divergence, Norm, Perturbation, Solver
 from .._vectors import Vectors
-from .. import _vectors as vec
 from .crossing import first_crossing
 from .dual_norm import DualNorm
 

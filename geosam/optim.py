@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from ._abstract import Metric, Objective, Perturbation, Solver
 from ._move import Copy, Move
 from .closure import closure_evidence
 from .evidence import Evidence
+from .last import Last, Perturbed
 from .metrics import Euclidean
 from .metrics.blockwise import product
 from .norms import Identity
@@ -27,43 +28,10 @@ from .solvers import check_radius, solve
 Source = Callable[[], Any] | Bound
 
 
-@dataclass(frozen=True)
-class Last:
-    """Numbers of one step, 0-dimensional tensors on the device; reading one is the caller's synchronisation.
-
-    loss: of the first pass. dual_norm: ‖c‖*. radius: the norm of ε* (√(2D) for a divergence). finite: whether the first pass
-    was. skipped: whether the update was withheld because the second pass's gradient was not finite. report: the solver's own.
-    """
-
-    loss: Tensor
-    dual_norm: Tensor
-    radius: Tensor
-    finite: Tensor
-    skipped: Tensor
-    report: Mapping[str, Any]
-
-
 _NOT_THROUGH_SCALER = (
     "step() needs a closure or problem.on(x, y), and is not to be called through scaler.step(opt): the scaler cannot see both "
     "passes. Call opt.step(closure, scaler=scaler), then scaler.update()."
 )
-
-
-class Perturbed:
-    """What :meth:`SAM.perturbed` yields: the first pass's loss, and ε as long as the parameters are displaced."""
-
-    def __init__(self, last: Last, realised: Callable[[], list[Tensor]]) -> None:
-        self.last, self._realised = last, realised
-
-    @property
-    def loss(self) -> Tensor:
-        """The batch mean loss at θ."""
-        return self.last.loss
-
-    @property
-    def epsilon(self) -> list[Tensor]:
-        """θ' − θ as realised in the parameters' own precision, in parameter order. RuntimeError outside the context."""
-        return self._realised()
 
 
 class SAM(torch.optim.Optimizer):
@@ -287,5 +255,5 @@ class SAM(torch.optim.Optimizer):
         self._memory = {name: tree_map(own, dict(memory.get(name, {}))) for name in ("objective", "metric")}
 
 
-# GradScaler hands its scale to optimizers that say so, as attributes: that is how step() can tell that it was called from there.
+# GradScaler hands its scale, as attributes, to optimizers that say so: that is how step() knows it was called from there.
 SAM._step_supports_amp_scaling = True  # type: ignore[attr-defined]

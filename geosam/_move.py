@@ -61,11 +61,7 @@ class Move(ABC):
 
     def _fit(self, parameters: Vectors) -> None:
         """Buffers like the parameters, kept from step to step: fresh memory costs more than the arithmetic."""
-        same = len(self._buffers) == len(parameters) and all(
-            b.shape == p.shape and b.dtype == p.dtype and b.device == p.device and b.stride() == p.stride()
-            for b, p in zip(self._buffers, parameters, strict=True)
-        )
-        if not same:
+        if [(b.shape, b.dtype, b.device) for b in self._buffers] != [(p.shape, p.dtype, p.device) for p in parameters]:
             self._buffers = [torch.empty_like(p, requires_grad=False) for p in parameters]
 
 

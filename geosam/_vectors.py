@@ -22,23 +22,30 @@ _SAFE_SUM = 1e-22
 
 def reads_are_free(v: Vectors) -> bool:
     """Whether the host may look at a number without waiting: on a CPU, and not while a graph is traced."""
-    return not torch.compiler.is_compiling() and all(t.device.type == "cpu" for t in v)
+    return not torch.compiler.is_compiling() and all(t.is_cpu for t in v)
 
 
 def dot(u: Vectors, v: Vectors) -> Tensor:
     """⟨u, v⟩ as a 0-dimensional float64 tensor, safe against under- and overflow of the vectors' own precision."""
-    if reads_are_free(u) and all(a.dtype == b.dtype == torch.float32 for a, b in zip(u, v, strict=True)):
-        total = math.fsum(_dot32(a, b) for a, b in zip(u, v, strict=True))
-        if math.isfinite(total) and abs(total) > _SAFE_SUM:
-            return torch.tensor(total, dtype=torch.float64)
+    return map_dot(lambda i, t: v[i], u)[1]
+
+
+def map_dot(f: Callable[[int, Tensor], Tensor], u: Vectors) -> tuple[list[Tensor], Tensor]:
+    """v with vᵢ = f(i, uᵢ), and ⟨u, v⟩: each product is taken while its tensors are in the cache."""
+    v, total, exact = [], 0.0, reads_are_free(u)
+    for i, t in enumerate(u):
+        v.append(f(i, t))
+        exact = exact and t.dtype == v[-1].dtype == torch.float32
+        if exact:
+            total += _dot32(t, v[-1])
+    if exact and math.isfinite(total) and abs(total) > _SAFE_SUM:
+        return v, torch.tensor(total, dtype=torch.float64)
     device = u[0].device
-    return torch.stack([_dot64(a, b).to(device) for a, b in zip(u, v, strict=True)]).sum()
+    return v, torch.stack([_dot64(a, b).to(device) for a, b in zip(u, v, strict=True)]).sum()
 
 
 def _dot32(a: Tensor, b: Tensor) -> float:
-    if a.is_contiguous() and b.is_contiguous():
-        return torch.dot(a.view(-1), b.view(-1)).item()
-    return (a * b).sum().item()
+    return torch.dot(a.flatten(), b.flatten()).item()
 
 
 def _dot64(a: Tensor, b: Tensor) -> Tensor:

@@ -1,0 +1,77 @@
+"""Laws of a field θ ↦ value, a metric or an objective. ``read`` turns its value into tensors that can be compared."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from ..._abstract import Field
+from ..._vectors import Vectors
+from ...problem import Bound
+from ..measure import holds, identical
+
+Read = Callable[[Any], Vectors]
+
+
+def at_is_deterministic(field: Field[Any], bound: Bound, read: Read) -> None:
+    """``at`` gives the same value twice, bit for bit."""
+    identical("the value, twice", read(field.at(bound)), read(field.at(bound)))
+
+
+def sees_only_what_it_needs(field: Field[Any], bound: Bound, read: Read) -> None:
+    """The value at evidence that holds what ``needs`` says is the value at the problem."""
+    evidence = bound.collect(field.needs, type(field).__name__)
+    identical("the value at the evidence", read(field.at(evidence)), read(field.at(bound)))
+
+
+def first_step_has_no_memory(field: Field[Any], bound: Bound, read: Read) -> None:
+    """``step`` with an empty state is ``local``."""
+    evidence = bound.collect(field.needs, type(field).__name__)
+    identical("the value of the first step", read(field.step(evidence, {})[0]), read(field.local(evidence)))
+
+
+def its_memory_is_explicit(field: Field[Any], bound: Bound, read: Read) -> None:
+    """``step`` depends on evidence and state alone, and does not write into the state."""
+    evidence = bound.collect(field.needs, type(field).__name__)
+    _, state = field.step(evidence, {})
+    before = copy.deepcopy(state)
+    first, second = read(field.step(evidence, state)[0]), read(field.step(evidence, state)[0])
+    identical("the value of the second step, taken twice", first, second)
+    identical("the state after a step was taken from it", _tensors(state), _tensors(before))
+
+
+def leaves_the_problem_alone(field: Field[Any], bound: Bound, read: Read) -> None:
+    """``at`` changes neither parameters nor their ``.grad`` nor buffers nor the model's mode."""
+    parameters, buffers = list(bound.model.parameters()), list(bound.model.buffers())
+    for i, p in enumerate(parameters):
+        p.grad = torch.full_like(p, 3.0) if i % 2 else None
+    gradients = [p.grad for p in parameters]
+    before = [t.detach().clone() for t in parameters + buffers]
+    modes = [m.training for m in bound.model.modules()]
+    read(field.at(bound))
+    identical("parameters and buffers", [t.detach() for t in parameters + buffers], before)
+    holds("a .grad was replaced", all(p.grad is g for p, g in zip(parameters, gradients, strict=True)))
+    given = [g for g in gradients if g is not None]
+    identical("the .grad of parameters", given, [torch.full_like(g, 3.0) for g in given])
+    holds("a module changed its mode", modes == [m.training for m in bound.model.modules()])
+    for p in parameters:
+        p.grad = None
+
+
+def its_covector_fits_the_space(field: Field[Any], bound: Bound, read: Read) -> None:
+    """An objective's c has the shapes, types and device of the parameters, and no graph."""
+    c = read(field.at(bound))
+    want = [(p.shape, p.dtype, p.device) for p in bound.parameters]
+    holds(f"c has {len(c)} tensors for {len(want)} parameters", len(c) == len(want))
+    got = [(t.shape, t.dtype, t.device) for t in c]
+    holds(f"c is {got}, and the parameters are {want}", got == want)
+    holds("c carries a graph", not any(t.requires_grad for t in c))
+
+
+def _tensors(state: Any) -> list[Tensor]:
+    return [torch.as_tensor(leaf) for leaf in tree_leaves(state)]

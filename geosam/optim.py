@@ -179,7 +179,7 @@ class SAM(torch.optim.Optimizer):
     def _collect(self, source: Source, parameters: list[Tensor], scaler: Any) -> Evidence:
         needs, who = self.metric.needs | self.objective.needs, type(self.metric).__name__
         if isinstance(source, Bound):
-            return source.wrt(parameters).collect(needs, who)
+            return source.wrt(parameters).collect(needs, who, train=True)
         evidence = closure_evidence(source, parameters, self._names())
         if scaler is not None and scaler.is_enabled():
             evidence = replace(evidence, gradient=vec.scale(evidence.gradient, 1 / scaler.get_scale()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -104,8 +105,7 @@ class Bound:
         chosen = set(names)
         return forward
 
-    def _batch_loss(self) -> Tensor:
-        outputs = self.call(self.model)
+    def _batch_loss(self, outputs: Any) -> Tensor:
         self.sample.check(outputs, self.y)
         loss = self.loss(outputs, self.y)
         if loss.dim() != 0:
@@ -117,7 +117,7 @@ class Bound:
         for p in self.model.parameters():
             p.grad = None
         with torch.enable_grad():
-            loss = self._batch_loss()
+            loss = self._batch_loss(self.call(self.model))
             loss.backward()
         return loss.detach()
 
@@ -131,15 +131,19 @@ class Bound:
                     losses.append(self.loss(call(values, self.x), self.y).double())
         return (losses[1] - losses[0]).item()
 
-    def collect(self, needs: Needs, who: str) -> Evidence:
-        """One forward/backward that gathers all that is needed. Gradients in ``.grad`` are left alone."""
+    def collect(self, needs: Needs, who: str, train: bool = False) -> Evidence:
+        """One forward/backward that gathers all that is needed. Gradients in ``.grad`` are left alone.
+
+        train: the pass belongs to a training step: it updates buffers (BatchNorm's running statistics) and draws random
+        numbers from the global stream. Otherwise it leaves no trace, and repeated looks see one dropout mask.
+        """
         parameters = self.parameters
         if not parameters:
             raise ValueError("the model has no parameter that requires a gradient: there is nothing to perturb")
         replay = Replay.now(parameters)
         rows = squares = None
         gradient: Vectors
-        with torch.enable_grad():
+        with torch.enable_grad(), nullcontext() if train else Replay.now(parameters):
             if needs.rows is not None:
                 losses, rows = needs.rows.rows(self, parameters)
                 gradient, loss = rows.pull(torch.full_like(losses, 1 / self.n)), losses.mean()
@@ -147,7 +151,7 @@ class Bound:
                 losses, gradient, squares = needs.squares.squares(self, parameters)
                 loss = losses.mean()
             else:
-                loss = self._batch_loss()
+                loss = self._batch_loss(self.call(self.model) if train else self.pure(parameters)(parameters, self.x))
                 gradient = torch.autograd.grad(loss, list(parameters), allow_unused=True, materialize_grads=True)
         predictive = self._predictive(parameters, replay, who) if needs.predictive else None
         names = self.names(parameters)

@@ -63,6 +63,11 @@ def combination(a: float, u: Vectors, b: float, v: Vectors) -> list[Tensor]:
     return [(a * s.double() + b * t.double()).to(s.dtype) for s, t in zip(u, v, strict=True)]
 
 
+def pairing(c: Vectors, v: Vectors) -> Tensor:
+    """⟨c, v⟩, entry by entry in float64."""
+    return vec.dot(vec.map(Tensor.double, c), vec.map(Tensor.double, v))
+
+
 def copied(v: Vectors) -> list[Tensor]:
     """The entries as they are now."""
     return [t.detach().clone() for t in v]

@@ -25,7 +25,9 @@ def at_most(what: str, got: Number, bound: Number, slack: Number) -> None:
     """got ≤ bound + slack."""
     if not float(got) <= float(bound) + float(slack):
         excess = float(got) - float(bound)
-        raise AssertionError(f"{what}: {float(got):.9g} exceeds {float(bound):.9g} by {excess:.3g} (allowed {float(slack):.3g})")
+        raise AssertionError(
+            f"{what}: {float(got):.9g} exceeds {float(bound):.9g} by {excess:.3g} (allowed {float(slack):.3g})"
+        )
 
 
 def identical(what: str, u: Vectors, v: Vectors) -> None:

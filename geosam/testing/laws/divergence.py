@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 from ... import _vectors as vec
 from ..._abstract import Divergence, Solver
 from ..._vectors import Vectors
 from ...solvers import DualNorm, Radial, solve
-from ..drawn import Drawn, combination, scaled
+from ..drawn import Drawn, combination, pairing, scaled
 from ..measure import at_most, equal, holds, within
 
 _EVALUATIONS = 6
+_T = 1e-2  # small enough for the Taylor series, large enough for a model that runs in float32
 
 
 def vanishes_at_zero(divergence: Divergence, drawn: Drawn, tolerance: float) -> None:
@@ -24,23 +24,23 @@ def vanishes_at_zero(divergence: Divergence, drawn: Drawn, tolerance: float) -> 
 
 def is_nowhere_negative(divergence: Divergence, drawn: Drawn, tolerance: float) -> None:
     """D(ε) ≥ 0, far from 0 and near."""
-    for size in (1.0, 1e-2, 1e-4):
+    for size in (1.0, 1e-2):
         for v in (drawn.u, drawn.v):
-            at_most("−D(ε)", -divergence(scaled(v, size)), 0.0, tolerance**2)
+            at_most("−D(ε)", -divergence(scaled(v, size)), 0.0, tolerance)
 
 
 def is_flat_at_zero(divergence: Divergence, drawn: Drawn, tolerance: float) -> None:
     """∇D(0) = 0: the odd part (D(tv) − D(−tv))/2t falls like t²."""
-    t, v = tolerance**0.25, _moderate(drawn.v)
+    t, v = _T, _moderate(drawn.v)
     odd = (divergence(scaled(v, t)) - divergence(scaled(v, -t))).abs() / (2 * t)
-    within("|D(tv) − D(−tv)|/2t relative to t²:", odd, 1 + _curvature(divergence, v), 100 * t**2)
+    within("|D(tv) − D(−tv)|/2t relative to t²:", odd, 1 + _curvature(divergence, v), 20 * t**2)
 
 
 def its_hessian_is_the_local_norm(divergence: Divergence, drawn: Drawn, tolerance: float) -> None:
     """D(tv) = ½ t² ⟨Gv, v⟩ + O(t³) with G of ``local_norm(0)``, which damping makes G + λI."""
     v = _moderate(drawn.v)
     want = _curvature(divergence, v)
-    t = tolerance**0.25
+    t = _T
     first, second, third = (2 * float(divergence(scaled(v, s))) / s**2 for s in (t, t / 2, t / 4))
     # Richardson: the terms in t and t² of D(tv)/½t² cancel
     limit = (first - 6 * second + 8 * third) / 3
@@ -70,7 +70,12 @@ def matches_the_divergence_by_definition(
     """D(ε) is what the definition gives, evaluated slowly in float64."""
     for v in (_moderate(drawn.u), _moderate(drawn.v)):
         want = definition(v)
-        within(f"D(ε) = {float(divergence(v)):.9g} should be {float(want):.9g}; error", abs(divergence(v) - want), 1 + want, tolerance)
+        within(
+            f"D(ε) = {float(divergence(v)):.9g} should be {float(want):.9g}; error",
+            abs(divergence(v) - want),
+            1 + want,
+            tolerance,
+        )
 
 
 def _moderate(v: Vectors) -> Vectors:
@@ -79,4 +84,4 @@ def _moderate(v: Vectors) -> Vectors:
 
 def _curvature(divergence: Divergence, v: Vectors) -> float:
     norm = divergence.local_norm(0.0)
-    return float(vec.dot([t.double() for t in norm.flat(v)], [t.to(torch.float64) for t in v]))
+    return float(pairing(norm.flat(v), v))

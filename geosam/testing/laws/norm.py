@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from ... import _vectors as vec
 from ..._abstract import Norm
-from ..drawn import Drawn, combination, scaled
+from ..drawn import Drawn, combination, pairing, scaled
 from ..measure import at_most, equal, holds, within
 
 
@@ -26,8 +25,7 @@ def ascend_is_sharp_and_dual_norm(norm: Norm, drawn: Drawn, tolerance: float) ->
     equal("dual_norm(c) against that of ascend(c)", norm.dual_norm(drawn.c), dual, tolerance)
     gap = combination(1.0, norm.sharp(drawn.c), -1.0, sharp)
     within("‖sharp(c) − ascend(c)‖/‖c‖*:", norm.norm(gap), dual, tolerance)
-    pairing = vec.dot([t.double() for t in drawn.c], [t.double() for t in sharp])
-    equal("⟨c, ♯c⟩", pairing, dual.square(), tolerance)
+    equal("⟨c, ♯c⟩", pairing(drawn.c, sharp), dual.square(), tolerance)
 
 
 def norm_is_homogeneous(norm: Norm, drawn: Drawn, tolerance: float) -> None:

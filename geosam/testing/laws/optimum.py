@@ -6,7 +6,7 @@ from ... import _vectors as vec
 from ..._abstract import Norm
 from ..._vectors import Vectors
 from ...solvers import solve
-from ..drawn import Drawn, combination, copied, kind, scaled, spoiled
+from ..drawn import Drawn, combination, copied, kind, pairing, scaled, spoiled
 from ..measure import at_most, equal, holds, identical, within
 
 _SIZES = (1e-4, 1e-2, 0.3, 1.0)
@@ -22,7 +22,7 @@ def reaches_the_radius(norm: Norm, drawn: Drawn, tolerance: float) -> None:
 def attains_the_dual_norm(norm: Norm, drawn: Drawn, tolerance: float) -> None:
     """⟨c, ε*⟩ = ρ‖c‖*."""
     found = solve(norm, drawn.c, drawn.rho)
-    rise = vec.dot(vec.map(_wide, drawn.c), vec.map(_wide, found.epsilon))
+    rise = pairing(drawn.c, found.epsilon)
     equal("⟨c, ε*⟩", rise, drawn.rho * norm.dual_norm(drawn.c), tolerance)
     equal("the reported ‖c‖*", found.dual_norm, norm.dual_norm(drawn.c), tolerance)
 
@@ -32,19 +32,19 @@ def obeys_hoelder(norm: Norm, drawn: Drawn, tolerance: float) -> None:
     dual = norm.dual_norm(drawn.c)
     for v in (drawn.u, drawn.v, drawn.step, _unit(drawn.c)):
         bound = dual * norm.norm(v)
-        at_most("|⟨c, v⟩|", vec.dot(vec.map(_wide, drawn.c), vec.map(_wide, v)).abs(), bound, tolerance * bound)
+        at_most("|⟨c, v⟩|", pairing(drawn.c, v).abs(), bound, tolerance * bound)
 
 
 def no_neighbour_does_better(norm: Norm, drawn: Drawn, tolerance: float) -> None:
     """⟨c, ε* + δ⟩ ≤ ⟨c, ε*⟩ for every δ, once ε* + δ is renormalised to the sphere."""
-    epsilon, c = solve(norm, drawn.c, drawn.rho).epsilon, vec.map(_wide, drawn.c)
-    best, slack = vec.dot(c, vec.map(_wide, epsilon)), tolerance * drawn.rho * norm.dual_norm(drawn.c)
+    epsilon = solve(norm, drawn.c, drawn.rho).epsilon
+    best, slack = pairing(drawn.c, epsilon), tolerance * drawn.rho * norm.dual_norm(drawn.c)
     for direction in (drawn.step, _unit(drawn.c)):
         reach = drawn.rho / norm.norm(direction)
         for size in (s * sign for s in _SIZES for sign in (1, -1)):
             moved = combination(1.0, epsilon, float(size * reach), direction)
             length = norm.norm(moved)
-            rise = vec.dot(c, vec.map(_wide, moved)) * (drawn.rho / length if length > 0 else 0)
+            rise = pairing(drawn.c, moved) * (drawn.rho / length if length > 0 else 0)
             at_most(f"⟨c, v⟩ of a neighbour v at distance {abs(size):g}ρ", rise, best, slack)
 
 
@@ -101,10 +101,6 @@ def leaves_its_arguments_alone(norm: Norm, drawn: Drawn, tolerance: float) -> No
     identical("c after ♯c", c, before[0])
     norm.norm(v)
     identical("v after ‖v‖", v, before[1])
-
-
-def _wide(t):  # type: ignore[no-untyped-def]
-    return t.double()
 
 
 def _unit(c: Vectors) -> Vectors:

@@ -1,0 +1,69 @@
+"""Covectors, at every scale that is promised, and whole draws."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn, SearchStrategy
+
+from ... import _vectors as vec
+from ..._vectors import Vectors
+from ...rows import Rows
+from ..drawn import Drawn
+from .vectors import numbers, vectors
+
+# gradient scales at which ε* must be right, as powers of 10
+_SCALES = {torch.float32: (-25, 18), torch.float64: (-40, 40)}
+_NARROW = (-4, 4)
+
+
+def _scales(dtype: torch.dtype) -> tuple[int, int]:
+    return _SCALES.get(dtype, _NARROW)
+
+
+def covectors(like: Vectors, rows: Rows | None = None) -> SearchStrategy[Vectors]:
+    """Covectors that are not 0, of every scale; with ``rows``, also vectors of the row space that know it."""
+    plain: SearchStrategy[Vectors] = vectors(like, *_scales(like[0].dtype))
+    if rows is None:
+        return plain
+    least, most = (k // 2 for k in _scales(like[0].dtype))
+    coordinates = st.builds(lambda a, k: torch.from_numpy(a * 10.0**k), numbers(rows.n), st.integers(least, most))
+    return st.one_of(coordinates.map(rows.pull).filter(_sizeable), plain)
+
+
+def _sizeable(c: Vectors) -> bool:
+    least, most = _scales(c[0].dtype)
+    return 10.0**least <= float(vec.sup(c)) <= 10.0**most
+
+
+@st.composite
+def draws(
+    draw: DrawFn,
+    like: Vectors,
+    rows: Rows | None = None,
+    given: Sequence[Vectors] = (),
+    covector: SearchStrategy[Vectors] | None = None,
+) -> Drawn:
+    """All that a law on ``like`` asks for. given: covectors of special interest, e.g. the gradient, drawn as often as others."""
+    special = [st.just(c) for c in given if float(vec.sup(c)) > 0]
+    c = draw(covector if covector is not None else st.one_of(*special, covectors(like, rows)))
+    exponent = math.log10(float(vec.sup(c)))
+    least, most = (math.ceil((k - exponent) * math.log2(10)) for k in _scales(c[0].dtype))
+    near = max(_scales(c[0].dtype)[0], min(round(exponent), _scales(c[0].dtype)[1]))
+    tangent = vectors(like)
+    coefficient = st.integers(-6, 6).map(lambda k: k / 2)
+    return Drawn(
+        c=c,
+        d=draw(vectors(like, near, near)),
+        u=draw(tangent),
+        v=draw(tangent),
+        step=draw(tangent),
+        rho=10.0 ** draw(st.integers(-3, 1)),
+        a=draw(coefficient.filter(bool)),
+        b=draw(coefficient),
+        power=draw(st.integers(min(least, 0), max(most, 0))),
+        spoil=(draw(st.integers(0, 63)), draw(st.sampled_from([math.nan, math.inf, -math.inf]))),
+    )

@@ -1,0 +1,53 @@
+"""Diagonals and per-sample Jacobians, ill-conditioned and rank-deficient ones among them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from hypothesis.strategies import DrawFn, SearchStrategy
+from torch import Tensor
+
+from ... import _vectors as vec
+from ..._vectors import Vectors
+from ...rows import Materialised
+from .vectors import numbers
+
+
+def diagonals(like: Vectors, decades: int = 8) -> SearchStrategy[list[Tensor]]:
+    """Positive diagonals with a condition number of up to 10^decades."""
+    half = decades // 2
+
+    def build(power: Any) -> list[Tensor]:
+        return vec.unflatten(torch.from_numpy(10.0**power).to(like[0].dtype), like)
+
+    powers = arrays(np.int64, vec.count(like), elements=st.integers(-half, half), fill=st.nothing())
+    return powers.map(build)
+
+
+@st.composite
+def jacobians(draw: DrawFn, like: Vectors, samples: int = 5) -> list[Tensor]:
+    """One tensor [n, *shape] a parameter, n ≤ samples, not all 0: independent rows, multiples of each other, rows of zeros,
+    and rows whose lengths differ by up to four orders of magnitude."""
+    n, size = draw(st.integers(1, samples)), vec.count(like)
+    if draw(st.booleans()):
+        flat = draw(numbers((n, size)))
+    else:
+        distinct = draw(numbers((draw(st.integers(1, n)), size)))
+        chosen = draw(st.lists(st.integers(0, len(distinct) - 1), min_size=n, max_size=n))
+        flat = distinct[chosen] * np.array(draw(st.lists(st.sampled_from([1, 1, -1, 0.5, 0]), min_size=n, max_size=n)))[:, None]
+    lengths = draw(st.lists(st.sampled_from([1.0, 1.0, 10.0, 1e-3]), min_size=n, max_size=n))
+    flat = flat * np.array(lengths)[:, None]
+    if not flat.any():
+        flat[0, 0] = 1.0
+    whole = torch.from_numpy(flat).to(like[0].dtype)
+    parts = whole.split([t.numel() for t in like], dim=1)
+    return [part.reshape(n, *t.shape) for part, t in zip(parts, like, strict=True)]
+
+
+def rows(like: Vectors, samples: int = 5) -> SearchStrategy[Materialised]:
+    """The same as an operator."""
+    return jacobians(like, samples).map(Materialised)

@@ -21,7 +21,8 @@ Forward = Callable[[Sequence[Tensor]], Tensor]
 class Predictive:
     """p_θ(·|x) on one batch.
 
-    forward: parameters → outputs, a pure function (one dropout mask, buffers left alone). outputs: those at θ.
+    forward: parameters → outputs, a pure function (one dropout mask, buffers left alone). outputs: those at θ. random: whether
+    the forward pass draws random numbers.
     The distribution is formed in float64: at small radii KL is a difference of nearly equal logarithms.
     """
 
@@ -29,6 +30,7 @@ class Predictive:
     likelihood: Likelihood
     parameters: Vectors
     outputs: Tensor
+    random: bool = False
 
     def outputs_at(self, epsilon: Vectors) -> Tensor:
         """Outputs at θ + ε, without a graph."""
@@ -55,7 +57,8 @@ class Predictive:
         theta = [p.detach() for p in self.parameters]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's remarks on its own tracing
-            _, push = torch.func.linearize(forward, *theta)
+            # the graph that linearize records would draw a new dropout mask at every call
+            push = _jvp(forward, theta) if self.random else torch.func.linearize(forward, *theta)[1]
         _, pull = torch.func.vjp(forward, *theta)  # type: ignore[misc]
         return push, pull
 
@@ -99,4 +102,8 @@ class Predictive:
                 moved[i] = p
             return self.forward(moved)
 
-        return Predictive(forward, self.likelihood, [full[i] for i in index], self.outputs)
+        return Predictive(forward, self.likelihood, [full[i] for i in index], self.outputs, self.random)
+
+
+def _jvp(f: Callable[..., Tensor], theta: Sequence[Tensor]) -> Callable[..., Tensor]:
+    return lambda *tangents: torch.func.jvp(f, tuple(theta), tangents)[1]

@@ -171,4 +171,4 @@ class Bound:
 
         with torch.no_grad():
             outputs = forward(parameters)
-        return Predictive(forward, self.likelihood, parameters, outputs)
+        return Predictive(forward, self.likelihood, parameters, outputs, replay.used)

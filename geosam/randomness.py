@@ -18,6 +18,8 @@ class Replay:
     device: torch.device
     state: Tensor
     outer: list[Tensor] = field(default_factory=list)
+    used: bool = False
+    """Whether a pass inside the context has drawn a random number."""
 
     @classmethod
     def now(cls, parameters: Vectors) -> Replay:
@@ -41,4 +43,5 @@ class Replay:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.used = self.used or not torch.equal(self._get(self.device), self.state)
         self._set(self.outer.pop())

@@ -54,12 +54,13 @@ class Predictive:
         def forward(*parameters: Tensor) -> Tensor:
             return self.forward(parameters)
 
-        theta = [p.detach() for p in self.parameters]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's remarks on its own tracing
-            # the graph that linearize records would draw a new dropout mask at every call
-            push = _jvp(forward, theta) if self.random else torch.func.linearize(forward, *theta)[1]
+        theta = tuple(p.detach() for p in self.parameters)
         _, pull = torch.func.vjp(forward, *theta)  # type: ignore[misc]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's remarks on its own tracing and imports
+            _, push = torch.func.linearize(forward, *theta)
+        if self.random:  # the recorded graph would draw a new dropout mask at every call
+            return lambda *tangents: torch.func.jvp(forward, theta, tangents)[1], pull
         return push, pull
 
     @cached_property
@@ -103,7 +104,3 @@ class Predictive:
             return self.forward(moved)
 
         return Predictive(forward, self.likelihood, [full[i] for i in index], self.outputs, self.random)
-
-
-def _jvp(f: Callable[..., Tensor], theta: Sequence[Tensor]) -> Callable[..., Tensor]:
-    return lambda *tangents: torch.func.jvp(f, tuple(theta), tangents)[1]

@@ -1,0 +1,100 @@
+"""KL = ½ εᵀFε + O(‖ε‖³), and not εᵀFε."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from theory.kl_expansion import Gaussian, Instance, Softmax, check, instance
+from theory.verdict import Outcome
+
+
+@st.composite
+def instances(draw):
+    family = draw(st.sampled_from([Softmax, Gaussian]))
+    n, d, hidden = draw(st.integers(1, 4)), draw(st.integers(1, 3)), draw(st.sampled_from([0, 2]))
+    outputs = draw(st.integers(1, 4)) if family is Softmax else 2
+    size = hidden * d + (hidden or d) * outputs
+    entries = st.floats(-2, 2, width=16)
+    inputs, theta, direction = (torch.from_numpy(draw(arrays(np.float64, s, elements=entries))) for s in ((n, d), size, size))
+    return Instance(family, inputs, theta, direction, hidden)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32 - 1))
+def test_random_models_correct_the_claim_and_refute_it_as_printed(seed):
+    drawn = instance(seed)
+    verdict = check(drawn)
+    assert verdict.outcome is Outcome.CORRECTED and verdict.worst_error <= 1
+    assert "1.0 t²" in verdict.counterexample
+    assert check(drawn, altered=True).outcome is Outcome.FAILS
+
+
+@settings(deadline=None, max_examples=50)
+@given(instances())
+def test_no_model_refutes_the_half_and_none_supports_its_absence(drawn):
+    assert check(drawn).outcome in (Outcome.CORRECTED, Outcome.UNDECIDED)
+    assert check(drawn, altered=True).outcome in (Outcome.FAILS, Outcome.UNDECIDED)
+
+
+def test_a_direction_that_the_model_does_not_feel_decides_nothing():
+    drawn = Instance(Softmax, torch.ones(2, 1).double(), torch.tensor([0.3, -0.5, 1.0]).double(), torch.ones(3).double())
+    verdict = check(drawn)
+    assert verdict.outcome is Outcome.UNDECIDED and "a direction that F sees" in verdict.missing
+
+
+def test_a_model_whose_scale_overflows_decides_nothing():
+    theta, direction = torch.tensor([[0.03, 0, 0, 0, 0, 0], [1, 1, 0, 1, 1, 1]]).double()
+    verdict = check(Instance(Softmax, torch.full((1, 1), 0.01).double(), theta, direction, hidden=2))
+    assert verdict.outcome is Outcome.UNDECIDED and "does not overflow" in verdict.missing
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_fisher_agrees_with_the_closed_form_in_output_space(seed):
+    drawn = instance(seed)
+    outputs = drawn.outputs(drawn.theta)
+    jacobian = torch.func.jacrev(drawn.outputs)(drawn.theta)
+    if drawn.family is Softmax:
+        probs = outputs.softmax(1)
+        inner = torch.diag_embed(probs) - probs[:, :, None] * probs[:, None, :]
+    else:
+        inner = torch.diag_embed(torch.stack([(-2 * outputs[:, 1]).exp(), torch.full((len(outputs),), 2.0).double()], 1))
+    expected = torch.einsum("nap,nab,nbq->pq", jacobian, inner, jacobian) / len(outputs)
+    torch.testing.assert_close(drawn.fisher(), expected)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_divergence_agrees_with_torch(seed):
+    drawn = instance(seed)
+    old, new = drawn.outputs(drawn.theta), drawn.outputs(drawn.theta + drawn.direction)
+    if drawn.family is Softmax:
+        old, new = (torch.distributions.Categorical(logits=part) for part in (old, new))
+    else:
+        old, new = (torch.distributions.Normal(part[:, 0], part[:, 1].exp()) for part in (old, new))
+    torch.testing.assert_close(drawn.kl(drawn.direction), torch.distributions.kl_divergence(new, old).mean())
+
+
+class WithFisher(Instance):
+    """An instance with a wrong Fisher matrix."""
+
+    def fisher(self):
+        return 0.97 * super().fisher()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_fisher_wrong_by_three_percent_is_noticed(seed):
+    drawn = instance(seed)
+    wrong = WithFisher(**{name: getattr(drawn, name) for name in drawn.__dataclass_fields__})
+    assert check(wrong).outcome is Outcome.FAILS
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_the_length_of_the_direction_does_not_matter(scale):
+    drawn = instance(0)
+    verdict = check(replace(drawn, direction=scale * drawn.direction))
+    assert verdict.outcome is Outcome.CORRECTED
+    assert verdict.worst_error == pytest.approx(check(drawn).worst_error, rel=1e-3)

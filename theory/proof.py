@@ -1,0 +1,13 @@
+"""What ``derive`` is made of: an identity that is returned only if SymPy reduces left − right to zero."""
+
+import sympy as sp
+
+
+def prove(left, right) -> sp.Eq:
+    """left = right, of scalars, explicit matrices or matrix expressions. Raises: AssertionError with the residual."""
+    residual = left - right
+    residual = residual.expand().doit() if isinstance(residual, sp.MatrixExpr) else sp.simplify(residual)
+    # Raised, not asserted: `python -O` must not turn a proof into a statement.
+    if residual != residual * 0:
+        raise AssertionError(f"not an identity: left − right = {residual}")
+    return sp.Eq(left, right, evaluate=False)

@@ -1,0 +1,139 @@
+"""F4, F5. Squared means of minibatches, and the mean of squares: (1/N) Σ v vᵀ = α E[v̄_B v̄_Bᵀ] + (1 − α) v̄ v̄ᵀ.
+
+v₁ … v_N is the population, v̄ its mean, B a uniformly drawn minibatch of size M and v̄_B its mean.
+
+Claim F4: Kim et al., Fisher SAM, ICML 2022, theorem 3.1, rephrasing theorem 1 of Khan et al., ICML 2018: with B drawn
+with replacement, α = M(N−1)/(N−M).
+Verdict: holds with a correction. That α belongs to drawing without replacement; with replacement α = M.
+
+Claim F5: the remark after the theorem, and its footnote 2: where the batch mean is close to the population mean, the
+mean of squares is therefore close to the squared mean.
+Verdict: fails. The difference is the per-sample covariance, which no batch size changes; M → N makes the batch mean
+exact, and sends α → ∞ instead of the covariance → 0.
+
+Derivation, entry by entry. Let s be an entry of the per-sample covariance (1/N) Σ (v−v̄)(v−v̄)ᵀ and m the same of v̄ v̄ᵀ;
+the left side is s + m. Members of B have covariance s each and c in pairs, so v̄_B has u = (s + (M−1)c)/M, and
+E[v̄_B v̄_Bᵀ] = u + m. Hence α = s/u. With replacement c = 0. Without, the sum of all N does not vary, so
+N s + N(N−1) c = 0 and c = −s/(N−1). If gradients are all noise, v̄ = 0, the squared batch mean is s/α: with replacement
+it has 1/M of the mean square.
+Assumptions: none on the population. Without replacement M < N: at M = N the batch mean does not vary, and u = 0.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import combinations, product
+
+import numpy as np
+import sympy as sp
+
+from theory.proof import prove
+from theory.verdict import Trial, Verdict, judge, undecided
+
+
+def alpha(population: int, batch: int, replacement: bool) -> Fraction:
+    """α for N and M: M with replacement, M(N−1)/(N−M) without. Raises: ValueError where there is none."""
+    for name, size in (("population", population), ("batch", batch)):
+        if size < 1:
+            raise ValueError(f"{name} = {size} leaves nothing to average; pass a positive number.")
+    if replacement:
+        return Fraction(batch)
+    cure = "pass batch < population, or replacement=True."
+    if batch > population:
+        raise ValueError(f"A batch of {batch} cannot be drawn without replacement from {population}; {cure}")
+    if batch == population:
+        raise ValueError(f"A batch of all {population} always has the population's mean, so α diverges; {cure}")
+    return Fraction(batch * (population - 1), population - batch)
+
+
+def derive() -> tuple[sp.Eq, ...]:
+    """α of both schemes from variances; the difference as a covariance; 1/α → 0 at M = N; the noise-dominated total."""
+    N, M = sp.symbols("N M", positive=True)
+    s, m, c, a = sp.symbols("s m c alpha", real=True)
+    spread = (s + (M - 1) * c) / M
+    without = sp.solve(N * s + N * (N - 1) * c, c)[0]
+    values = [sp.solve(a * (spread + m) + (1 - a) * m - (s + m), a)[0].subs(c, pair) for pair in (0, without)]
+
+    v = sp.symbols("v:3", real=True)
+    mean = sum(v) / 3
+    difference = prove(sum(x**2 for x in v) / 3 - mean**2, sum((x - mean) ** 2 for x in v) / 3)
+    diverging = prove((1 / values[1]).subs(M, N), sp.S(0))
+    noise = prove((spread + m).subs({m: 0, c: 0}) / s, 1 / M)
+    return prove(values[0], M), prove(values[1], M * (N - 1) / (N - M)), difference, diverging, noise
+
+
+def batches(population: int, batch: int, replacement: bool) -> Iterable[tuple[int, ...]]:
+    """Every equally likely minibatch: ordered tuples with replacement, subsets without."""
+    return product(range(population), repeat=batch) if replacement else combinations(range(population), batch)
+
+
+def second_moment(vectors: np.ndarray, batch: int, replacement: bool, about: np.ndarray | int = 0) -> np.ndarray:
+    """E[(v̄_B − about)(v̄_B − about)ᵀ] by enumeration. vectors: (N, d), of Fractions (exact) or floats."""
+    means = [vectors[list(members)].sum(0) / batch - about for members in batches(len(vectors), batch, replacement)]
+    return sum(np.outer(mean, mean) for mean in means) / len(means)
+
+
+@dataclass(frozen=True)
+class Instance:
+    """vectors: (N, d), integers, or floats taken as the exact fractions that they are; batch: M, with 1 ≤ M < N."""
+
+    vectors: np.ndarray
+    batch: int
+
+    def __post_init__(self):
+        alpha(len(self.vectors), self.batch, replacement=False)
+
+    @property
+    def exact(self) -> np.ndarray:
+        return np.array([[Fraction(x) for x in row] for row in self.vectors.tolist()], dtype=object)
+
+
+def instance(seed: int) -> Instance:
+    """N of 3 to 5 Gaussian vectors in 1 to 3 dimensions, and M from 2 to N − 1: for M = 1 every scheme has α = 1."""
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(3, 6))
+    return Instance(rng.normal(rng.normal(), 1, (n, int(rng.integers(1, 4)))), int(rng.integers(2, n)))
+
+
+def check(instance: Instance, altered: bool = False) -> Verdict:
+    """F4 over every minibatch, exactly and in float64, against the printed α. Altered: the schemes exchange their α.
+
+    Errors are the largest entry of left − right over the largest entry of left.
+    """
+    n, m = len(instance.vectors), instance.batch
+
+    def trial(vectors: np.ndarray, replacement: bool, value: Fraction) -> Trial:
+        square, mean = vectors.T @ vectors / n, vectors.sum(0) / n
+        exact = vectors.dtype == object
+        a = value if exact else float(value)
+        residual = square - (a * second_moment(vectors, m, replacement) + (1 - a) * np.outer(mean, mean))
+        scale = abs(square).max()
+        # α multiplies a difference of nearly equal moments, and so their rounding.
+        tolerance = 0.0 if exact else 64 * n * float(np.finfo(float).eps) * (1 + a)
+        error = float(abs(residual).max() / scale) if scale else 0.0
+        scheme = "with" if replacement else "without"
+        return Trial(error, tolerance, f"N = {n}, M = {m} {scheme} replacement, α = {value}: relative residual {error:.3g}")
+
+    arithmetics = (instance.exact, instance.vectors.astype(float))
+    trials = [trial(v, r, alpha(n, m, r != altered)) for v in arithmetics for r in (True, False)]
+    return judge(trials, printed=[trial(instance.exact, True, alpha(n, m, replacement=False))])
+
+
+def check_remark(instance: Instance, altered: bool = False) -> Verdict:
+    """F5 at M = N without replacement, exactly: if it held, a batch mean that is always right leaves no difference.
+
+    Error: the trace of (1/N) Σ vvᵀ − v̄v̄ᵀ. The remark allows a multiple of E‖v̄_B − v̄‖², and that is zero.
+    Altered: each vector is close to v̄, not only the batch mean, which allows max ‖v − v̄‖²; that holds.
+    """
+    vectors, n = instance.exact, len(instance.vectors)
+    mean = vectors.sum(0) / n
+    difference = np.trace(vectors.T @ vectors / n - np.outer(mean, mean))
+    if difference == 0:
+        return undecided("a population with spread: where all vectors agree, nothing can differ")
+    deviation = np.trace(second_moment(vectors, n, replacement=False, about=mean))
+    allowed = max(((v - mean) ** 2).sum() for v in vectors) if altered else deviation
+    case = f"M = N = {n}: E‖v̄_B − v̄‖² = {float(deviation):.3g}, yet tr((1/N)Σvvᵀ − v̄v̄ᵀ) = {float(difference):.6g}"
+    return judge([Trial(float(difference), float(allowed), case)])
+
+
+CLAIMS = {"F4": check, "F5": check_remark}

@@ -18,7 +18,7 @@ from ._vectors import Vectors
 if TYPE_CHECKING:
     from .problem import Bound
 
-_GRAM_BYTES = 64 * 2**20
+_BLOCK_BYTES = 64 * 2**20
 
 
 class Rows(ABC):
@@ -37,7 +37,7 @@ class Rows(ABC):
 
     @abstractmethod
     def materialise(self, a: Tensor) -> list[Tensor]:
-        """Jᵀa for a of shape [n], as tensors with the parameters' shapes and type."""
+        """Jᵀa for a of shape [n], as tensors with the parameters' shapes, in the type of a."""
 
     @abstractmethod
     def mean_squares(self) -> list[Tensor]:
@@ -67,7 +67,8 @@ class Pulled(Sequence[Tensor]):
     def tensors(self) -> list[Tensor]:
         """The vector itself."""
         if self._tensors is None:
-            self._tensors = self.rows.materialise(self.coordinates)
+            wide = self.rows.materialise(self.coordinates)
+            self._tensors = [t.to(like.dtype) for t, like in zip(wide, self.rows.like, strict=True)]
         return self._tensors
 
     @overload
@@ -96,41 +97,39 @@ class Materialised(Rows):
         self.n = jacobian[0].shape[0]
 
     def gram(self) -> Tensor:
-        """Accumulated in float64 by blocks of columns: the squared singular values of J span twice its digits."""
+        """Accumulated in float64: the squared singular values of J span twice its digits."""
         total = torch.zeros(self.n, self.n, dtype=torch.float64, device=self.jacobian[0].device)
-        width = max(1, _GRAM_BYTES // (8 * self.n))
         for j in self.jacobian:
-            for block in j.split(width, dim=1):
+            for block in self._blocks(j):
                 wide = block.double()
                 total.addmm_(wide, wide.T)
         return total
 
     def apply(self, v: Vectors) -> Tensor:
-        """Jv: products in the rows' precision, the sum over parameters in float64."""
-        parts = [(j @ t.reshape(-1).to(j.dtype)).double() for j, t in zip(self.jacobian, v, strict=True)]
-        return torch.stack(parts).sum(0)
+        """Jv; J is widened block by block where v is wider."""
+        total = torch.zeros(self.n, dtype=torch.float64, device=self.jacobian[0].device)
+        for j, t in zip(self.jacobian, v, strict=True):
+            blocks = self._blocks(j)
+            for block, part in zip(blocks, t.reshape(-1).split(blocks[0].shape[1]), strict=True):
+                total += block.to(part.dtype) @ part
+        return total
 
     def materialise(self, a: Tensor) -> list[Tensor]:
-        """Jᵀa, one matrix-vector product a parameter."""
+        """Jᵀa; J is widened block by block where a is wider."""
         pairs = zip(self.jacobian, self.like, strict=True)
-        return [(a.to(j.dtype) @ j).reshape(t.shape) for j, t in pairs]
+        return [torch.cat([a @ block.to(a.dtype) for block in self._blocks(j)]).reshape(t.shape) for j, t in pairs]
+
+    def _blocks(self, j: Tensor) -> Sequence[Tensor]:
+        return j.split(max(1, _BLOCK_BYTES // (8 * self.n)), dim=1)
 
     def mean_squares(self) -> list[Tensor]:
         """Squared in float64: gradients of 1e-25 are legal and their squares are zero in float32."""
         pairs = zip(self.jacobian, self.like, strict=True)
-        return [_mean_squares(j).reshape(t.shape) for j, t in pairs]
+        return [torch.cat([b.double().square().mean(0) for b in self._blocks(j)]).reshape(t.shape) for j, t in pairs]
 
     def restrict(self, index: Sequence[int]) -> Materialised:
         """The same memory, fewer parameters."""
         return Materialised([self.jacobian[i].reshape(self.n, *self.like[i].shape) for i in index])
-
-
-def _mean_squares(j: Tensor) -> Tensor:
-    total = torch.zeros(j.shape[1], dtype=torch.float64, device=j.device)
-    for row in j:
-        wide = row.double()
-        total.addcmul_(wide, wide)
-    return total / j.shape[0]
 
 
 class Engine(ABC):

@@ -100,6 +100,10 @@ class Norm(Metric):
     def norm(self, v: Vectors) -> Tensor:
         """‖v‖, a 0-dimensional float64 tensor."""
 
+    def ascend_into(self, out: Vectors | None, c: Vectors) -> tuple[Vectors, Tensor]:
+        """``ascend``, where ♯c may be put into ``out`` instead of fresh memory; c is left alone."""
+        return self.ascend(c)
+
     @property
     def report(self) -> Mapping[str, Any]:
         """What an iterative norm has to say of its last ``ascend``: iterations, residual, whether it converged."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from . import _vectors as vec
 from ._abstract import Perturbation
@@ -22,6 +22,11 @@ class Move(ABC):
     def __init__(self) -> None:
         self._away: list[tuple[Tensor, Tensor]] = []
         self._buffers: list[Tensor] = []
+
+    def scratch(self, parameters: Vectors) -> Vectors:
+        """The buffers, which a solver may fill with the direction: ``displace`` then takes it from there."""
+        self._fit(parameters)
+        return self._buffers
 
     def displace(self, parameters: Vectors, perturbation: Perturbation) -> None:
         """θ ← θ + ε*."""
@@ -78,9 +83,13 @@ class Copy(Move):
             scale = perturbation.scale.item()
             # one tensor at a time: what the copy brought into the cache the addition finds there
             for p, saved, v in zip(parameters, self._buffers, perturbation.direction, strict=True):
+                moved = torch.add(p, v, alpha=scale) if v is saved else None
                 saved.copy_(p)
                 self._away.append((p, saved))
-                p.add_(v, alpha=scale)
+                if moved is None:
+                    p.add_(v, alpha=scale)
+                else:
+                    p.copy_(moved)
 
     def _put_back(self, parameter: Tensor, saved: Tensor) -> None:
         parameter.copy_(saved)
@@ -114,9 +123,7 @@ class Swap(Move):
     def check(self, parameters: Vectors) -> None:
         """ValueError for a parameter whose storage is shared."""
         for i, p in enumerate(parameters):
-            storage = p.untyped_storage()
-            whole = storage.nbytes() == p.numel() * p.element_size()
-            if type(p.data) is not Tensor or not whole or vec.holders(p) > 1:
+            if type(p) not in (Tensor, nn.Parameter) or vec.shares_storage(p):
                 raise ValueError(
                     f"parameter {i} of shape {tuple(p.shape)} shares its storage with another tensor, which would not see a "
                     "swapped buffer. Use move=geosam.Copy()."

@@ -56,6 +56,10 @@ def _dot64(a: Tensor, b: Tensor) -> Tensor:
 
 def norm(v: Vectors) -> Tensor:
     """Euclidean norm ‖v‖₂, float64."""
+    if reads_are_free(v) and all(t.dtype == torch.float32 for t in v):
+        total = torch.stack(torch._foreach_norm(list(v))).double().square().sum()
+        if _SAFE_SUM < total < math.inf:
+            return total.sqrt()
     return dot(v, v).sqrt()
 
 
@@ -143,7 +147,8 @@ def add_(target: Vectors, v: Vectors) -> None:
     torch._foreach_add_(list(target), list(v))
 
 
-def holders(t: Tensor) -> int:
-    """How many tensors hold t's storage."""
+def shares_storage(t: Tensor) -> bool:
+    """Whether another tensor holds t's storage, or t is part of a larger one."""
     storage = t.untyped_storage()
-    return int(torch._C._storage_Use_Count(storage._cdata)) - 1  # one of them is the handle just made
+    # one holder is t, the other the handle just made
+    return storage.nbytes() != t.nbytes or int(torch._C._storage_Use_Count(storage._cdata)) > 2

@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from . import _vectors as vec
-from ._abstract import Metric, Objective, Perturbation, Solver
+from ._abstract import Divergence, Metric, Norm, Objective, Perturbation, Solver
 from ._move import Copy, Move
+from ._vectors import Vectors
 from .closure import closure_evidence
 from .evidence import Evidence
 from .last import Last, Perturbed
@@ -23,7 +24,7 @@ from .metrics.blockwise import product
 from .norms import Identity
 from .objectives import Gradient
 from .problem import Bound
-from .solvers import check_radius, solve
+from .solvers import DualNorm, check_radius, solve
 
 Source = Callable[[], Any] | Bound
 
@@ -166,7 +167,7 @@ class SAM(torch.optim.Optimizer):
         radii = [check_radius(group["rho"]) for group in self.param_groups]
         if len(set(radii)) == 1:
             norm, self._memory["metric"] = self.metric.step(evidence, self._memory["metric"])
-            return solve(norm, c, radii[0], self.solver)
+            return self._solved(norm, c, radii[0], evidence)
         blocks, start = [], 0
         for group, rho in zip(self.param_groups, radii, strict=True):
             count = sum(p.requires_grad for p in group["params"])
@@ -174,7 +175,13 @@ class SAM(torch.optim.Optimizer):
             blocks.append((list(range(start, start + count)), self.metric if rho else Identity(), rho))
             start += count
         norm, self._memory["metric"] = product(evidence, blocks, self._memory["metric"])
-        return solve(norm, c, 1.0, self.solver)
+        return self._solved(norm, c, 1.0, evidence)
+
+    def _solved(self, geometry: Norm | Divergence, c: Vectors, rho: float, evidence: Evidence) -> Perturbation:
+        solver = self.solver
+        if solver is None and isinstance(geometry, Norm):
+            solver = DualNorm(scratch=self._move.scratch(evidence.parameters))
+        return solve(geometry, c, rho, solver)
 
     def _collect(self, source: Source, parameters: list[Tensor], scaler: Any) -> Evidence:
         needs, who = self.metric.needs | self.objective.needs, type(self.metric).__name__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -63,5 +64,7 @@ class Func(Engine):
         mapped = torch.func.vmap(
             torch.func.grad_and_value(loss), in_dims=(None, 0, 0), randomness="different", chunk_size=chunk
         )
-        jacobian, losses = mapped([p.detach() for p in parameters], x, y)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="There is a performance drop")  # vmap's fallback: slower, not wrong
+            jacobian, losses = mapped([p.detach() for p in parameters], x, y)
         return losses.detach(), [j.detach() for j in jacobian]

@@ -43,6 +43,6 @@ class ParameterScaled(Metric):
 
         def entries(i: int) -> Tensor:
             w = evidence.parameters[i].detach()
-            return w.abs().add_(self.eta).pow_(-2) if scaled[i] else torch.ones((), dtype=w.dtype, device=w.device)
+            return w.abs().add_(self.eta).square_() if scaled[i] else torch.ones((), dtype=w.dtype, device=w.device)
 
-        return Diagonal(entries, evidence.parameters)
+        return Diagonal(entries, evidence.parameters, inverse=True)

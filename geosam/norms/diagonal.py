@@ -17,12 +17,13 @@ from .._vectors import Vectors
 class Diagonal(InnerProduct):
     """G = diag(d) > 0, ♯c = c / d.
 
-    entries: i ↦ dᵢ, the diagonal that belongs to parameter i, in a new tensor that may be overwritten; it is called when
-    needed, so that the diagonal need not be stored. An infinite entry pins its coordinate: ε = 0 there.
+    entries: i ↦ dᵢ (with ``inverse`` 1/dᵢ), the diagonal that belongs to parameter i, in a new tensor that may be overwritten;
+    it is called when needed, so that the diagonal need not be stored. Where 1/d = 0 a coordinate is pinned: ε = 0 there.
     """
 
     entries: Callable[[int], Tensor]
     like: Vectors
+    inverse: bool = False
 
     @classmethod
     def of(cls, diagonal: Vectors) -> Diagonal:
@@ -35,15 +36,24 @@ class Diagonal(InnerProduct):
 
     def ascend(self, c: Vectors) -> tuple[Vectors, Tensor]:
         """(c / d, √⟨c, c / d⟩) in one pass."""
-        v, square = vec.map_dot(self._divide, c)
-        return v, square.sqrt()
+        return self.ascend_into(None, c)
 
-    def _divide(self, i: int, t: Tensor) -> Tensor:
-        d = self.entries(i)
-        if d.dtype == t.dtype and d.shape == t.shape:
-            return torch.div(t, d, out=d)  # in place: the quotient stays in the cache
-        return (t / d).to(t.dtype)
+    def ascend_into(self, out: Vectors | None, c: Vectors) -> tuple[Vectors, Tensor]:
+        """The same, with c / d in ``out``."""
+        divide = torch.mul if self.inverse else torch.div
+
+        def quotient(i: int, t: Tensor) -> Tensor:
+            d = self.entries(i)
+            if out is not None and d.dtype == t.dtype:
+                return divide(t, d, out=out[i])
+            if d.dtype == t.dtype and d.shape == t.shape:
+                return divide(t, d, out=d)  # in place: the quotient stays in the cache
+            return divide(t, d).to(t.dtype)
+
+        v, square = vec.map_dot(quotient, c)
+        return v, square.sqrt()
 
     def flat(self, v: Vectors) -> list[Tensor]:
         """d · v, with 0 · ∞ = 0 where a coordinate is pinned."""
-        return [torch.where(t == 0, 0, t * self.entries(i)).to(t.dtype) for i, t in enumerate(v)]
+        multiply = torch.div if self.inverse else torch.mul
+        return [torch.where(t == 0, 0, multiply(t, self.entries(i))).to(t.dtype) for i, t in enumerate(v)]

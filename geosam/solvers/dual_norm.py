@@ -14,15 +14,18 @@ from .._vectors import Vectors
 class DualNorm(Solver):
     """ε* = ρ ♯c / ‖c‖*: the argmax of ⟨c, ε⟩ over ‖ε‖ ≤ ρ.
 
+    scratch: tensors like the parameters that ♯c may be written into; the optimizer lends its buffers here.
     c = 0 gives ε* = 0; so does a c that is not finite, by a selection on the device.
     Source: Boyd & Vandenberghe 2004, A.1.6; Foret et al. 2021, eq. 2; Kim et al. 2022, eq. 2, 5 and 10 are its instances.
     """
+
+    scratch: Vectors | None = None
 
     def solve(self, geometry: Norm | Divergence, c: Vectors, rho: float) -> Perturbation:
         """ε* with ‖ε*‖ = rho. Raises TypeError for a divergence."""
         if not isinstance(geometry, Norm):
             raise TypeError("DualNorm needs a norm; a divergence has no ♯. Use solvers.Radial().")
-        direction, dual = geometry.ascend(c)
+        direction, dual = geometry.ascend_into(self.scratch, c)
         finite = torch.isfinite(dual)
         usable = finite & (dual > 0)
         return Perturbation(

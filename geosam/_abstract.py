@@ -195,3 +195,9 @@ class Solver(ABC):
     @abstractmethod
     def solve(self, geometry: Norm | Divergence, c: Vectors, rho: float) -> Perturbation:
         """ε* with ‖ε*‖ ≤ rho (for a divergence D(ε*) ≤ rho²/2)."""
+
+
+def check_instance(name: str, value: Any, kind: type) -> None:
+    """TypeError unless value is an instance: the class itself is a common slip."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be an instance of {kind.__name__}, e.g. with () behind its name; got {value!r}")

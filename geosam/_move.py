@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,18 +21,23 @@ class Move(ABC):
     """
 
     def __init__(self) -> None:
+        self.buffers: list[Tensor] = []
+        """Like the parameters, kept from step to step: fresh memory costs more than the arithmetic. A solver may fill them
+        with the direction, which ``displace`` then takes from there."""
         self._away: list[tuple[Tensor, Tensor]] = []
-        self._buffers: list[Tensor] = []
+        self._seen: list[tuple[Any, ...]] = []
 
-    def scratch(self, parameters: Vectors) -> Vectors:
-        """The buffers, which a solver may fill with the direction: ``displace`` then takes it from there."""
-        self._fit(parameters)
-        return self._buffers
+    def prepare(self, parameters: Vectors) -> None:
+        """Before a first pass: buffers that fit. What has changed since the last time is checked."""
+        seen = [(p.shape, p.dtype, p.device, p.data_ptr()) for p in parameters]
+        if seen != self._seen:
+            self.check(parameters)
+            self.buffers = [torch.empty_like(p, requires_grad=False) for p in parameters]
+            self._seen = seen
 
     def displace(self, parameters: Vectors, perturbation: Perturbation) -> None:
         """θ ← θ + ε*."""
-        self.check(parameters)
-        self._fit(parameters)
+        self.prepare(parameters)
         with torch.no_grad():
             self._displace(parameters, perturbation)
 
@@ -64,11 +70,6 @@ class Move(ABC):
     @abstractmethod
     def _put_back(self, parameter: Tensor, saved: Tensor) -> None: ...
 
-    def _fit(self, parameters: Vectors) -> None:
-        """Buffers like the parameters, kept from step to step: fresh memory costs more than the arithmetic."""
-        if [(b.shape, b.dtype, b.device) for b in self._buffers] != [(p.shape, p.dtype, p.device) for p in parameters]:
-            self._buffers = [torch.empty_like(p, requires_grad=False) for p in parameters]
-
 
 class Copy(Move):
     """Saves a copy, adds ε in place, copies back: right for every parameter, one extra copy of the parameters."""
@@ -76,13 +77,13 @@ class Copy(Move):
     def _displace(self, parameters: Vectors, perturbation: Perturbation) -> None:
         if not vec.reads_are_free(parameters):
             epsilon = perturbation.epsilon
-            vec.copy_(self._buffers, parameters)
-            self._away = list(zip(parameters, self._buffers, strict=True))
+            vec.copy_(self.buffers, parameters)
+            self._away = list(zip(parameters, self.buffers, strict=True))
             vec.add_(parameters, epsilon)
         elif perturbation.finite and perturbation.scale != 0:
             scale = perturbation.scale.item()
             # one tensor at a time: what the copy brought into the cache the addition finds there
-            for p, saved, v in zip(parameters, self._buffers, perturbation.direction, strict=True):
+            for p, saved, v in zip(parameters, self.buffers, perturbation.direction, strict=True):
                 moved = torch.add(p, v, alpha=scale) if v is saved else None
                 saved.copy_(p)
                 self._away.append((p, saved))
@@ -106,14 +107,14 @@ class Swap(Move):
     def _displace(self, parameters: Vectors, perturbation: Perturbation) -> None:
         if not vec.reads_are_free(parameters):
             moved = vec.add(parameters, perturbation.epsilon)
-            vec.copy_(self._buffers, moved)
+            vec.copy_(self.buffers, moved)
         elif perturbation.finite and perturbation.scale != 0:
             scale = perturbation.scale.item()
-            for p, buffer, v in zip(parameters, self._buffers, perturbation.direction, strict=True):
+            for p, buffer, v in zip(parameters, self.buffers, perturbation.direction, strict=True):
                 torch.add(p, v, alpha=scale, out=buffer)
         else:
             return
-        for p, buffer in zip(parameters, self._buffers, strict=True):
+        for p, buffer in zip(parameters, self.buffers, strict=True):
             self._away.append((p, p.data))
             p.data = buffer
 

@@ -15,7 +15,16 @@ from .evidence import Evidence
 
 
 def closure_evidence(closure: Callable[[], Any], parameters: Vectors, names: Sequence[str] | None) -> Evidence:
-    """Run the closure once; a None gradient counts as zero.
+    """Run the closure once; a None gradient counts as zero. Raises as :func:`run`."""
+    loss = run(closure, parameters)
+    gradient = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    if any(g.layout != torch.strided for g in gradient):
+        gradient = vec.map(Tensor.to_dense, gradient)
+    return Evidence(parameters, gradient, loss, names)
+
+
+def run(closure: Callable[[], Any], parameters: Vectors) -> Tensor:
+    """Run the closure with gradients enabled; its loss, detached.
 
     Raises: TypeError if it is not callable or returns no loss; RuntimeError if it never called backward.
     """
@@ -28,11 +37,7 @@ def closure_evidence(closure: Callable[[], Any], parameters: Vectors, names: Seq
         raise TypeError("the closure returned None; it must return the loss (zero_grad, forward, backward, return loss)")
     if all(_untouched(p, seen) for p, seen in zip(parameters, before, strict=True)):
         raise RuntimeError("the closure left every gradient as it was: it must zero gradients and call loss.backward()")
-    gradient = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-    if any(g.layout != torch.strided for g in gradient):
-        gradient = vec.map(Tensor.to_dense, gradient)
-    value = torch.as_tensor(loss).detach()
-    return Evidence(parameters, gradient, value, names)
+    return torch.as_tensor(loss).detach()
 
 
 def _untouched(parameter: Tensor, seen: tuple[Any, int] | None) -> bool:

@@ -33,8 +33,10 @@ def check_damping(damping: Damping) -> None:
 
 
 def resolve(damping: Damping, mean_diagonal: Callable[[], Tensor]) -> Tensor | float:
-    """λ. ``mean_diagonal`` is called only for :class:`Relative`; then λ is a 0-dimensional float64 tensor on the device."""
-    return damping.ratio * mean_diagonal() if isinstance(damping, Relative) else float(damping)
+    """λ: a float, or for :class:`Relative` with a ratio > 0 a 0-dimensional float64 tensor on the device."""
+    if not isinstance(damping, Relative):
+        return float(damping)
+    return damping.ratio * mean_diagonal() if damping.ratio else 0.0
 
 
 def singular(what: str) -> ValueError:

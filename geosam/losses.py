@@ -38,8 +38,7 @@ def canonical(loss: Loss) -> Loss:
     """The module behind a functional loss (also inside ``functools.partial``); ValueError unless it averages over the batch."""
     if isinstance(loss, functools.partial) and not loss.args and loss.func in _FUNCTIONS:
         loss = _FUNCTIONS[loss.func](**loss.keywords)
-    if loss in _FUNCTIONS:
-        loss = _FUNCTIONS[loss]()
+    loss = next((module() for function, module in _FUNCTIONS.items() if function is loss), loss)
     reduction = getattr(loss, "reduction", "mean")
     if reduction in ("sum", "none"):
         raise ValueError(
@@ -66,6 +65,13 @@ class SampleLoss(ABC):
 
     def check(self, outputs: Any, targets: Any) -> None:
         """ValueError where the batch loss itself would average over something else than it seems."""
+
+
+def one_number(loss: Tensor) -> Tensor:
+    """The loss itself; ValueError unless it is 0-dimensional."""
+    if loss.dim() != 0:
+        raise ValueError(f"the loss has shape {tuple(loss.shape)}; it must be one number, the mean over the batch")
+    return loss
 
 
 def sample_loss(loss: Loss) -> SampleLoss:
@@ -96,12 +102,13 @@ class _OverClasses(SampleLoss):
             return targets.shape[0] / (targets.numel() / targets.shape[1])
         counted = targets != self.ignored
         if self.weight is None:
-            return targets.shape[0] / counted.sum()
+            return targets.shape[0] / counted.sum(dtype=torch.float64)
         weights = self.weight[torch.where(counted, targets, 0)]
-        return targets.shape[0] / torch.where(counted, weights, 0).sum()
+        return targets.shape[0] / torch.where(counted, weights, 0).sum(dtype=torch.float64)
 
     def one(self, outputs: Tensor, targets: Any, factor: Tensor | float) -> Tensor:
-        return self.entries(outputs, targets).sum() * factor
+        entries = self.entries(outputs, targets)
+        return (entries.sum() * factor).to(entries.dtype)
 
     def all(self, outputs: Tensor, targets: Any) -> Tensor:
         factor = self.factor(targets, lambda: outputs)
@@ -144,7 +151,7 @@ class _Opaque(SampleLoss):
     def factor(self, targets: Any, outputs: Callable[[], Tensor]) -> Tensor | float:
         with torch.no_grad():
             z = outputs()
-            together, alone = self.loss(z, targets), self._alone(z, targets).mean()
+            together, alone = one_number(self.loss(z, targets)), self._alone(z, targets).mean()
         # eps^½ is loose enough for any summation order and far below a wrong scale
         tolerance = torch.finfo(z.dtype).eps ** 0.5
         if not torch.allclose(together, alone, rtol=tolerance, atol=tolerance, equal_nan=True):

@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from . import _vectors as vec
-from ._abstract import Divergence, Metric, Norm, Objective, Perturbation, Solver
+from ._abstract import Divergence, Metric, Norm, Objective, Perturbation, Solver, check_instance
 from ._move import Copy, Move
 from ._vectors import Vectors
-from .closure import closure_evidence
+from .closure import closure_evidence, run
 from .evidence import Evidence
 from .last import Last, Perturbed
 from .metrics import Euclidean
@@ -68,13 +68,15 @@ class SAM(torch.optim.Optimizer):
         self.base = base
         self.metric = Euclidean() if metric is None else metric
         self.objective = Gradient() if objective is None else objective
-        if not isinstance(self.metric, Metric) or not isinstance(self.objective, Objective):
-            raise TypeError(f"metric and objective must be instances; got {self.metric!r} and {self.objective!r}")
-        self.solver, self.raise_nonfinite = solver, raise_nonfinite
-        self.last: Last | None = None
         self._move = Copy() if move is None else move
+        self.solver, self.raise_nonfinite = solver, raise_nonfinite
+        check_instance("metric", self.metric, Metric)
+        check_instance("objective", self.objective, Objective)
+        check_instance("move", self._move, Move)
+        check_instance("solver", solver or DualNorm(), Solver)
+        self.last: Last | None = None
         self._memory: dict[str, Mapping[str, Any]] = {"objective": {}, "metric": {}}
-        super().__init__(base.param_groups, {"rho": check_radius(rho)})
+        super().__init__(base.param_groups, {**base.defaults, "rho": check_radius(rho)})
         for group in self.param_groups:
             check_radius(group["rho"])
         if not self._parameters():
@@ -120,7 +122,7 @@ class SAM(torch.optim.Optimizer):
             raise TypeError("a scaler goes with a closure that scales its own loss; a bound problem does not scale")
         if all(group["rho"] == 0 for group in self.param_groups):
             return self._plain_step(source, scaler)
-        if inspect.signature(type(self.base).step).parameters["closure"].default is inspect.Parameter.empty:
+        if self._base_needs_closure():
             return self._line_search(source)
         loss = self._sharp_pass(source, scaler)
         self._update(scaler)
@@ -139,11 +141,15 @@ class SAM(torch.optim.Optimizer):
             return self._move.realised(parameters)
 
         try:
+            self._move.prepare(parameters)
             self.last = self._ascend(source, parameters, scaler)
             yield Perturbed(self.last, realised)
         finally:
             inside = False
-            self._move.restore()
+            try:
+                self._move.restore()
+            finally:
+                self._move.restore()  # for an interrupt that fell on the first line of the first
 
     def _ascend(self, source: Source, parameters: list[Tensor], scaler: Any) -> Last:
         # What the first pass made is released on return: the second pass needs the memory.
@@ -167,7 +173,7 @@ class SAM(torch.optim.Optimizer):
         radii = [check_radius(group["rho"]) for group in self.param_groups]
         if len(set(radii)) == 1:
             norm, self._memory["metric"] = self.metric.step(evidence, self._memory["metric"])
-            return self._solved(norm, c, radii[0], evidence)
+            return self._solved(norm, c, radii[0])
         blocks, start = [], 0
         for group, rho in zip(self.param_groups, radii, strict=True):
             count = sum(p.requires_grad for p in group["params"])
@@ -175,12 +181,12 @@ class SAM(torch.optim.Optimizer):
             blocks.append((list(range(start, start + count)), self.metric if rho else Identity(), rho))
             start += count
         norm, self._memory["metric"] = product(evidence, blocks, self._memory["metric"])
-        return self._solved(norm, c, 1.0, evidence)
+        return self._solved(norm, c, 1.0)
 
-    def _solved(self, geometry: Norm | Divergence, c: Vectors, rho: float, evidence: Evidence) -> Perturbation:
+    def _solved(self, geometry: Norm | Divergence, c: Vectors, rho: float) -> Perturbation:
         solver = self.solver
         if solver is None and isinstance(geometry, Norm):
-            solver = DualNorm(scratch=self._move.scratch(evidence.parameters))
+            solver = DualNorm(scratch=self._move.buffers)
         return solve(geometry, c, rho, solver)
 
     def _collect(self, source: Source, parameters: list[Tensor], scaler: Any) -> Evidence:
@@ -203,14 +209,19 @@ class SAM(torch.optim.Optimizer):
 
         def closure() -> Any:
             losses.append(self._sharp_pass(source, None))
+            self._withhold(self._gradients())
             return losses[-1]
 
         self.base.step(closure)
         return losses[0]
 
+    def _base_needs_closure(self) -> bool:
+        return inspect.signature(type(self.base).step).parameters["closure"].default is inspect.Parameter.empty
+
     def _plain_step(self, source: Source, scaler: Any) -> Tensor:
-        with torch.enable_grad():
-            loss = torch.as_tensor(source()).detach()
+        if self._base_needs_closure():
+            return torch.as_tensor(self.base.step(source)).detach()  # type: ignore[arg-type]
+        loss = run(source, self._parameters())
         zero = torch.zeros((), dtype=torch.float64, device=loss.device)
         self.last = Last(loss, zero * torch.nan, zero, torch.isfinite(loss), torch.zeros_like(zero, dtype=torch.bool), {})
         self._update(scaler)
@@ -220,18 +231,25 @@ class SAM(torch.optim.Optimizer):
         if scaler is not None:
             scaler.step(self.base)  # skips by itself where the scaled gradients overflowed
             return
-        gradients = [p.grad for p in self._parameters() if p.grad is not None and not p.grad.is_sparse]
+        gradients = self._gradients()
+        skipped = self._withhold(gradients)
+        if not (vec.reads_are_free(gradients) and skipped):
+            self.base.step()
+
+    def _withhold(self, gradients: list[Tensor]) -> Tensor:
+        """Zero gradients that are not finite, by a selection on the device; whether that was so."""
         finite = vec.finite(gradients) if gradients else torch.tensor(True)
         assert self.last is not None
         self.last = replace(self.last, skipped=~finite)
         if self.raise_nonfinite and not finite:
             raise FloatingPointError("the second pass's gradient is not finite; the parameters are those before the step")
-        if not gradients or not vec.reads_are_free(gradients):
+        if not (vec.reads_are_free(gradients) and finite):
             for g in gradients:
                 g.masked_fill_(~finite, 0)
-        elif not finite:
-            return
-        self.base.step()
+        return self.last.skipped
+
+    def _gradients(self) -> list[Tensor]:
+        return [p.grad for p in self._parameters() if p.grad is not None and not p.grad.is_sparse]
 
     def _parameters(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"] if p.requires_grad]
@@ -243,6 +261,10 @@ class SAM(torch.optim.Optimizer):
                 return None
             names += [n for n, p in zip(group["param_names"], group["params"], strict=True) if p.requires_grad]
         return names
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything, for copies: torch's own forgets the base optimizer. ``step`` may be a scheduler's wrapper."""
+        return {name: value for name, value in vars(self).items() if name != "step"}
 
     def state_dict(self) -> dict[str, Any]:
         """The base optimizer's state_dict, with the objective's and the metric's state under "geosam"."""

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from . import _vectors as vec
 from ._vectors import Vectors
 from .likelihoods import Likelihood, mean_kl
 
 Forward = Callable[[Sequence[Tensor]], Tensor]
+
+
+@contextmanager
+def _forward_mode() -> Iterator[None]:
+    """Kernels that have a forward-mode derivative: fused attention and fused recurrences have none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's remarks on its own tracing, imports and flags
+        with (
+            sdpa_kernel(SDPBackend.MATH),
+            torch.backends.mkldnn.flags(enabled=False),
+            torch.backends.cudnn.flags(enabled=False),
+        ):
+            yield
 
 
 @dataclass(frozen=True)
@@ -54,14 +69,16 @@ class Predictive:
         def forward(*parameters: Tensor) -> Tensor:
             return self.forward(parameters)
 
+        def differentiate(*tangents: Tensor) -> Tensor:
+            with _forward_mode():
+                return torch.func.jvp(forward, theta, tangents)[1]
+
         theta = tuple(p.detach() for p in self.parameters)
         _, pull = torch.func.vjp(forward, *theta)  # type: ignore[misc]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's remarks on its own tracing and imports
-            _, push = torch.func.linearize(forward, *theta)
-        if self.random:  # the recorded graph would draw a new dropout mask at every call
-            return lambda *tangents: torch.func.jvp(forward, theta, tangents)[1], pull
-        return push, pull
+        if self.random:  # the graph that linearize records would draw a new dropout mask at every call
+            return differentiate, pull
+        with _forward_mode():
+            return torch.func.linearize(forward, *theta)[1], pull
 
     @cached_property
     def _output_gradient(self) -> tuple[Tensor, Tensor]:
@@ -83,7 +100,10 @@ class Predictive:
         n, entries = self.outputs.shape[0], self.outputs[0].numel()
         eye = torch.eye(entries, dtype=torch.float64, device=self.outputs.device)
         columns = [self._output_fisher(e.expand(n, -1).reshape(self.outputs.shape)).reshape(n, -1) for e in eye]
-        values, vectors = torch.linalg.eigh(torch.stack(columns, -1))
+        blocks = torch.stack(columns, -1)
+        if not torch.isfinite(blocks).all():  # such a matrix has no eigenvectors; NaN flows on to the dual norm
+            return torch.full((), torch.nan, dtype=torch.float64, device=blocks.device)
+        values, vectors = torch.linalg.eigh(blocks)
         roots = (vectors * values.clamp_min(0).sqrt().unsqueeze(-2)).transpose(-1, -2)
         total = torch.zeros((), dtype=torch.float64, device=self.outputs.device)
         for i in range(n):

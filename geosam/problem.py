@@ -17,7 +17,7 @@ from ._abstract import Needs
 from ._vectors import Vectors
 from .evidence import Evidence
 from .likelihoods import Likelihood, of_loss
-from .losses import Loss, SampleLoss, canonical, sample_loss
+from .losses import Loss, SampleLoss, canonical, one_number, sample_loss
 from .predictive import Predictive
 from .randomness import Replay
 
@@ -31,6 +31,8 @@ class Problem:
     """
 
     def __init__(self, model: nn.Module, loss: Loss, likelihood: Likelihood | None = None) -> None:
+        if not isinstance(model, nn.Module) or not callable(loss):
+            raise TypeError(f"Problem(model, loss) takes a module and a loss to call, got {type(model).__name__} and {loss!r}")
         self.model, self.loss = model, canonical(loss)
         self.likelihood = likelihood or of_loss(self.loss)
         self.sample = sample_loss(self.loss)
@@ -95,22 +97,19 @@ class Bound:
     def pure(self, parameters: Vectors) -> Callable[[Sequence[Tensor], Any], Any]:
         """(parameters, x) → outputs with the model's buffers left alone."""
         names = self.names(parameters)
+        others = {name: p.detach() for name, p in self.model.named_parameters() if name not in names}
+        buffers = {name: b.clone() for name, b in self.model.named_buffers()}
 
         def forward(values: Sequence[Tensor], x: Any) -> Any:
-            others = {name: p.detach() for name, p in self.model.named_parameters() if name not in chosen}
-            buffers = {name: b.clone() for name, b in self.model.named_buffers()}
-            tensors = {**buffers, **others, **dict(zip(names, values, strict=True))}
+            fresh = {name: b.clone() for name, b in buffers.items()}  # a pass in training mode writes to them
+            tensors = {**fresh, **others, **dict(zip(names, values, strict=True))}
             return self.call(lambda *a, **k: functional_call(self.model, tensors, a, k), x)
 
-        chosen = set(names)
         return forward
 
     def _batch_loss(self, outputs: Any) -> Tensor:
         self.sample.check(outputs, self.y)
-        loss = self.loss(outputs, self.y)
-        if loss.dim() != 0:
-            raise ValueError(f"the loss has shape {tuple(loss.shape)}; it must be one number, the mean over the batch")
-        return loss
+        return one_number(self.loss(outputs, self.y))
 
     def __call__(self) -> Tensor:
         """Zero the gradients, forward, backward; the loss, detached."""
@@ -121,13 +120,13 @@ class Bound:
             loss.backward()
         return loss.detach()
 
-    def rise(self, parameters: Vectors, epsilon: Vectors) -> float:
+    def rise(self, theta: Vectors, epsilon: Vectors) -> float:
         """L(θ + ε) − L(θ) on the batch, with one dropout mask; nothing is changed."""
-        call = self.pure(parameters)
+        call = self.pure(self.parameters)
         with torch.no_grad():
             losses = []
-            for values in (parameters, vec.add(parameters, epsilon)):
-                with Replay.now(parameters):
+            for values in (theta, vec.add(theta, epsilon)):
+                with Replay.now(theta):
                     losses.append(self.loss(call(values, self.x), self.y).double())
         return (losses[1] - losses[0]).item()
 
@@ -138,6 +137,7 @@ class Bound:
         numbers from the global stream. Otherwise it leaves no trace, and repeated looks see one dropout mask.
         """
         parameters = self.parameters
+        names = self.names(parameters)
         if not parameters:
             raise ValueError("the model has no parameter that requires a gradient: there is nothing to perturb")
         replay = Replay.now(parameters)
@@ -153,11 +153,12 @@ class Bound:
             else:
                 loss = self._batch_loss(self.call(self.model) if train else self.pure(parameters)(parameters, self.x))
                 gradient = torch.autograd.grad(loss, list(parameters), allow_unused=True, materialize_grads=True)
-        predictive = self._predictive(parameters, replay, who) if needs.predictive else None
-        names = self.names(parameters)
-        return Evidence(parameters, gradient, loss.detach(), names, rows, squares, predictive)
+        # in a step the parameters stay where they are until the geometry has been used; a geometry kept longer owns its point
+        theta = parameters if train else vec.map(lambda p: p.detach().clone(), parameters)
+        predictive = self._predictive(parameters, theta, replay, who) if needs.predictive else None
+        return Evidence(theta, gradient, loss.detach(), names, rows, squares, predictive)
 
-    def _predictive(self, parameters: Vectors, replay: Replay, who: str) -> Predictive:
+    def _predictive(self, parameters: Vectors, theta: Vectors, replay: Replay, who: str) -> Predictive:
         if self.likelihood is None:
             raise TypeError(
                 f"{who} needs the model's predictive distribution, and {type(self.loss).__name__} names none. "
@@ -170,5 +171,5 @@ class Bound:
                 return call(values, self.x)
 
         with torch.no_grad():
-            outputs = forward(parameters)
-        return Predictive(forward, self.likelihood, parameters, outputs, replay.used)
+            outputs = forward(theta)
+        return Predictive(forward, self.likelihood, theta, outputs, replay.used)

@@ -30,7 +30,10 @@ class Auto(Engine):
 
     def squares(self, bound: Bound, parameters: Vectors) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """From the engine chosen."""
-        return self.choose(bound, parameters).squares(bound, parameters)
+        try:
+            return self.choose(bound, parameters).squares(bound, parameters)
+        except OverflowError:  # gradients near 1e-25 or 1e18, whose squares only Func takes in float64
+            return Func().squares(bound, parameters)
 
     def choose(self, bound: Bound, parameters: Vectors) -> Engine:
         """The engine for sums of squares."""

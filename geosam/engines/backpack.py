@@ -40,14 +40,14 @@ class BackPACK(Engine):
         return losses, Materialised(jacobian)
 
     def squares(self, bound: Bound, parameters: Vectors) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """(ℓ, g, (1/n) Σ gᵢ²). ValueError where the float32 squares under- or overflow."""
+        """(ℓ, g, (1/n) Σ gᵢ²). OverflowError where the float32 squares under- or overflow."""
         from backpack.extensions import SumGradSquared
 
         losses, total, squares = self._backward(bound, parameters, SumGradSquared(), "sum_grad_squared")
         gradient = vec.scale(total, 1 / bound.n)
         largest = vec.sup(squares)
         if vec.finite(gradient) and not 1e-30 < largest < 1e37 and vec.sup(total) > 0:
-            raise ValueError("BackPACK's sum of squares left the range of the parameters' precision; use engines.Func()")
+            raise OverflowError("BackPACK's sum of squares left the range of the parameters' precision; use engines.Func()")
         return losses, gradient, [s.double() / bound.n for s in squares]
 
     def _backward(
@@ -95,7 +95,9 @@ def _refuse_second_use(model: nn.Module, losses: Tensor, parameters: Vectors) ->
     uses: Counter[int] = Counter()
     walk(losses.grad_fn, lambda variable: uses.update([id(variable)]))
     named = {id(p): name for name, p in model.named_parameters()}
-    twice = [named[id(p)] for p in parameters if uses[id(p)] > 1]
+    # a recurrence uses its weights at every time step, inside the one module that BackPACK knows
+    recurrent = {id(p) for m in model.modules() if type(m) in (nn.RNN, nn.LSTM) for p in m.parameters()}
+    twice = [named[id(p)] for p in parameters if uses[id(p)] > 1 and id(p) not in recurrent]
     if twice:
         raise ValueError(
             f"{', '.join(twice)}: tied, or used more than once in the forward pass; BackPACK would count one use only. "

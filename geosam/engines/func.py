@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 from .. import _vectors as vec
 from .._vectors import Vectors
@@ -27,7 +27,8 @@ class Func(Engine):
 
     chunk_size: samples that are mapped at once; by default all for ``rows``, and as many as fit in 256 MiB for ``squares``.
     Right for tied weights, raw parameters, attention, GroupNorm, LSTM, Embedding, weight norm. Dropout draws one mask a
-    sample. Raises: ValueError for BatchNorm in training mode.
+    sample. Where vmap has no rule for an operation the samples are taken one by one.
+    Raises: ValueError for BatchNorm in training mode.
     """
 
     chunk_size: int | None = None
@@ -61,10 +62,16 @@ class Func(Engine):
             x, y = tree_map(lambda t: t.unsqueeze(0), (x, y))
             return bound.sample.one(call(theta, x), y, factor)
 
-        mapped = torch.func.vmap(
-            torch.func.grad_and_value(loss), in_dims=(None, 0, 0), randomness="different", chunk_size=chunk
-        )
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="There is a performance drop")  # vmap's fallback: slower, not wrong
-            jacobian, losses = mapped([p.detach() for p in parameters], x, y)
+        one = torch.func.grad_and_value(loss)
+        theta = [p.detach() for p in parameters]
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="There is a performance drop")  # vmap's fallback: slower, not wrong
+                mapped = torch.func.vmap(one, in_dims=(None, 0, 0), randomness="different", chunk_size=chunk)
+                jacobian, losses = mapped(theta, x, y)
+        except RuntimeError:  # no batching rule (LSTM in float64): an error of the model's own is raised again below
+            n = tree_leaves(x)[0].shape[0]
+            found = [one(theta, *tree_map(lambda t, i=i: t[i], (x, y))) for i in range(n)]
+            jacobian = [torch.stack(rows) for rows in zip(*(g for g, _ in found), strict=True)]
+            losses = torch.stack([value for _, value in found])
         return losses.detach(), [j.detach() for j in jacobian]

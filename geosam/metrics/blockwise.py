@@ -11,7 +11,7 @@ from operator import or_
 
 from torch import Tensor
 
-from .._abstract import Metric, Needs, Norm, State
+from .._abstract import Metric, Needs, Norm, State, check_instance
 from ..evidence import Evidence
 from ..norms import BallEach, Block, joint
 from ..solvers import check_radius
@@ -46,7 +46,8 @@ class Blockwise(Metric):
     def __post_init__(self) -> None:
         if self.p not in (2, math.inf):
             raise ValueError(f"p must be 2 (one joint ball) or math.inf (a ball each), got {self.p}")
-        for _, weight in self.parts.values():
+        for selector, (metric, weight) in self.parts.items():
+            check_instance(f"the metric of {selector!r}", metric, Metric)
             check_radius(weight)
 
     @property

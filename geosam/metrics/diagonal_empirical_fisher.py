@@ -41,7 +41,7 @@ class DiagonalEmpiricalFisher(Metric):
         """The norm at the evidence."""
         squares = evidence.mean_squares
         damping = resolve(self.damping, lambda: torch.stack([s.sum() for s in squares]).sum() / vec.count(squares))
-        if self.damping == 0 and any(bool((s == 0).any()) for s in squares):
+        if isinstance(damping, float) and damping == 0 and any(bool((s == 0).any()) for s in squares):
             raise singular("the diagonal of the empirical Fisher")
 
         def entries(i: int) -> Tensor:

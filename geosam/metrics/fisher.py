@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .._abstract import Metric, Needs
-from ..damping import Damping, Relative, check_damping, resolve
+from ..damping import Damping, Relative, check_damping, resolve, singular
 from ..evidence import Evidence
 from ..norms import MatrixFree
 
@@ -21,7 +21,8 @@ class Fisher(Metric):
 
     The labels of the data play no part. tolerance: of the solve, relative to ‖c‖₂; iterations: its limit, an early stop is
     reported and still gives ‖ε*‖ = ρ. Works for every model that torch can linearise, BatchNorm in training mode included.
-    Source: Kim et al. 2022, eq. 7. Raises: TypeError where the loss names no distribution.
+    Source: Kim et al. 2022, eq. 7. Raises: TypeError where the loss names no distribution;
+    ValueError for λ < 0, or λ = 0 with fewer outputs than parameters.
     """
 
     damping: Damping = Relative(0.1)
@@ -42,4 +43,7 @@ class Fisher(Metric):
         predictive = evidence.predictive
         assert predictive is not None, "collect() supplies the distribution"
         damping = resolve(self.damping, predictive.mean_diagonal)
+        rank = predictive.outputs.numel()  # at most
+        if isinstance(damping, float) and damping == 0 and rank < evidence.size:
+            raise singular(f"the Fisher information, of rank {rank} at most with {evidence.size} parameters,")
         return MatrixFree(predictive.fisher, evidence.parameters, damping, self.tolerance, self.iterations)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from .._abstract import Divergence, InnerProduct, Metric, Needs, Norm, State
+from .._abstract import Divergence, InnerProduct, Metric, Needs, Norm, State, check_instance
 from .._vectors import Vectors
 from ..evidence import Evidence
 from ..norms import MatrixFree
@@ -40,6 +40,9 @@ class KLExact(Metric):
     """
 
     along: Metric = field(default_factory=EmpiricalFisher)
+
+    def __post_init__(self) -> None:
+        check_instance("along", self.along, Metric)
 
     @property
     def needs(self) -> Needs:

@@ -31,7 +31,7 @@ class LowRank(InnerProduct):
         self._gram = rows.gram()
         size = vec.count(self.like)
         self.damping = resolve(damping, lambda: self._gram.diagonal().sum() / (self.n * size))
-        self._undamped = not isinstance(self.damping, Tensor) and self.damping == 0
+        self._undamped = isinstance(self.damping, float) and self.damping == 0
         self._solve = self._pseudo_inverse(size) if self._undamped else self._factorise()
 
     def _factorise(self) -> Callable[[Tensor], Tensor]:

@@ -23,35 +23,44 @@ def first_crossing(
     """The crossing of ``level`` nearest to 0, by a bracketed secant in (log t, log f).
 
     f(0) = 0 and f grows like a power of t near 0, so a straight line through the logarithms is right to leading order: two
-    evaluations fix the power, a third usually lands. A value that is not finite counts as above the level. If no evaluation
-    comes within the tolerance, the largest t known to lie below the level is returned, so that a budget is never overspent.
+    evaluations fix the power, a third usually lands. Where f is flat or zero the step is a factor of ``growth``. A value that
+    is not finite counts as above the level. If no evaluation comes within the tolerance, the answer lies below the level, so
+    that a budget is never overspent: of the points evaluated the highest, and among equals the nearest.
     """
-    below, above = (0.0, 0.0), (math.inf, math.inf)
-    t, power, last = start, 1.0, None
+    below, low, high = [(0.0, 0.0)], 0.0, math.inf
+    t, last = start, None
     for done in range(1, evaluations + 1):
         value = f(t)
         if math.isfinite(value) and abs(value - level) <= tolerance * level:
             return Crossing(t, value, done, True)
         if math.isfinite(value) and value < level:
-            below = (t, value)
+            below.append((t, value))
+            low = max(low, t)
         else:
-            above = (t, value if math.isfinite(value) else math.inf)
-        if math.isfinite(value) and value > 0:
-            if last is not None and last[0] != t and value != last[1]:
-                slope = math.log(value / last[1]) / math.log(t / last[0])
-                power = slope if 0.2 < slope < 5 else power
-            last = (t, value)
-            guess = t * (level / value) ** (1 / power)
-        else:
-            guess = t / growth
-        t = _within(guess, below[0], above[0], growth)
-    return Crossing(*below, evaluations, False)
+            high = min(high, t)
+        guess = _guess(t, value, last, level, growth)
+        last = (t, value)
+        t = _within(guess, low, high, growth)
+    top = max(value for _, value in below)
+    return Crossing(*min(point for point in below if point[1] >= (1 - tolerance) * top), evaluations, False)
+
+
+def _guess(t: float, value: float, last: tuple[float, float] | None, level: float, growth: float) -> float:
+    """Where a power law through the last two points meets the level (power 1 through one point)."""
+    if not math.isfinite(value) or not value > 0:
+        return t * growth if value == 0 else t / growth
+    power = 1.0
+    if last is not None and 0 < last[1] < math.inf and last[0] != t:
+        power = math.log(value / last[1]) / math.log(t / last[0])
+    if not 0.2 < power < 5:
+        return t * growth if value < level else t / growth
+    return t * min(max((level / value) ** (1 / power), 1 / growth), growth)
 
 
 def _within(guess: float, low: float, high: float, growth: float) -> float:
     """The guess, kept inside the bracket; where it falls outside, the bracket is halved (in logarithms where it can be)."""
     if high == math.inf:
-        return min(max(guess, low * 1.01), low * growth if low else guess)
+        return max(guess, low * 1.01)
     if low < guess < high:
         return guess
-    return math.sqrt(low * high) if low else high / 4
+    return math.sqrt(low * high) if low else high / growth

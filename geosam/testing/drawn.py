@@ -37,7 +37,7 @@ def scaled(c: Vectors, factor: float) -> Vectors:
     """factor · c; a vector of a row space remains one."""
     if isinstance(c, Pulled):
         return c.rows.pull(c.coordinates * factor)
-    return [t * factor for t in c]
+    return [(t.double() * factor).to(t.dtype) for t in c]
 
 
 def spoiled(c: Vectors, position: int, value: float) -> Vectors:

@@ -18,6 +18,7 @@ from .vectors import numbers, vectors
 # gradient scales at which ε* must be right, as powers of 10
 _SCALES = {torch.float32: (-25, 18), torch.float64: (-40, 40)}
 _NARROW = (-4, 4)
+_COEFFICIENT = st.integers(-6, 6).map(lambda k: k / 2)
 
 
 def _scales(dtype: torch.dtype) -> tuple[int, int]:
@@ -51,10 +52,9 @@ def draws(
     special = [st.just(c) for c in given if float(vec.sup(c)) > 0]
     c = draw(covector if covector is not None else st.one_of(*special, covectors(like, rows)))
     exponent = math.log10(float(vec.sup(c)))
-    least, most = (math.ceil((k - exponent) * math.log2(10)) for k in _scales(c[0].dtype))
+    least, most = (math.trunc((k - exponent) * math.log2(10)) for k in _scales(c[0].dtype))
     near = max(_scales(c[0].dtype)[0], min(round(exponent), _scales(c[0].dtype)[1]))
     tangent = vectors(like)
-    coefficient = st.integers(-6, 6).map(lambda k: k / 2)
     return Drawn(
         c=c,
         d=draw(vectors(like, near, near)),
@@ -62,8 +62,8 @@ def draws(
         v=draw(tangent),
         step=draw(tangent),
         rho=10.0 ** draw(st.integers(-3, 1)),
-        a=draw(coefficient.filter(bool)),
-        b=draw(coefficient),
+        a=draw(_COEFFICIENT.filter(bool)),
+        b=draw(_COEFFICIENT),
         power=draw(st.integers(min(least, 0), max(most, 0))),
         spoil=(draw(st.integers(0, 63)), draw(st.sampled_from([math.nan, math.inf, -math.inf]))),
     )

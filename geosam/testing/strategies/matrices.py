@@ -7,25 +7,22 @@ from typing import Any
 import numpy as np
 import torch
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from hypothesis.strategies import DrawFn, SearchStrategy
 from torch import Tensor
 
 from ... import _vectors as vec
 from ..._vectors import Vectors
 from ...rows import Materialised
-from .vectors import numbers
+from .vectors import numbers, powers
 
 
 def diagonals(like: Vectors, decades: int = 8) -> SearchStrategy[list[Tensor]]:
-    """Positive diagonals with a condition number of up to 10^decades."""
-    half = decades // 2
+    """Positive diagonals with entries from 10^−decades/2 to 10^decades/2, and so a condition number of up to 10^decades."""
 
     def build(power: Any) -> list[Tensor]:
-        return vec.unflatten(torch.from_numpy(10.0**power).to(like[0].dtype), like)
+        return vec.unflatten(torch.from_numpy(power * 10.0 ** (decades // 2)).to(like[0].dtype), like)
 
-    powers = arrays(np.int64, vec.count(like), elements=st.integers(-half, half), fill=st.nothing())
-    return powers.map(build)
+    return powers(vec.count(like), decades).map(build)
 
 
 @st.composite
@@ -34,11 +31,13 @@ def jacobians(draw: DrawFn, like: Vectors, samples: int = 5) -> list[Tensor]:
     and rows whose lengths differ by up to four orders of magnitude."""
     n, size = draw(st.integers(1, samples)), vec.count(like)
     if draw(st.booleans()):
-        flat = draw(numbers((n, size)))
+        flat = draw(numbers(n * size)).reshape(n, size)
     else:
-        distinct = draw(numbers((draw(st.integers(1, n)), size)))
-        chosen = draw(st.lists(st.integers(0, len(distinct) - 1), min_size=n, max_size=n))
-        flat = distinct[chosen] * np.array(draw(st.lists(st.sampled_from([1, 1, -1, 0.5, 0]), min_size=n, max_size=n)))[:, None]
+        distinct = draw(st.integers(1, n))
+        base = draw(numbers(distinct * size)).reshape(distinct, size)
+        chosen = draw(st.lists(st.integers(0, distinct - 1), min_size=n, max_size=n))
+        factors = draw(st.lists(st.sampled_from([1, 1, -1, 0.5, 0]), min_size=n, max_size=n))
+        flat = base[chosen] * np.array(factors)[:, None]
     lengths = draw(st.lists(st.sampled_from([1.0, 1.0, 10.0, 1e-3]), min_size=n, max_size=n))
     flat = flat * np.array(lengths)[:, None]
     if not flat.any():

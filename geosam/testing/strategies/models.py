@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from hypothesis.strategies import DrawFn, SearchStrategy
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
@@ -18,14 +17,9 @@ from ..._vectors import Vectors
 from ...evidence import Evidence
 from ...problem import Bound, Problem
 from .covectors import covectors
-from .vectors import spaces, vectors
+from .vectors import spaces, ticks, vectors
 
 _SMOOTH: tuple[Callable[[], nn.Module], ...] = (nn.Tanh, nn.GELU)
-_TICKS = st.integers(-8, 8)
-
-
-def _dense(shape: tuple[int, ...]) -> SearchStrategy[Any]:
-    return arrays(np.int64, shape, elements=_TICKS, fill=st.nothing()).map(lambda k: k / 8)
 
 
 def _mlp(inputs: int, outputs: int, width: int, activation: nn.Module) -> nn.Module:
@@ -45,7 +39,7 @@ def _cnn(inputs: int, outputs: int, width: int, activation: nn.Module) -> nn.Mod
 
 @st.composite
 def models(draw: DrawFn, outputs: int, smooth: bool = False) -> tuple[nn.Module, tuple[int, ...]]:
-    """(model, shape of one input): an MLP, a net of tanh units, or a small CNN; weights are multiples of 1/8 up to 1."""
+    """(model, shape of one input): an MLP, a net of tanh units, or a small CNN; weights are multiples of 1/128 up to 1."""
     activation = draw(st.sampled_from(_SMOOTH if smooth else (nn.ReLU, *_SMOOTH)))()
     if draw(st.booleans()):
         inputs = draw(st.integers(1, 3))
@@ -53,7 +47,7 @@ def models(draw: DrawFn, outputs: int, smooth: bool = False) -> tuple[nn.Module,
     else:
         model, shape = _cnn(1, outputs, draw(st.integers(1, 2)), activation), (1, 3, 3)
     parameters = list(model.parameters())
-    flat = torch.from_numpy(draw(_dense((vec.count(parameters),))))
+    flat = torch.from_numpy(draw(ticks(vec.count(parameters))))
     with torch.no_grad():
         vec.copy_(parameters, vec.unflatten(flat, parameters))
     return model, shape
@@ -63,13 +57,13 @@ def models(draw: DrawFn, outputs: int, smooth: bool = False) -> tuple[nn.Module,
 def batches(draw: DrawFn, shape: tuple[int, ...], outputs: int, samples: int = 5) -> tuple[nn.Module, Tensor, Any]:
     """(loss, x, y) for cross-entropy (with label smoothing or not), squared error or binary cross-entropy; samples may repeat."""
     n = draw(st.integers(1, samples))
-    x = torch.from_numpy(draw(_dense((n, *shape))))
+    x = torch.from_numpy(draw(ticks(n * math.prod(shape))).reshape(n, *shape))
     labels = torch.tensor(draw(st.lists(st.integers(0, outputs - 1), min_size=n, max_size=n)))
     kind = draw(st.integers(0, 3))
     if kind < 2:
         return nn.CrossEntropyLoss(label_smoothing=0.1 * kind), x, labels
     if kind == 2:
-        return nn.MSELoss(), x, torch.from_numpy(draw(_dense((n, outputs)))) + 2
+        return nn.MSELoss(), x, torch.from_numpy(draw(ticks(n * outputs)).reshape(n, outputs)) + 2
     return nn.BCEWithLogitsLoss(), x, nn.functional.one_hot(labels, outputs).double()
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
-from hypothesis.strategies import SearchStrategy
+from hypothesis.strategies import DrawFn, SearchStrategy
 from torch import Tensor
 
 from ... import _vectors as vec
@@ -17,19 +17,16 @@ from ..._vectors import Vectors
 
 Shape = tuple[int, ...]
 
-_SHAPE: SearchStrategy[Shape] = st.one_of(
-    st.just((1,)),
-    st.just(()),
-    st.tuples(st.integers(2, 5)),
-    st.tuples(st.integers(1, 4), st.integers(1, 3)),
-    st.tuples(st.integers(1, 2), st.integers(1, 2), st.just(2), st.integers(1, 2)),
+_SHAPES: tuple[Shape, ...] = (
+    *((1,), (), (2,), (5,)),
+    *((1, 1), (2, 3), (3, 2), (4, 3), (1, 4)),
+    *((1, 1, 2, 2), (2, 1, 2, 1), (2, 2, 2, 2)),
 )
-_TICKS = st.integers(-100, 100)
 
 
 def shapes() -> SearchStrategy[list[Shape]]:
     """Shapes of one to four parameters: scalars, biases, matrices and convolution kernels, mixed."""
-    return st.lists(_SHAPE, min_size=1, max_size=4)
+    return st.lists(st.sampled_from(_SHAPES), min_size=1, max_size=4)
 
 
 def spaces(dtypes: Sequence[torch.dtype] = (torch.float64, torch.float32)) -> SearchStrategy[list[Tensor]]:
@@ -37,21 +34,43 @@ def spaces(dtypes: Sequence[torch.dtype] = (torch.float64, torch.float32)) -> Se
     return st.builds(lambda s, dtype: [torch.zeros(shape, dtype=dtype) for shape in s], shapes(), st.sampled_from(dtypes))
 
 
-def numbers(shape: int | Shape) -> SearchStrategy[Any]:
-    """Arrays in [−1, 1] that are not 0: dense, nearly constant, spread over eight orders of magnitude, or one entry alone."""
-    dense = arrays(np.int64, shape, elements=_TICKS, fill=st.nothing()).map(lambda k: k / 100)
-    constant = arrays(np.int64, shape, elements=_TICKS).map(lambda k: k / 100)
-    powers = arrays(np.int64, shape, elements=st.integers(-8, 0), fill=st.nothing()).map(lambda k: 10.0**k)
-    spread = st.builds(np.multiply, dense, powers)
-    size = int(np.prod(shape))
-    axis = st.builds(lambda i, s: s * np.eye(1, size, i).reshape(shape), st.integers(0, size - 1), st.sampled_from([1, -1]))
-    return st.one_of(dense, constant, spread, axis).filter(np.any).map(lambda x: x / np.abs(x).max())
+@cache
+def ticks(size: int) -> SearchStrategy[Any]:
+    """Arrays of multiples of 1/128 in [−1, 1], each entry drawn; they shrink to 0. One byte an entry: an integer drawn for
+    each would take most of the time of a check."""
+    return st.binary(min_size=size, max_size=size).map(_zigzag)
 
 
-def vectors(like: Vectors, least: int = -3, most: int = 3) -> SearchStrategy[list[Tensor]]:
+def _zigzag(data: bytes) -> Any:
+    k = np.frombuffer(data, dtype=np.uint8).astype(np.int64)
+    return np.where(k % 2, -(k + 1) // 2, k // 2) / 128
+
+
+@cache
+def powers(size: int, most: int) -> SearchStrategy[Any]:
+    """Arrays of 10^k, k from 0 down to −most."""
+    return st.binary(min_size=size, max_size=size).map(
+        lambda data: 10.0 ** -(np.frombuffer(data, dtype=np.uint8) % (most + 1)).astype(float)
+    )
+
+
+@cache
+def numbers(size: int) -> SearchStrategy[Any]:
+    """Arrays in [−1, 1] whose largest entry is ±1: dense, constant, spread over eight orders of magnitude, or one entry alone."""
+    sign = st.sampled_from([1.0, -1.0])
+    axis = st.builds(lambda i, s: s * np.eye(1, size, i)[0], st.integers(0, size - 1), sign)
+    constant = sign.map(lambda s: np.full(size, s))
+    spread = st.builds(np.multiply, ticks(size), powers(size, 8))
+    return st.one_of(axis, ticks(size), spread, constant).filter(np.any).map(lambda x: x / np.abs(x).max())
+
+
+@cache
+def _integers(least: int, most: int) -> SearchStrategy[int]:
+    return st.integers(least, most)
+
+
+@st.composite
+def vectors(draw: DrawFn, like: Vectors, least: int = -3, most: int = 3) -> list[Tensor]:
     """Vectors with the shapes and type of ``like`` whose largest entry is ±10^k, k from ``least`` to ``most``."""
-
-    def build(x: Any, k: int) -> list[Tensor]:
-        return vec.unflatten(torch.from_numpy(x * 10.0**k).to(like[0].dtype), like)
-
-    return st.builds(build, numbers(vec.count(like)), st.integers(least, most))
+    x = draw(numbers(vec.count(like))) * 10.0 ** draw(_integers(least, most))
+    return vec.unflatten(torch.from_numpy(x).to(like[0].dtype), like)

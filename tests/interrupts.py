@@ -1,0 +1,36 @@
+"""Ctrl-C at a chosen line."""
+
+import sys
+from collections.abc import Callable
+from types import CodeType, FrameType
+
+import torch
+
+
+def lines_of(*functions: Callable[..., object]) -> set[CodeType]:
+    return {f.__code__ for f in functions}
+
+
+def interrupt_at(k: int, codes: set[CodeType], run: Callable[[], object]) -> bool:
+    """Run with a KeyboardInterrupt before the k-th line that is executed in these functions; whether the run was that long."""
+    seen = 0
+
+    def line(frame: FrameType, event: str, arg: object) -> object:
+        nonlocal seen
+        if event == "line":
+            seen += 1
+            if seen == k:
+                raise KeyboardInterrupt
+        return line
+
+    before, grad = sys.gettrace(), torch.is_grad_enabled()
+    sys.settrace(lambda frame, event, arg: line if frame.f_code in codes else None)
+    try:
+        run()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(before)
+        # a trace function, unlike a signal, can also raise between the end of a with block and its __exit__
+        torch.set_grad_enabled(grad)
+    return seen >= k

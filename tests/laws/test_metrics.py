@@ -1,0 +1,96 @@
+"""Every law, on every metric and objective, in float64 and float32, each metric against its definition."""
+
+import pytest
+import torch
+from hypothesis import settings
+from hypothesis import strategies as st
+
+import geosam
+from geosam import metrics
+from geosam.testing import check_metric, check_norm, check_objective, laws, strategies
+from geosam.testing.check import examine
+from tests.laws import oracles
+from tests.laws.metric_cases import CASES, OBJECTIVES
+
+DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
+
+
+@DTYPES
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_laws_hold(case, dtype):
+    tolerance = case.exact if dtype == torch.float64 else case.rounded
+    smooth = isinstance(case.metric, metrics.KLExact)
+    examples = max(2, round(settings().max_examples * case.share))
+    problems = strategies.problems([dtype], smooth)
+    check_metric(case.metric, problems, examples=examples, tolerance=tolerance, dense=case.dense)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=repr)
+def test_the_laws_of_objectives_hold(objective):
+    check_objective(objective)
+
+
+@DTYPES
+def test_kl_is_what_its_definition_says_and_its_local_norm_an_inner_product(dtype):
+    tolerance = 1e-10 if dtype == torch.float64 else 1e-5
+
+    def trial(case):
+        bound, drawn = case
+        divergence = metrics.KLExact(metrics.Euclidean()).at(bound)
+        laws.matches_the_divergence_by_definition(divergence, drawn, tolerance, oracles.kl(bound))
+        for law in (laws.inner_is_symmetric, laws.inner_is_positive, laws.flat_is_linear):
+            law(divergence.local_norm(0.1), drawn, 1e-2)
+
+    cases = strategies.problems([dtype]).flatmap(
+        lambda bound: strategies.draws(list(bound.parameters)).map(lambda drawn: (bound, drawn))
+    )
+    examine(cases, trial)
+
+
+def test_float32_at_damping_1e_8_matches_a_dense_float64_solve():
+    """The batch gradient remembers that it lies in the row space; a covector that does not loses every digit here."""
+
+    def trial(bound):
+        evidence = bound.collect(metrics.EmpiricalFisher().needs, "test")
+        rows = torch.cat([j.double() for j in evidence.rows.jacobian], 1)
+        dense = rows.T @ rows / bound.n + 1e-8 * torch.eye(rows.shape[1], dtype=torch.float64)
+        want = torch.linalg.solve(dense, rows.mean(0))
+        want *= 0.05 / (rows.mean(0) @ want).sqrt()
+        found = geosam.solve(metrics.EmpiricalFisher(1e-8).at(evidence), evidence.gradient, 0.05)
+        got = torch.cat([t.double().reshape(-1) for t in found.epsilon])
+        assert (got - want).norm() <= 1e-4 * want.norm()
+
+    examine(strategies.problems([torch.float32]), trial)
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        metrics.Euclidean(),
+        metrics.ParameterScaled(),
+        metrics.GradientMagnitude(),
+        metrics.GradientMagnitude(1.0, 1e-6),
+        metrics.Monge(),
+    ],
+    ids=repr,
+)
+def test_gradients_of_every_scale_ascend_in_their_own_metric(metric):
+    kept = (laws.reaches_the_radius, laws.attains_the_dual_norm, laws.sharp_keeps_the_length, laws.no_neighbour_does_better)
+
+    def trial(case):
+        evidence, drawn = case
+        for law in kept:
+            law(metric.at(evidence), drawn, 1e-5)
+
+    def with_its_gradient(evidence):
+        like = list(evidence.parameters)
+        return strategies.draws(like, covector=st.just(evidence.gradient)).map(lambda drawn: (evidence, drawn))
+
+    examine(strategies.evidences([torch.float32]).flatmap(with_its_gradient), trial)
+
+
+def test_a_user_s_own_problem_can_be_passed():
+    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2))
+    bound = geosam.Problem(model, torch.nn.CrossEntropyLoss()).on(torch.randn(6, 3), torch.tensor([0, 1, 0, 1, 1, 0]))
+    check_metric(metrics.EmpiricalFisher(), bound, examples=5)
+    check_norm(metrics.EmpiricalFisher().at(bound), examples=5)

@@ -1,0 +1,122 @@
+"""What a step costs, in passes and in bytes: numbers that do not depend on the machine."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.autograd import DeviceType
+from torch.profiler import ProfilerActivity, profile
+
+import geosam
+from geosam import SAM, Copy, Swap
+from geosam.metrics import (
+    EmpiricalFisher,
+    Euclidean,
+    GradientMagnitude,
+    KLExact,
+    Monge,
+    ParameterScaled,
+)
+
+from ..networks import Closure, build, draw, labels, mlp
+
+X, Y = draw(6, 4), labels(6)
+
+
+class Counting(nn.Module):
+    """Counts forward passes, and backward passes that reach the outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.forwards, self.backwards = mlp(), 0, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.forwards += 1
+        z = self.net(x)
+        if z.requires_grad:
+            z.register_hook(self.backward)
+        return z
+
+    def backward(self, gradient: Tensor) -> None:
+        self.backwards += 1
+
+
+@pytest.mark.parametrize("metric", [Euclidean(), ParameterScaled(), GradientMagnitude(), Monge()], ids=repr)
+@pytest.mark.parametrize("source", ["closure", "problem"])
+def test_metrics_of_the_gradient_take_two_passes(metric, source):
+    model = build(Counting)
+    opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1), metric)
+    bound = geosam.Problem(model, nn.CrossEntropyLoss()).on(X, Y)
+    for k in range(1, 4):
+        opt.step(bound if source == "problem" else Closure(model, X, Y))
+        assert (model.forwards, model.backwards) == (2 * k, 2 * k)
+
+
+def test_the_first_pass_of_the_empirical_fisher_is_the_per_sample_pass_alone():
+    model = build(Counting)
+    opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1), EmpiricalFisher(0.1))
+    opt.step(geosam.Problem(model, nn.CrossEntropyLoss()).on(X, Y))
+    assert model.forwards == 2  # one mapped over the samples, one at θ + ε
+
+
+def test_kl_adds_forward_passes_and_no_backward():
+    model = build(Counting)
+    opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1), KLExact(along=Euclidean()))
+    opt.step(geosam.Problem(model, nn.CrossEntropyLoss()).on(X, Y))
+    assert model.backwards == 2
+    assert model.forwards == 3 + opt.last.report["evaluations"]  # both passes, the outputs at θ, and each D(ε)
+
+
+def peak_and_kept(step: object) -> tuple[int, int]:
+    """(largest, final) number of bytes above the start that tensors hold, from the profiler's record of allocations."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+        step()
+    events = [e for e in record.profiler.kineto_results.events() if e.name() == "[memory]"]
+    events = sorted((e for e in events if e.device_type() == DeviceType.CPU), key=lambda e: e.start_ns())
+    held = peak = 0
+    for event in events:
+        held += event.nbytes()
+        peak = max(peak, held)
+    return peak, held
+
+
+class Wide(nn.Module):
+    """1 MB of parameters in eight tensors; activations of ``n`` samples weigh n kB a layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(*[m for _ in range(4) for m in (nn.Linear(256, 256), nn.Tanh())])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+
+def extra(metric: geosam.Metric, move: geosam.Copy | geosam.Swap, n: int, first: bool) -> tuple[float, float]:
+    """(peak, kept) beyond the base optimizer's own step, in copies of the parameters."""
+    results = []
+    for radius in (0.0, 0.1):
+        model = build(Wide)
+        opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1), metric, rho=radius, move=move)
+        closure = Closure(model, draw(n, 256), labels(n, 256))
+        if not first:
+            opt.step(closure)
+        opt.zero_grad()
+        closure.losses.clear()
+        results.append(peak_and_kept(lambda opt=opt, closure=closure: opt.step(closure)))
+        size = sum(p.nbytes for p in model.parameters())
+    (base, left), (ours, kept) = results
+    return (ours - base) / size, (kept - left) / size
+
+
+@pytest.mark.parametrize("move", [Copy, Swap])
+@pytest.mark.parametrize("metric", [Euclidean(), GradientMagnitude()], ids=repr)
+def test_a_step_holds_one_copy_of_the_parameters_beyond_the_base_optimizers(metric, move):
+    peak, kept = extra(metric, move(), n=1024, first=True)
+    assert 0.99 < peak < 1.05 and 0.99 < kept < 1.01
+
+
+@pytest.mark.parametrize("move", [Copy, Swap])
+@pytest.mark.parametrize("metric, most", [(Euclidean(), 0.05), (GradientMagnitude(), 1.05), (ParameterScaled(), 1.3)], ids=repr)
+def test_later_steps_allocate_no_more_than_the_direction(metric, most, move):
+    """Where activations weigh nothing, ♯c shows: Euclidean has none of its own, a diagonal metric one copy for a moment."""
+    peak, kept = extra(metric, move(), n=1, first=False)
+    assert peak < most and abs(kept) < 0.01

@@ -1,0 +1,128 @@
+"""GradScaler: the supported call equals the unscaled run, and the unsupported calls name it."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import geosam
+from geosam import SAM, Copy, Swap
+from geosam.metrics import Euclidean, GradientMagnitude, Monge
+from geosam.objectives import Smoothed
+
+from ..networks import Closure, build, clones, draw, labels, mlp, same
+
+X, Y = draw(6, 4), labels(6)
+
+
+def scaler_of(scale: float = 1024.0, **settings: object) -> torch.amp.GradScaler:
+    return torch.amp.GradScaler("cpu", init_scale=scale, **settings)
+
+
+def scaled(model: nn.Module, scaler: torch.amp.GradScaler, poison: int = 0):
+    calls = 0
+
+    def closure() -> Tensor:
+        nonlocal calls
+        calls += 1
+        model.zero_grad()
+        loss = F.cross_entropy(model(X), Y)
+        scaler.scale(loss).backward()
+        if calls == poison:
+            model[0].bias.grad[0] = math.inf
+        return loss
+
+    return closure
+
+
+@pytest.mark.parametrize("move", [Copy, Swap])
+@pytest.mark.parametrize("metric", [Euclidean(), GradientMagnitude(), Monge()], ids=repr)
+@pytest.mark.parametrize("base", [torch.optim.SGD, torch.optim.Adam])
+def test_a_scaled_run_equals_the_unscaled_one(metric, base, move):
+    model, twin, scaler = build(mlp), build(mlp), scaler_of()
+    opt = SAM(base(model.parameters(), lr=0.05), metric, objective=Smoothed(0.5), move=move())
+    plain = SAM(base(twin.parameters(), lr=0.05), metric, objective=Smoothed(0.5))
+    for _ in range(5):
+        loss = opt.step(scaled(model, scaler), scaler=scaler)
+        scaler.update()
+        expected = plain.step(Closure(twin, X, Y))
+        assert torch.equal(loss, expected)
+        assert torch.equal(opt.last.dual_norm, plain.last.dual_norm)
+        # scaling by a power of two is exact
+        assert same(clones(model), clones(twin))
+
+
+@pytest.mark.parametrize("poison", [1, 2])
+def test_an_overflow_in_either_pass_harms_nothing(poison):
+    model, scaler = build(mlp), scaler_of()
+    opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1))
+    values = clones(model)
+    opt.step(scaled(model, scaler, poison), scaler=scaler)
+    scaler.update()
+    assert all(p.isfinite().all() for p in model.parameters())
+    if poison == 1:
+        assert not opt.last.finite and opt.last.radius == 0
+    else:
+        assert same(clones(model), values) and scaler.get_scale() == 512
+
+
+def test_rho_zero_with_a_scaler_is_the_usual_recipe():
+    model, twin, scaler, other = build(mlp), build(mlp), scaler_of(), scaler_of()
+    opt, plain = (
+        SAM(torch.optim.SGD(model.parameters(), lr=0.1), rho=0.0),
+        torch.optim.SGD(twin.parameters(), lr=0.1),
+    )
+    opt.step(scaled(model, scaler), scaler=scaler)
+    scaler.update()
+    scaled(twin, other)()
+    other.step(plain)
+    other.update()
+    assert same(clones(model), clones(twin))
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.parametrize("with_closure", [True, False])
+def test_scaler_step_is_refused_with_the_cure(with_closure, enabled):
+    model, scaler = build(mlp), scaler_of(enabled=enabled)
+    opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1))
+    closure = scaled(model, scaler)
+    closure()
+    values = clones(model)
+    if with_closure and not enabled:
+        scaler.step(opt, closure)  # a disabled scaler hands the call on: this is opt.step(closure)
+        assert not same(clones(model), values)
+        return
+    with pytest.raises(TypeError, match=r"opt\.step\(closure, scaler=scaler\)"):
+        scaler.step(opt, closure) if with_closure else scaler.step(opt)
+    assert same(clones(model), values)
+    fresh = scaler_of(enabled=enabled)
+    opt.step(scaled(model, fresh), scaler=fresh)
+    assert not same(clones(model), values) and opt.last.radius.item() == pytest.approx(0.05)
+
+
+def test_a_disabled_scaler_changes_nothing():
+    model, twin, scaler = build(mlp), build(mlp), scaler_of(enabled=False)
+    SAM(torch.optim.SGD(model.parameters(), lr=0.1)).step(scaled(model, scaler), scaler=scaler)
+    SAM(torch.optim.SGD(twin.parameters(), lr=0.1)).step(Closure(twin, X, Y))
+    assert same(clones(model), clones(twin))
+
+
+def test_a_bound_problem_does_not_scale():
+    model = build(mlp)
+    opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1))
+    values = clones(model)
+    with pytest.raises(TypeError, match="closure that scales its own loss"):
+        opt.step(geosam.Problem(model, nn.CrossEntropyLoss()).on(X, Y), scaler=scaler_of())
+    assert same(clones(model), values)
+
+
+def test_a_scaled_first_pass_alone_gives_the_unscaled_epsilon():
+    model, scaler = build(mlp), scaler_of(2.0**20)
+    opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1), GradientMagnitude(damping=1e-3), rho=0.1)
+    with opt.perturbed(scaled(model, scaler), scaler) as p:
+        ours = [e.clone() for e in p.epsilon]
+    with opt.perturbed(Closure(model, X, Y)) as p:
+        for e, f in zip(ours, p.epsilon, strict=True):
+            torch.testing.assert_close(e, f, rtol=1e-5, atol=1e-8)

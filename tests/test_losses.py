@@ -1,0 +1,194 @@
+"""Per-sample losses: their mean is the batch loss and the mean of their gradients is the batch gradient, always."""
+
+import functools
+from dataclasses import dataclass
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import geosam
+from geosam.losses import canonical, sample_loss
+from geosam.metrics import EmpiricalFisher
+
+CLASSES, HEIGHT = 4, 3
+WEIGHT = torch.tensor([0.2, 1.0, 3.0, 0.0], dtype=torch.float64)
+WIDE = dict(dtype=torch.float64)
+
+
+class MyCrossEntropy(nn.CrossEntropyLoss):
+    """Not the class whose reduction geosam knows."""
+
+
+@dataclass
+class Scaled:
+    """A loss with settings. Equality by value makes it unhashable."""
+
+    factor: float
+
+    def __call__(self, z: Tensor, y: Tensor) -> Tensor:
+        return self.factor * (z - y).square().mean()
+
+
+def mean_quartic(z: Tensor, y: Tensor) -> Tensor:
+    return (z - y).pow(4).mean()
+
+
+def sum_quartic(z: Tensor, y: Tensor) -> Tensor:
+    return (z - y).pow(4).sum()
+
+
+def contrastive(z: Tensor, y: Tensor) -> Tensor:
+    return F.cross_entropy(z @ z.T, torch.arange(len(z)))
+
+
+def variance(z: Tensor, y: Tensor) -> Tensor:
+    return (z - y).square().mean() + z.var(0, correction=0).mean()
+
+
+def classes(n: int, g: torch.Generator, *extra: int) -> Tensor:
+    return torch.randint(CLASSES - 1, (n, *extra), generator=g)  # weight 0 alone would leave nothing to divide by
+
+
+def some_ignored(n: int, g: torch.Generator, *extra: int, index: int = -100) -> Tensor:
+    y = classes(n, g, *extra)
+    y[torch.rand(y.shape, generator=g) < 0.4] = index
+    y.reshape(-1)[0] = 1
+    return y
+
+
+def pixels(n: int, g: torch.Generator) -> Tensor:
+    return some_ignored(n, g, HEIGHT, HEIGHT)
+
+
+def soft(n: int, g: torch.Generator, *extra: int) -> Tensor:
+    return torch.rand(n, CLASSES, *extra, generator=g, **WIDE).softmax(1)
+
+
+def numbers(n: int, g: torch.Generator) -> Tensor:
+    return torch.randn(n, CLASSES, generator=g, **WIDE)
+
+
+def coins(n: int, g: torch.Generator) -> Tensor:
+    return (torch.rand(n, CLASSES, generator=g) < 0.5).double()
+
+
+FLAT, IMAGE = (), (HEIGHT, HEIGHT)
+LOSSES = {
+    "cross-entropy": (nn.CrossEntropyLoss(), classes, FLAT),
+    "class weights": (nn.CrossEntropyLoss(weight=WEIGHT), classes, FLAT),
+    "ignore_index, some": (nn.CrossEntropyLoss(ignore_index=-1), functools.partial(some_ignored, index=-1), FLAT),
+    "ignore_index, a real class": (nn.CrossEntropyLoss(ignore_index=2), functools.partial(some_ignored, index=2), FLAT),
+    "ignore_index, none": (nn.CrossEntropyLoss(ignore_index=-1), classes, FLAT),
+    "weights and ignored": (nn.CrossEntropyLoss(weight=WEIGHT), some_ignored, FLAT),
+    "smoothing": (nn.CrossEntropyLoss(label_smoothing=0.1), classes, FLAT),
+    "smoothing and weights": (nn.CrossEntropyLoss(weight=WEIGHT, label_smoothing=0.1), classes, FLAT),
+    "smoothing, weights, ignored": (nn.CrossEntropyLoss(weight=WEIGHT, label_smoothing=0.1), some_ignored, FLAT),
+    "soft targets": (nn.CrossEntropyLoss(), soft, FLAT),
+    "soft targets, weights, smoothing": (nn.CrossEntropyLoss(weight=WEIGHT, label_smoothing=0.1), soft, FLAT),
+    "segmentation": (nn.CrossEntropyLoss(), lambda n, g: classes(n, g, HEIGHT, HEIGHT), IMAGE),
+    "segmentation, weights, ignored": (nn.CrossEntropyLoss(weight=WEIGHT), pixels, IMAGE),
+    "segmentation, soft": (nn.CrossEntropyLoss(), lambda n, g: soft(n, g, HEIGHT, HEIGHT), IMAGE),
+    "segmentation, smoothing, weights": (nn.CrossEntropyLoss(weight=WEIGHT, label_smoothing=0.2), pixels, IMAGE),
+    "NLL": (nn.NLLLoss(weight=WEIGHT), some_ignored, FLAT),
+    "MSE": (nn.MSELoss(), numbers, FLAT),
+    "L1": (nn.L1Loss(), numbers, FLAT),
+    "smooth L1": (nn.SmoothL1Loss(beta=0.5), numbers, FLAT),
+    "Huber": (nn.HuberLoss(delta=0.3), numbers, FLAT),
+    "BCE with logits": (nn.BCEWithLogitsLoss(), coins, FLAT),
+    "BCE with pos_weight": (nn.BCEWithLogitsLoss(pos_weight=WEIGHT + 0.5), coins, FLAT),
+    "BCE with entry weights": (nn.BCEWithLogitsLoss(weight=WEIGHT), coins, FLAT),
+    "F.cross_entropy": (F.cross_entropy, some_ignored, FLAT),
+    "F.mse_loss": (F.mse_loss, numbers, FLAT),
+    "F.huber_loss": (F.huber_loss, numbers, FLAT),
+    "partial F.cross_entropy": (
+        functools.partial(F.cross_entropy, weight=WEIGHT, label_smoothing=0.1, ignore_index=0),
+        functools.partial(some_ignored, index=0),
+        FLAT,
+    ),
+    "partial F.bce": (functools.partial(F.binary_cross_entropy_with_logits, pos_weight=WEIGHT + 1), coins, FLAT),
+    "custom mean": (mean_quartic, numbers, FLAT),
+    "custom lambda": (lambda z, y: F.cross_entropy(z, y, label_smoothing=0.3), classes, FLAT),
+    "subclass, all counted": (MyCrossEntropy(), classes, FLAT),
+}
+
+
+def problem_of(name: str, n: int, seed: int) -> tuple[nn.Module, Tensor, Tensor, object]:
+    loss, targets, extra = LOSSES[name]
+    g = torch.Generator().manual_seed(seed)
+    model = nn.Conv2d(2, CLASSES, 1, **WIDE) if extra else nn.Linear(2, CLASSES, **WIDE)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.copy_(torch.randn(p.shape, generator=g, **WIDE))
+    return model, torch.randn(n, 2, *extra, generator=g, **WIDE), targets(n, g), loss
+
+
+def gradient(loss: Tensor, model: nn.Module) -> Tensor:
+    return torch.cat([g.reshape(-1) for g in torch.autograd.grad(loss, list(model.parameters()))])
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@settings(max_examples=20)
+@given(st.integers(1, 6), st.integers(0, 2**32 - 1))
+def test_samples_average_to_the_batch_in_value_and_gradient(name, n, seed):
+    model, x, y, loss = problem_of(name, n, seed)
+    whole = loss(model(x), y)
+    sample = sample_loss(canonical(loss))
+    together = sample.all(model(x), y)
+    assert together.shape == (n,)
+    factor = sample.factor(y, lambda: model(x))
+    alone = [sample.one(model(x[i : i + 1]), y[i : i + 1], factor) for i in range(n)]
+    torch.testing.assert_close(together, torch.stack(alone))
+    torch.testing.assert_close(together.mean(), whole)
+    mean = torch.stack([gradient(a, model) for a in alone]).mean(0)
+    torch.testing.assert_close(mean, gradient(whole, model), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_runs_through_an_engine(name):
+    model, x, y, loss = problem_of(name, 5, 0)
+    bound = geosam.Problem(model, loss).on(x, y)
+    evidence = bound.collect(EmpiricalFisher(1e-3).needs, "test")
+    expected = gradient(loss(model(x), y), model)
+    torch.testing.assert_close(torch.cat([g.reshape(-1) for g in evidence.gradient]), expected, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(evidence.loss, loss(model(x), y).detach())
+
+
+def test_a_loss_with_settings_need_not_be_hashable():
+    model, x, y, _ = problem_of("MSE", 5, 0)
+    evidence = geosam.Problem(model, Scaled(3.0)).on(x, y).collect(EmpiricalFisher(1e-3).needs, "test")
+    torch.testing.assert_close(evidence.loss, 3 * F.mse_loss(model(x), y).detach())
+
+
+@pytest.mark.parametrize("loss", [sum_quartic, contrastive, variance])
+def test_a_loss_that_is_no_mean_over_samples_is_refused(loss):
+    model, x, y, _ = problem_of("MSE", 5, 0)
+    bound = geosam.Problem(model, loss).on(x, y)
+    with pytest.raises(ValueError, match="not a mean over samples"):
+        bound.collect(EmpiricalFisher(1e-3).needs, "test")
+    assert torch.isfinite(bound.collect(geosam.metrics.Euclidean().needs, "test").loss)
+
+
+def test_a_subclass_that_ignores_targets_is_refused_rather_than_wrong():
+    model, x, _, _ = problem_of("cross-entropy", 3, 0)
+    bound = geosam.Problem(model, MyCrossEntropy()).on(x, torch.tensor([0, -100, 1]))
+    with pytest.raises(ValueError, match="not a mean over samples"):
+        bound.collect(EmpiricalFisher(1e-3).needs, "test")
+
+
+@pytest.mark.parametrize("reduction", ["sum", "none"])
+@pytest.mark.parametrize("kind", ["module", "partial"])
+def test_other_reductions_are_refused_with_the_cure(reduction, kind):
+    loss = nn.MSELoss(reduction=reduction) if kind == "module" else functools.partial(F.mse_loss, reduction=reduction)
+    with pytest.raises(ValueError, match=r"reduction='(sum|none)'.*reduction='mean'"):
+        geosam.Problem(nn.Linear(2, 2), loss)
+
+
+def test_a_weight_with_a_batch_dimension_is_refused():
+    model, x, y, _ = problem_of("BCE with logits", 5, 0)
+    loss = nn.BCEWithLogitsLoss(weight=torch.rand(5, CLASSES))
+    with pytest.raises(ValueError, match="batch dimension"):
+        geosam.Problem(model, loss).on(x, y).collect(EmpiricalFisher(1e-3).needs, "test")

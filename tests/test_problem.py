@@ -1,0 +1,243 @@
+"""A bound problem: a closure that caches nothing, and evidence that leaves the model as it found it."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import geosam
+from geosam import _vectors as vec
+from geosam.engines import BackPACK, Func
+from geosam.metrics import (
+    DiagonalEmpiricalFisher,
+    EmpiricalFisher,
+    Euclidean,
+    Fisher,
+    GradientMagnitude,
+    KLExact,
+    ParameterScaled,
+)
+
+from .networks import batch_norm_net, build, clones, draw, dropout_net, labels, mlp, network, same
+
+X, Y = draw(6, 4), labels(6)
+METRICS = [
+    Euclidean(),
+    GradientMagnitude(),
+    EmpiricalFisher(0.1),
+    DiagonalEmpiricalFisher(0.1, engine=Func()),
+    DiagonalEmpiricalFisher(0.1, engine=BackPACK()),
+    Fisher(0.1),
+    KLExact(),
+]
+
+
+def name_of(value: object) -> str:
+    return type(value).__name__
+
+
+def bind(model: nn.Module) -> geosam.problem.Bound:
+    return geosam.Problem(model, nn.CrossEntropyLoss()).on(X, Y)
+
+
+def test_a_bound_problem_is_a_closure():
+    model, twin = build(mlp), build(mlp)
+    for p in model.parameters():
+        p.grad = torch.ones_like(p)
+    with torch.no_grad():
+        loss = bind(model)()
+    expected = F.cross_entropy(twin(X), Y)
+    expected.backward()
+    assert torch.equal(loss, expected.detach()) and not loss.requires_grad
+    assert same([p.grad for p in model.parameters()], [p.grad for p in twin.parameters()])
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=name_of)
+def test_evidence_is_of_the_parameters_as_they_are(metric):
+    model = build(mlp)
+    bound = bind(model)
+    bound.collect(metric.needs, "test")
+    with torch.no_grad():
+        for p in model.parameters():
+            p.mul_(-1.5)
+    moved, twin = bound.collect(metric.needs, "test"), build(mlp)
+    twin.load_state_dict(model.state_dict())
+    fresh = bind(twin).collect(metric.needs, "test")
+    assert torch.equal(moved.loss, fresh.loss) and same(list(moved.gradient), list(fresh.gradient))
+    assert (moved.rows is None) == (fresh.rows is None)
+    if moved.rows is not None:
+        assert torch.equal(moved.rows.gram(), fresh.rows.gram())
+    if moved.squares is not None:
+        assert same(moved.squares, fresh.squares)
+    if moved.predictive is not None:
+        assert torch.equal(moved.predictive.outputs, fresh.predictive.outputs)
+
+
+@pytest.mark.parametrize("metric", [*METRICS, ParameterScaled()], ids=name_of)
+def test_a_geometry_stays_that_of_its_point_when_the_parameters_move_on(metric):
+    """``epsilon`` can be measured where it lives: inside ``perturbed``, where the parameters are elsewhere."""
+    model = build(mlp)
+    bound = bind(model)
+    fresh, kept = metric.at(bound), metric.at(bound)
+    v = [0.05 * draw(*p.shape, seed=4) for p in model.parameters()]
+    size = fresh(v) if isinstance(fresh, geosam.Divergence) else fresh.norm(v)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.5)
+    torch.testing.assert_close(kept(v) if isinstance(kept, geosam.Divergence) else kept.norm(v), size)
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=name_of)
+def test_collecting_leaves_gradients_parameters_and_frozen_statistics_alone(metric):
+    model = build(batch_norm_net).eval()
+    parameters = list(model.parameters())
+    for p in parameters[:-1]:
+        p.grad = torch.full_like(p, 5.0)
+    marks, values = [p.grad for p in parameters], clones(model)
+    buffers = {k: b.clone() for k, b in model.named_buffers()}
+    norm = metric.at(bind(model))
+    geosam.solve(norm, bind(model).collect(metric.needs, "test").gradient, 0.05)
+    assert all(p.grad is m and (m is None or (m == 5).all()) for p, m in zip(parameters, marks, strict=True))
+    assert same(clones(model), values)
+    assert all(torch.equal(b, buffers[k]) for k, b in model.named_buffers())
+
+
+@pytest.mark.parametrize("metric", [GradientMagnitude(), Fisher(0.1), Fisher(), KLExact(along=GradientMagnitude())], ids=repr)
+def test_batch_norm_in_training_mode_sees_each_pass_once(metric):
+    model = build(batch_norm_net)
+    bound = bind(model)
+    buffers = {k: b.clone() for k, b in model.named_buffers()}
+    evidence = bound.collect(metric.needs, "test")
+    pert = geosam.solve(metric.at(evidence), evidence.gradient, 0.05)
+    assert pert.finite and pert.scale > 0
+    assert all(torch.equal(b, buffers[k]) for k, b in model.named_buffers())
+
+    geosam.SAM(torch.optim.SGD(model.parameters(), lr=0.1), metric, rho=0.05).step(bound)
+    assert model[1].num_batches_tracked == 2
+
+
+@pytest.mark.parametrize("metric", [Fisher(0.1), KLExact(along=GradientMagnitude())], ids=repr)
+def test_batch_norm_remembers_the_two_passes_and_no_probe(metric):
+    model, twin = build(batch_norm_net), build(batch_norm_net)
+    bound = bind(model)
+    opt = geosam.SAM(torch.optim.SGD(model.parameters(), lr=0.1), metric, rho=0.05)
+    with opt.perturbed(bound) as p:
+        twin(X)  # the first pass, at θ
+        assert all(torch.equal(a, b) for a, b in zip(model.buffers(), twin.buffers(), strict=True))
+        with torch.no_grad():
+            vec.add_(list(twin.parameters()), p.epsilon)
+        bound()
+        twin(X)  # the second, at θ + ε
+    for a, b in zip(model.buffers(), twin.buffers(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+class TestDropout:
+    def evidence(self, seed: int = 3, metric: geosam.Metric = KLExact(along=Euclidean())) -> geosam.Evidence:
+        torch.manual_seed(seed)
+        return bind(build(dropout_net)).collect(metric.needs, "test")
+
+    def test_one_mask_for_all_evaluations(self):
+        for metric in (KLExact(along=Euclidean()), KLExact(along=EmpiricalFisher(0.1))):
+            evidence = self.evidence(metric=metric)
+            divergence = metric.at(evidence)
+            epsilon = [0.05 * torch.ones_like(p) for p in evidence.parameters]
+            first = divergence(epsilon)
+            torch.rand(100)
+            assert divergence([torch.zeros_like(p) for p in evidence.parameters]) == 0
+            assert divergence(epsilon) == first > 0
+
+    def test_the_mask_is_that_of_the_first_pass(self):
+        evidence = self.evidence()
+        assert torch.equal(F.cross_entropy(evidence.predictive.outputs, Y), evidence.loss)
+
+    def test_another_step_draws_another_mask(self):
+        assert not torch.equal(self.evidence(3).predictive.outputs, self.evidence(4).predictive.outputs)
+
+    @pytest.mark.parametrize("metric", [KLExact(along=Euclidean()), Fisher(0.1), Fisher()], ids=repr)
+    def test_looking_leaves_the_random_stream_alone(self, metric):
+        torch.manual_seed(3)
+        before = torch.get_rng_state()
+        evidence = bind(build(dropout_net)).collect(metric.needs, "test")
+        geosam.solve(metric.at(evidence), evidence.gradient, 0.1)
+        evidence.predictive.fisher(evidence.gradient)
+        assert torch.equal(torch.get_rng_state(), before)
+
+    @pytest.mark.parametrize("metric", [KLExact(along=Euclidean()), Fisher(0.1), Fisher()], ids=repr)
+    def test_a_step_draws_the_two_masks_of_its_passes_whatever_the_metric(self, metric):
+        states = []
+        for each in (Euclidean(), metric):
+            model = build(dropout_net)
+            torch.manual_seed(3)
+            geosam.SAM(torch.optim.SGD(model.parameters(), lr=0.1), each).step(bind(model))
+            states.append(torch.get_rng_state())
+        assert torch.equal(*states)
+
+    def test_fisher_products_see_the_same_mask(self):
+        evidence = self.evidence(metric=Fisher(0.1))
+        fisher, parameters = evidence.predictive.fisher, evidence.parameters
+        u, v = ([draw(*p.shape, seed=seed) for p in parameters] for seed in (4, 5))
+        assert vec.dot(u, fisher(v)).item() == pytest.approx(vec.dot(v, fisher(u)).item(), rel=1e-4)
+        curvature = 2 * evidence.predictive.kl(vec.scale(u, 1e-3)).item() / 1e-6
+        assert vec.dot(u, fisher(u)).item() == pytest.approx(curvature, rel=1e-2)
+
+    def test_the_radius_is_met_under_the_mask(self):
+        metric = KLExact(along=Euclidean())
+        evidence = self.evidence(metric=metric)
+        divergence = metric.at(evidence)
+        pert = geosam.solve(divergence, evidence.gradient, 0.1)
+        assert (2 * divergence(pert.epsilon)).sqrt().item() == pytest.approx(0.1, rel=0.01)
+
+
+def test_inputs_may_be_a_tuple_or_keywords():
+    class Sum(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(4, 3)
+
+        def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+            return self.head(a - b)
+
+    model = build(Sum)
+    problem = geosam.Problem(model, nn.CrossEntropyLoss())
+    a, b = draw(6, 4, seed=5), draw(6, 4, seed=6)
+    for x in ((a, b), [a, b], {"b": b, "a": a}):
+        evidence = problem.on(x, Y).collect(EmpiricalFisher(0.1).needs, "test")
+        torch.testing.assert_close(evidence.loss, F.cross_entropy(model(a, b), Y).detach())
+        assert evidence.rows.n == 6
+
+
+def test_parameters_are_those_chosen_in_their_order():
+    model = build(mlp)
+    bound = bind(model)
+    model[0].weight.requires_grad_(False)
+    assert bound.names(bound.parameters) == ["0.bias", "2.weight", "2.bias"]
+    chosen = [model[2].bias, model[0].bias]
+    evidence = bound.wrt(chosen).collect(EmpiricalFisher(0.1).needs, "test")
+    assert evidence.names == ["2.bias", "0.bias"]
+    expected = torch.autograd.grad(F.cross_entropy(model(X), Y), chosen)
+    for found, right in zip(evidence.gradient, expected, strict=True):
+        torch.testing.assert_close(found, right)
+
+
+def test_evidence_gives_a_block_its_own_view():
+    evidence = bind(build(mlp)).collect(EmpiricalFisher(0.1).needs | Fisher(0.1).needs, "test")
+    part = evidence.restrict([2, 0])
+    assert part.names == ["2.weight", "0.weight"]
+    assert same(list(part.gradient), [evidence.gradient[2], evidence.gradient[0]])
+    epsilon = [0.1 * torch.ones_like(p) for p in part.parameters]
+    whole = [epsilon[1], torch.zeros(6), epsilon[0], torch.zeros(3)]
+    torch.testing.assert_close(part.predictive.kl(epsilon), evidence.predictive.kl(whole))
+
+
+@pytest.mark.parametrize("name", ["cnn", "transformer", "lstm", "embedding", "tied"])
+def test_every_kind_of_evidence_for_every_kind_of_network(name):
+    model, x, y = network(name)
+    bound = geosam.Problem(model, nn.CrossEntropyLoss()).on(x, y)
+    expected = torch.autograd.grad(F.cross_entropy(model(x), y), list(model.parameters()))
+    for metric in (ParameterScaled(), EmpiricalFisher(0.1), DiagonalEmpiricalFisher(0.1), Fisher(0.1), KLExact()):
+        evidence = bound.collect(metric.needs, "test")
+        for found, right in zip(evidence.gradient, expected, strict=True):
+            torch.testing.assert_close(found, right, rtol=1e-4, atol=1e-6)
+        pert = geosam.solve(metric.at(evidence), evidence.gradient, 0.05)
+        assert pert.finite and pert.radius.item() == pytest.approx(0.05, rel=0.011)

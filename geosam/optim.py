@@ -216,7 +216,8 @@ class SAM(torch.optim.Optimizer):
         return losses[0]
 
     def _base_needs_closure(self) -> bool:
-        return inspect.signature(type(self.base).step).parameters["closure"].default is inspect.Parameter.empty
+        closure = inspect.signature(type(self.base).step).parameters.get("closure")
+        return closure is not None and closure.default is inspect.Parameter.empty
 
     def _plain_step(self, source: Source, scaler: Any) -> Tensor:
         if self._base_needs_closure():

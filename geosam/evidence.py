@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from torch import Tensor
 
@@ -39,13 +40,7 @@ class Evidence:
     def collect(self, needs: Needs, who: str) -> Evidence:
         """Itself, if it holds what is needed; evidence cannot be added to afterwards."""
         rows, squares = self.rows is not None, self.squares is not None or self.rows is not None
-        have = {"rows": rows, "squares": squares, "predictive": self.predictive is not None}
-        for what, has in have.items():
-            if getattr(needs, what) and not has:
-                raise TypeError(
-                    f"{who} needs {_LACKS[what]}; a plain closure gives only the batch gradient. "
-                    "Pass problem.on(x, y), or use GradientMagnitude()."
-                )
+        check_needs(needs, who, {"rows": rows, "squares": squares, "predictive": self.predictive is not None})
         return self
 
     @property
@@ -86,3 +81,13 @@ class Evidence:
     def size(self) -> int:
         """P, the number of scalar parameters."""
         return vec.count(self.parameters)
+
+
+def check_needs(needs: Needs, who: str, have: Mapping[str, bool] = MappingProxyType({})) -> None:
+    """TypeError naming the cure unless all that is needed is there; by default nothing but the gradient is."""
+    for what, name in _LACKS.items():
+        if getattr(needs, what) and not have.get(what, False):
+            raise TypeError(
+                f"{who} needs {name}; a plain closure gives only the batch gradient. "
+                "Pass problem.on(x, y), or use GradientMagnitude()."
+            )

@@ -17,7 +17,7 @@ from ._abstract import Divergence, Metric, Norm, Objective, Perturbation, Solver
 from ._move import Copy, Move
 from ._vectors import Vectors
 from .closure import closure_evidence, run
-from .evidence import Evidence
+from .evidence import Evidence, check_needs
 from .last import Last, Perturbed
 from .metrics import Euclidean
 from .metrics.blockwise import product
@@ -160,7 +160,7 @@ class SAM(torch.optim.Optimizer):
             found = replace(found, finite=finite, scale=torch.where(finite, found.scale, 0.0))
             if self.raise_nonfinite and not finite:
                 raise FloatingPointError(
-                    f"the first pass is not finite: loss {evidence.loss.item()}, dual norm {found.dual_norm}"
+                    f"the first pass is not finite: loss {evidence.loss.item()}, dual norm {found.dual_norm.item()}"
                 )
             loss = evidence.loss
             del evidence
@@ -193,10 +193,11 @@ class SAM(torch.optim.Optimizer):
         needs, who = self.metric.needs | self.objective.needs, type(self.metric).__name__
         if isinstance(source, Bound):
             return source.wrt(parameters).collect(needs, who, train=True)
+        check_needs(needs, who)
         evidence = closure_evidence(source, parameters, self._names())
         if scaler is not None and scaler.is_enabled():
             evidence = replace(evidence, gradient=vec.scale(evidence.gradient, 1 / scaler.get_scale()))
-        return evidence.collect(needs, who)
+        return evidence
 
     def _sharp_pass(self, source: Source, scaler: Any) -> Tensor:
         with self.perturbed(source, scaler) as p, torch.enable_grad():

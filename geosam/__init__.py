@@ -1,5 +1,8 @@
 """geosam: the geometry of sharpness-aware minimisation, as an object."""
 
+import importlib
+from typing import Any
+
 from . import engines, metrics, norms, objectives, solvers
 from ._abstract import Divergence, InnerProduct, Metric, Needs, Norm, Objective, Perturbation, Solver
 from ._move import Copy, Swap
@@ -41,3 +44,10 @@ __all__ = [
     "solve",
     "solvers",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """``geosam.testing``, imported when asked for: it needs Hypothesis."""
+    if name == "testing":
+        return importlib.import_module(".testing", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

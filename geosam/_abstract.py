@@ -66,10 +66,9 @@ class Field(ABC, Generic[T_co]):
         """The value at the evidence's point given the state, and the next state. An empty state means the first step."""
         return self.local(evidence), state
 
-    def at(self, point: Point, state: State | None = None) -> T_co:
-        """The value at a bound problem (or at evidence already collected)."""
-        evidence = point.collect(self.needs, type(self).__name__)
-        return self.step(evidence, {} if state is None else state)[0]
+    def at(self, point: Point) -> T_co:
+        """The value at a bound problem (or at evidence already collected), without memory."""
+        return self.step(point.collect(self.needs, type(self).__name__), {})[0]
 
 
 class Objective(Field[Vectors]):
@@ -149,10 +148,6 @@ class InnerProduct(Norm):
         v = self.sharp(c)
         return v, vec.dot(c, v).sqrt()
 
-    def dual_norm(self, c: Vectors) -> Tensor:
-        """‖c‖* = √⟨c, G⁻¹c⟩."""
-        return self.ascend(c)[1]
-
 
 class Divergence(ABC):
     """D(ε) ≥ 0 with D(0) = 0 and ∇D(0) = 0, and the norm along whose ε* its budget D(ε) ≤ ρ²/2 is met."""
@@ -186,7 +181,7 @@ class Perturbation:
     @property
     def epsilon(self) -> list[Tensor]:
         """ε*, a list of tensors in parameter order, computed at each access."""
-        return vec.select(self.finite, vec.scale(self.direction, self.scale), vec.zeros_like(self.direction))
+        return vec.keep(self.finite, vec.scale(self.direction, self.scale))
 
 
 class Solver(ABC):

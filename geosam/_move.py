@@ -106,8 +106,8 @@ class Swap(Move):
 
     def _displace(self, parameters: Vectors, perturbation: Perturbation) -> None:
         if not vec.reads_are_free(parameters):
-            moved = vec.add(parameters, perturbation.epsilon)
-            vec.copy_(self.buffers, moved)
+            for p, buffer, e in zip(parameters, self.buffers, perturbation.epsilon, strict=True):
+                torch.add(p, e, out=buffer)
         elif perturbation.finite and perturbation.scale != 0:
             scale = perturbation.scale.item()
             for p, buffer, v in zip(parameters, self.buffers, perturbation.direction, strict=True):

@@ -80,7 +80,7 @@ def scale(v: Vectors, factor: Scalar) -> list[Tensor]:
     if isinstance(factor, Tensor) and reads_are_free(v):
         factor = factor.item()
     if isinstance(factor, Tensor):
-        return [(t * factor).to(t.dtype) for t in v]
+        return [(t * factor.to(t.device)).to(t.dtype) for t in v]
     return list(torch._foreach_mul(list(v), factor))
 
 
@@ -109,6 +109,13 @@ def select(condition: Tensor, u: Vectors, v: Vectors) -> list[Tensor]:
 def zeros_like(v: Vectors) -> list[Tensor]:
     """The zero vector."""
     return [torch.zeros_like(t, requires_grad=False) for t in v]
+
+
+def keep(condition: Tensor, v: Vectors) -> list[Tensor]:
+    """v where the 0-dimensional condition holds, else 0, by a selection."""
+    if reads_are_free(v):
+        return list(v) if condition else zeros_like(v)
+    return [torch.where(condition.to(t.device), t, 0) for t in v]
 
 
 def finite(v: Vectors) -> Tensor:

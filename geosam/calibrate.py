@@ -10,7 +10,6 @@ from . import _vectors as vec
 from ._abstract import Divergence, Metric, Needs, Objective
 from ._vectors import Vectors
 from .evidence import Evidence
-from .metrics import KLDivergence
 from .objectives import Gradient
 from .problem import Bound
 from .solvers import first_crossing, solve
@@ -69,16 +68,14 @@ class Rise(Match):
 
 
 def calibrate(bound: Bound, metric: Metric, match: Match, objective: Objective | None = None) -> float:
-    """The smallest rho at which ``match`` holds, to 0.1 %.
+    """The rho at which ``match`` holds, to 0.1 %: the first crossing that a search outwards from 0 meets.
 
     bound: ``problem.on(x, y)``; the radius is right for this batch at these parameters. Raises: ValueError where the
-    quantity saturates below the value asked for, or where the gradient is zero.
+    quantity stays below the value asked for, or is lost in rounding, or where the gradient is zero.
     """
     objective = objective or Gradient()
     evidence = bound.collect(metric.needs | objective.needs | match.needs, type(metric).__name__)
     geometry, c = metric.at(evidence), objective.at(evidence)
-    if isinstance(geometry, KLDivergence) and isinstance(match, KL):
-        return math.sqrt(2 * match.value)  # the budget itself
     ray = geometry.along if isinstance(geometry, Divergence) else geometry
     unit = solve(ray, c, 1.0)
     length = vec.norm(unit.epsilon).item()
@@ -96,8 +93,8 @@ def calibrate(bound: Bound, metric: Metric, match: Match, objective: Objective |
         crossing = first_crossing(on_ray, match.value, 0.01 / length, _TOLERANCE, _EVALUATIONS)
         if not crossing.met:
             raise ValueError(
-                f"{type(metric).__name__}'s ε* reaches {type(match).__name__} {crossing.value:.3g} at most along its ray, not "
-                f"{match.value:.3g}: the quantity saturates. Ask for less."
+                f"{type(metric).__name__}'s ε* reaches {type(match).__name__} {crossing.value:.6g} along its ray, not "
+                f"{match.value:.6g}: the quantity saturates there (ask for less) or is rounding (ask for more, or use float64)."
             )
         t = crossing.t
     if isinstance(geometry, Divergence):

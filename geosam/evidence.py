@@ -14,10 +14,13 @@ from ._vectors import Vectors
 from .predictive import Predictive
 from .rows import Pulled, Rows
 
+_ROWS = (
+    "per-sample gradients; a plain closure gives only the batch gradient. Pass problem.on(x, y), or use GradientMagnitude()."
+)
 _LACKS = {
-    "rows": "per-sample gradients",
-    "squares": "per-sample gradients",
-    "predictive": "the model's predictive distribution",
+    "rows": _ROWS,
+    "squares": _ROWS,
+    "predictive": "the model's predictive distribution; a plain closure gives only the batch gradient. Pass problem.on(x, y).",
 }
 
 
@@ -85,9 +88,6 @@ class Evidence:
 
 def check_needs(needs: Needs, who: str, have: Mapping[str, bool] = MappingProxyType({})) -> None:
     """TypeError naming the cure unless all that is needed is there; by default nothing but the gradient is."""
-    for what, name in _LACKS.items():
+    for what, cure in _LACKS.items():
         if getattr(needs, what) and not have.get(what, False):
-            raise TypeError(
-                f"{who} needs {name}; a plain closure gives only the batch gradient. "
-                "Pass problem.on(x, y), or use GradientMagnitude()."
-            )
+            raise TypeError(f"{who} needs {cure}")

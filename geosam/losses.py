@@ -94,16 +94,15 @@ class _OverClasses(SampleLoss):
 
     def __init__(self, loss: nn.Module) -> None:
         self.entries = _unreduced(loss)
-        self.weight: Any = loss.weight
-        self.ignored: Any = loss.ignore_index
 
     def factor(self, targets: Any, outputs: Callable[[], Tensor]) -> Tensor | float:
         if targets.is_floating_point():
             return targets.shape[0] / (targets.numel() / targets.shape[1])
-        counted = targets != self.ignored
-        if self.weight is None:
+        counted = targets != self.entries.ignore_index
+        weight: Any = self.entries.weight
+        if weight is None:
             return targets.shape[0] / counted.sum(dtype=torch.float64)
-        weights = self.weight[torch.where(counted, targets, 0)]
+        weights = weight[torch.where(counted, targets, 0)]
         return targets.shape[0] / torch.where(counted, weights, 0).sum(dtype=torch.float64)
 
     def one(self, outputs: Tensor, targets: Any, factor: Tensor | float) -> Tensor:
@@ -119,10 +118,11 @@ class _OverEntries(SampleLoss):
     """Losses that compare outputs and targets entry by entry and average over all of them."""
 
     def __init__(self, loss: nn.Module) -> None:
-        self.entries, self.weight = _unreduced(loss), getattr(loss, "weight", None)
+        self.entries = _unreduced(loss)
 
     def factor(self, targets: Any, outputs: Callable[[], Tensor]) -> Tensor | float:
-        if self.weight is not None and self.weight.dim() >= targets.dim():
+        weight = getattr(self.entries, "weight", None)
+        if weight is not None and weight.dim() >= targets.dim():
             raise ValueError("a loss weight with a batch dimension ties the loss to one batch; weight the entries instead")
         return 1.0
 

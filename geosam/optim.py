@@ -45,7 +45,8 @@ class SAM(torch.optim.Optimizer):
     metric, objective, rho, solver: the geometry. Groups of ``base`` may carry their own ``rho``: these become weights of one
     joint ball, ‖ε‖² = Σ_b (‖ε_b‖_b / rho_b)² ≤ 1, with the metric taken group by group. rho = 0 is the base optimizer's step.
     move: how θ + ε gets into the parameters, :class:`geosam.Copy` or :class:`geosam.Swap`.
-    raise_nonfinite: raise FloatingPointError (θ unharmed, one host read a step) where a pass is not finite. By default such a
+    raise_nonfinite: raise FloatingPointError (θ unharmed, one host read a step) where a pass is not finite (with a scaler,
+    which expects overflow, only in the first). By default such a
     first pass gives ε* = 0, and a second pass that is not finite updates nothing (on an accelerator: with zero gradients).
 
     ``.grad`` after a step is the second pass's. param_groups and state are the base optimizer's own, so schedulers work.
@@ -74,11 +75,15 @@ class SAM(torch.optim.Optimizer):
         check_instance("objective", self.objective, Objective)
         check_instance("move", self._move, Move)
         check_instance("solver", solver or DualNorm(), Solver)
+        closure = inspect.signature(type(base).step).parameters.get("closure")
+        self._searches = closure is not None and closure.default is inspect.Parameter.empty  # LBFGS calls it by itself
         self.last: Last | None = None
         self._memory: dict[str, Mapping[str, Any]] = {"objective": {}, "metric": {}}
         super().__init__(base.param_groups, {**base.defaults, "rho": check_radius(rho)})
         for group in self.param_groups:
             check_radius(group["rho"])
+        if any(p.device.type == "mps" for p in self._parameters()):
+            raise NotImplementedError("geosam's scalars are float64, which MPS does not have; use a CPU or a CUDA device")
         if not self._parameters():
             raise ValueError("the base optimizer holds no parameter that requires a gradient: there is nothing to perturb")
 
@@ -108,21 +113,26 @@ class SAM(torch.optim.Optimizer):
         param_group.setdefault("rho", self.defaults["rho"])
 
     @torch.no_grad()
-    def step(self, source: Source | None = None, scaler: Any = None) -> Tensor:  # type: ignore[override]
+    def step(self, closure: Source | None = None, scaler: Any = None) -> Tensor:  # type: ignore[override]
         """One update; the loss at θ, detached.
 
-        source: ``problem.on(x, y)``, or a closure that zeroes gradients, runs forward and backward and returns the loss; it
+        closure: ``problem.on(x, y)``, or a closure that zeroes gradients, runs forward and backward and returns the loss; it
         is called twice. scaler: the GradScaler with which a closure scales its own loss; call ``scaler.update()`` afterwards.
         Whatever is raised in between, the parameters are whole.
         """
+        source = closure
         if source is None or hasattr(self, "grad_scale"):
             vars(self).pop("grad_scale", None)
             raise TypeError(_NOT_THROUGH_SCALER)
         if scaler is not None and isinstance(source, Bound):
             raise TypeError("a scaler goes with a closure that scales its own loss; a bound problem does not scale")
+        if scaler is not None and self._searches:
+            raise TypeError(
+                f"a GradScaler cannot drive {type(self.base).__name__}, which steps by itself; use bfloat16 or float32"
+            )
         if all(group["rho"] == 0 for group in self.param_groups):
             return self._plain_step(source, scaler)
-        if self._base_needs_closure():
+        if self._searches:
             return self._line_search(source)
         loss = self._sharp_pass(source, scaler)
         self._update(scaler)
@@ -130,7 +140,10 @@ class SAM(torch.optim.Optimizer):
 
     @contextmanager
     def perturbed(self, source: Source, scaler: Any = None) -> Iterator[Perturbed]:
-        """Run the first pass; inside, the parameters sit at θ + ε*; outside they are restored bit for bit, always."""
+        """Run the first pass; inside, the parameters sit at θ + ε*; outside they are restored bit for bit, always.
+
+        Blocks do not nest: a second one, or a step, begins by restoring θ and so ends the first.
+        """
         self._move.restore()  # what an interrupt between two steps may have left behind
         parameters = self._parameters()
         inside = True
@@ -216,12 +229,8 @@ class SAM(torch.optim.Optimizer):
         self.base.step(closure)
         return losses[0]
 
-    def _base_needs_closure(self) -> bool:
-        closure = inspect.signature(type(self.base).step).parameters.get("closure")
-        return closure is not None and closure.default is inspect.Parameter.empty
-
     def _plain_step(self, source: Source, scaler: Any) -> Tensor:
-        if self._base_needs_closure():
+        if self._searches:
             return torch.as_tensor(self.base.step(source)).detach()  # type: ignore[arg-type]
         loss = run(source, self._parameters())
         zero = torch.zeros((), dtype=torch.float64, device=loss.device)
@@ -230,10 +239,12 @@ class SAM(torch.optim.Optimizer):
         return loss
 
     def _update(self, scaler: Any) -> None:
-        if scaler is not None:
-            scaler.step(self.base)  # skips by itself where the scaled gradients overflowed
-            return
         gradients = self._gradients()
+        if scaler is not None:
+            assert self.last is not None
+            self.last = replace(self.last, skipped=~vec.finite(gradients))
+            scaler.step(self.base)  # skips by itself where the scaled gradients overflowed, which is no error
+            return
         skipped = self._withhold(gradients)
         if not (vec.reads_are_free(gradients) and skipped):
             self.base.step()
@@ -247,7 +258,7 @@ class SAM(torch.optim.Optimizer):
             raise FloatingPointError("the second pass's gradient is not finite; the parameters are those before the step")
         if not (vec.reads_are_free(gradients) and finite):
             for g in gradients:
-                g.masked_fill_(~finite, 0)
+                g.masked_fill_(self.last.skipped.to(g.device), 0)
         return self.last.skipped
 
     def _gradients(self) -> list[Tensor]:

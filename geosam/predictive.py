@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +16,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from . import _vectors as vec
 from ._vectors import Vectors
 from .likelihoods import Likelihood, mean_kl
+
+_CHUNK_BYTES = 256 * 2**20
 
 Forward = Callable[[Sequence[Tensor]], Tensor]
 
@@ -37,7 +40,8 @@ class Predictive:
     """p_θ(·|x) on one batch.
 
     forward: parameters → outputs, a pure function (one dropout mask, buffers left alone). outputs: those at θ. random: whether
-    the forward pass draws random numbers.
+    the forward pass draws random numbers. alone: (parameters, input) → outputs of one sample, and the inputs, batch first; None
+    where samples meet (BatchNorm).
     The distribution is formed in float64: at small radii KL is a difference of nearly equal logarithms.
     """
 
@@ -46,6 +50,7 @@ class Predictive:
     parameters: Vectors
     outputs: Tensor
     random: bool = False
+    alone: tuple[Callable[[Sequence[Tensor], Any], Tensor], Any] | None = None
 
     def outputs_at(self, epsilon: Vectors) -> Tensor:
         """Outputs at θ + ε, without a graph."""
@@ -95,8 +100,7 @@ class Predictive:
         return torch.autograd.grad(gradient, moved, u.double(), retain_graph=True)[0]
 
     def mean_diagonal(self) -> Tensor:
-        """tr(F)/P, exact: one pull-back for each output entry of a sample, all samples at once where they do not meet."""
-        _, pull = self._products
+        """tr(F)/P, exact: Σ ‖Jᵢᵀ Bₖ‖² over the samples' outputs, BᵀB = H. Sample by sample (vectorised) unless samples meet."""
         n, entries = self.outputs.shape[0], self.outputs[0].numel()
         eye = torch.eye(entries, dtype=torch.float64, device=self.outputs.device)
         columns = [self._output_fisher(e.expand(n, -1).reshape(self.outputs.shape)).reshape(n, -1) for e in eye]
@@ -105,22 +109,49 @@ class Predictive:
             return torch.full((), torch.nan, dtype=torch.float64, device=blocks.device)
         values, vectors = torch.linalg.eigh(blocks)
         roots = (vectors * values.clamp_min(0).sqrt().unsqueeze(-2)).transpose(-1, -2)
-        total = torch.zeros((), dtype=torch.float64, device=self.outputs.device)
-        for i in range(n):
-            u = torch.zeros(entries, *self.outputs.shape, dtype=self.outputs.dtype, device=self.outputs.device)
-            u[:, i] = roots[i].reshape(entries, *self.outputs.shape[1:]).to(u.dtype)
+        roots = roots.reshape(n, entries, *self.outputs.shape[1:]).to(self.outputs.dtype)
+        try:
+            squares = self._squares_together(roots) if self.alone is None else self._squares_alone(roots)
+        except RuntimeError:  # an operation without a batching rule
+            squares = self._squares_together(roots)
+        return squares / vec.count(self.parameters)
+
+    def _squares_alone(self, roots: Tensor) -> Tensor:
+        alone, inputs = self.alone  # type: ignore[misc]
+        theta = tuple(p.detach() for p in self.parameters)
+
+        def squares(x: Any, root: Tensor) -> Tensor:
+            _, pull = torch.func.vjp(lambda *p: alone(p, x), *theta)  # type: ignore[misc]
+            return sum(t.double().square().sum() for t in torch.func.vmap(pull)(root))  # type: ignore[return-value]
+
+        width = max(1, _CHUNK_BYTES // (8 * roots.shape[1] * vec.count(theta)))
+        return torch.func.vmap(squares, chunk_size=width)(inputs, roots).sum()
+
+    def _squares_together(self, roots: Tensor) -> Tensor:
+        _, pull = self._products
+        total = torch.zeros((), dtype=torch.float64, device=roots.device)
+        for i, root in enumerate(roots):
+            u = torch.zeros(root.shape[0], *self.outputs.shape, dtype=root.dtype, device=root.device)
+            u[:, i] = root
             pulled = torch.func.vmap(pull)(u)
             total += vec.dot(pulled, pulled)
-        return total / vec.count(self.parameters)
+        return total
 
     def restrict(self, index: Sequence[int]) -> Predictive:
         """The same model as a function of some of its parameters."""
         full = list(self.parameters)
 
-        def forward(parameters: Sequence[Tensor]) -> Tensor:
+        def embed(parameters: Sequence[Tensor]) -> list[Tensor]:
             moved = list(full)
             for i, p in zip(index, parameters, strict=True):
                 moved[i] = p
-            return self.forward(moved)
+            return moved
 
-        return Predictive(forward, self.likelihood, [full[i] for i in index], self.outputs, self.random)
+        def forward(parameters: Sequence[Tensor]) -> Tensor:
+            return self.forward(embed(parameters))
+
+        alone = self.alone
+        if alone is not None:
+            one, inputs = alone
+            alone = (lambda parameters, x: one(embed(parameters), x)), inputs
+        return Predictive(forward, self.likelihood, [full[i] for i in index], self.outputs, self.random, alone)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -10,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 from . import _vectors as vec
 from ._abstract import Needs
 from ._vectors import Vectors
+from .engines.checks import couples_samples
 from .evidence import Evidence
 from .likelihoods import Likelihood, of_loss
 from .losses import Loss, SampleLoss, canonical, one_number, sample_loss
@@ -46,6 +48,7 @@ class Problem:
         (n,) = sizes
         if not n:
             raise ValueError("the batch is empty: a mean over no samples is not defined")
+        x = dict(x) if isinstance(x, Mapping) else x
         return Bound(self.model, self.loss, self.sample, self.likelihood, x, y, int(n))
 
 
@@ -67,7 +70,6 @@ class Bound:
 
     def wrt(self, parameters: Vectors) -> Bound:
         """The same, differentiated with respect to these parameters (an optimizer's) in this order."""
-        self.names(parameters)
         return replace(self, chosen=list(parameters))
 
     @property
@@ -97,7 +99,8 @@ class Bound:
     def pure(self, parameters: Vectors) -> Callable[[Sequence[Tensor], Any], Any]:
         """(parameters, x) → outputs with the model's buffers left alone."""
         names = self.names(parameters)
-        others = {name: p.detach() for name, p in self.model.named_parameters() if name not in names}
+        chosen = set(names)
+        others = {name: p.detach() for name, p in self.model.named_parameters() if name not in chosen}
         buffers = {name: b.clone() for name, b in self.model.named_buffers()}
 
         def forward(values: Sequence[Tensor], x: Any) -> Any:
@@ -123,23 +126,29 @@ class Bound:
     def rise(self, theta: Vectors, epsilon: Vectors) -> float:
         """L(θ + ε) − L(θ) on the batch, with one dropout mask; nothing is changed."""
         call = self.pure(self.parameters)
+        # in float64 from the outputs on: a rise is a difference of nearly equal losses
+        loss = copy.deepcopy(self.loss).double() if isinstance(self.loss, nn.Module) else self.loss
+        y = tree_map(_widened, self.y)
         with torch.no_grad():
             losses = []
             for values in (theta, vec.add(theta, epsilon)):
                 with Replay.now(theta):
-                    losses.append(self.loss(call(values, self.x), self.y).double())
+                    losses.append(loss(tree_map(_widened, call(values, self.x)), y).double())
         return (losses[1] - losses[0]).item()
 
     def collect(self, needs: Needs, who: str, train: bool = False) -> Evidence:
-        """One forward/backward that gathers all that is needed. Gradients in ``.grad`` are left alone.
+        """One forward/backward that gathers all that is needed.
 
-        train: the pass belongs to a training step: it updates buffers (BatchNorm's running statistics) and draws random
-        numbers from the global stream. Otherwise it leaves no trace, and repeated looks see one dropout mask.
+        train: the pass belongs to a training step: it updates buffers (BatchNorm's running statistics), draws random numbers
+        from the global stream and drops old gradients. Otherwise it leaves no trace, and repeated looks see one dropout mask.
         """
         parameters = self.parameters
         names = self.names(parameters)
         if not parameters:
             raise ValueError("the model has no parameter that requires a gradient: there is nothing to perturb")
+        if train:  # the last step's gradients would only take memory
+            for p in parameters:
+                p.grad = None
         replay = Replay.now(parameters)
         rows = squares = None
         gradient: Vectors
@@ -172,4 +181,11 @@ class Bound:
 
         with torch.no_grad():
             outputs = forward(theta)
-        return Predictive(forward, self.likelihood, theta, outputs, replay.used)
+        alone = None
+        if not replay.used and not any(couples_samples(module) for module in self.model.modules()):
+            alone = (lambda values, x: call(values, tree_map(lambda t: t.unsqueeze(0), x)).squeeze(0)), self.x
+        return Predictive(forward, self.likelihood, theta, outputs, replay.used, alone)
+
+
+def _widened(t: Any) -> Any:
+    return t.double() if isinstance(t, Tensor) and t.is_floating_point() else t

@@ -52,7 +52,7 @@ def test_buffers_are_kept_from_step_to_step(move):
     for _ in range(3):
         mover.displace(parameters, solved(parameters))
         mover.restore()
-        addresses.append([b.data_ptr() for b in mover._buffers])
+        addresses.append([b.data_ptr() for b in mover.buffers])
     assert addresses[0] == addresses[1] == addresses[2]
 
 

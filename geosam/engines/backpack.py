@@ -46,7 +46,7 @@ class BackPACK(Engine):
         losses, total, squares = self._backward(bound, parameters, SumGradSquared(), "sum_grad_squared")
         gradient = vec.scale(total, 1 / bound.n)
         largest = vec.sup(squares)
-        if vec.finite(gradient) and not 1e-30 < largest < 1e37 and vec.sup(total) > 0:
+        if not 1e-30 < largest < 1e37 and vec.finite(gradient) and vec.sup(total) > 0:
             raise OverflowError("BackPACK's sum of squares left the range of the parameters' precision; use engines.Func()")
         return losses, gradient, [s.double() / bound.n for s in squares]
 

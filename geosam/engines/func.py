@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -35,16 +36,17 @@ class Func(Engine):
 
     def rows(self, bound: Bound, parameters: Vectors) -> tuple[Tensor, Materialised]:
         """(ℓ, J) with J materialised."""
-        losses, jacobian = self._map(bound, parameters, bound.x, bound.y, self.chunk_size)
+        losses, jacobian = _mapped(bound, parameters)(bound.x, bound.y, self.chunk_size)
         return losses, Materialised(jacobian)
 
     def squares(self, bound: Bound, parameters: Vectors) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """(ℓ, g, (1/n) Σ gᵢ²), chunk by chunk."""
         width = self.chunk_size or max(1, _CHUNK_BYTES // (4 * vec.count(parameters)))
+        mapped = _mapped(bound, parameters)
         losses, total, squares = [], None, None
         for start in range(0, bound.n, width):
             x, y = tree_map(lambda t, s=start: t[s : s + width], (bound.x, bound.y))
-            some, jacobian = self._map(bound, parameters, x, y, None)
+            some, jacobian = mapped(x, y, None)
             part = Materialised(jacobian)
             sums, square = part.materialise(torch.ones_like(some)), vec.scale(part.mean_squares(), part.n)
             total = sums if total is None else vec.add(total, sums)
@@ -53,25 +55,31 @@ class Func(Engine):
         assert total is not None and squares is not None
         return torch.cat(losses), vec.scale(total, 1 / bound.n), vec.scale(squares, 1 / bound.n)
 
-    def _map(self, bound: Bound, parameters: Vectors, x: Any, y: Any, chunk: int | None) -> tuple[Tensor, list[Tensor]]:
-        refuse_coupled_samples(bound.model)
-        factor = bound.sample.factor(bound.y, bound.outputs)
-        call = bound.pure(parameters)
 
-        def loss(theta: list[Tensor], x: Any, y: Any) -> Tensor:
-            x, y = tree_map(lambda t: t.unsqueeze(0), (x, y))
-            return bound.sample.one(call(theta, x), y, factor)
+def _mapped(bound: Bound, parameters: Vectors) -> Callable[[Any, Any, int | None], tuple[Tensor, list[Tensor]]]:
+    """(x, y, chunk) ↦ (ℓ, rows) for some samples; what belongs to the whole batch is computed here, once."""
+    refuse_coupled_samples(bound.model)
+    factor = bound.sample.factor(bound.y, bound.outputs)
+    call = bound.pure(parameters)
+    theta = [p.detach() for p in parameters]
 
-        one = torch.func.grad_and_value(loss)
-        theta = [p.detach() for p in parameters]
+    def loss(theta: list[Tensor], x: Any, y: Any) -> Tensor:
+        x, y = tree_map(lambda t: t.unsqueeze(0), (x, y))
+        return bound.sample.one(call(theta, x), y, factor)
+
+    one = torch.func.grad_and_value(loss)
+
+    def mapped(x: Any, y: Any, chunk: int | None) -> tuple[Tensor, list[Tensor]]:
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message="There is a performance drop")  # vmap's fallback: slower, not wrong
-                mapped = torch.func.vmap(one, in_dims=(None, 0, 0), randomness="different", chunk_size=chunk)
-                jacobian, losses = mapped(theta, x, y)
+                every = torch.func.vmap(one, in_dims=(None, 0, 0), randomness="different", chunk_size=chunk)
+                jacobian, losses = every(theta, x, y)
         except RuntimeError:  # no batching rule (LSTM in float64): an error of the model's own is raised again below
             n = tree_leaves(x)[0].shape[0]
             found = [one(theta, *tree_map(lambda t, i=i: t[i], (x, y))) for i in range(n)]
             jacobian = [torch.stack(rows) for rows in zip(*(g for g, _ in found), strict=True)]
             losses = torch.stack([value for _, value in found])
         return losses.detach(), [j.detach() for j in jacobian]
+
+    return mapped

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .._abstract import Metric, Needs
+from .._abstract import Metric, Needs, check_instance
 from ..damping import Damping, Relative, check_damping, resolve, singular
 from ..evidence import Evidence
 from ..norms import MatrixFree
@@ -32,6 +32,7 @@ class Fisher(Metric):
 
     def __post_init__(self) -> None:
         check_damping(self.damping)
+        check_instance("sampling", self.sampling, Exact)
 
     @property
     def needs(self) -> Needs:

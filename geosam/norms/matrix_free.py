@@ -53,7 +53,8 @@ class MatrixFree(InnerProduct):
             self._report = {"iterations": 0, "residual": 0.0, "converged": True}
             return c, size
         # ♯ is homogeneous: solving for c/‖c‖ keeps every scalar of the iteration near 1
-        v, r = vec.zeros_like(c), vec.scale(c, 1 / size)
+        unit = vec.scale(c, 1 / size)
+        v, r = vec.zeros_like(c), unit
         p, square, done = r, vec.dot(r, r), 0
         while done < self.iterations and square.sqrt() > self.tolerance:
             q = self.flat(p)
@@ -69,8 +70,8 @@ class MatrixFree(InnerProduct):
             v, r = vec.axpy(v, step, p), vec.axpy(r, -step, q)
             last, square, done = square, vec.dot(r, r), done + 1
             p = vec.axpy(r, square / last, p)
-        r = vec.axpy(vec.scale(c, 1 / size), -1.0, self.flat(v))  # the recursive residual drifts in float32
+        r = vec.axpy(unit, -1.0, self.flat(v))  # the recursive residual drifts in float32
         residual = vec.norm(r).item()
         self._report = {"iterations": done, "residual": residual, "converged": residual <= 2 * self.tolerance}
-        primal = (vec.dot(v, vec.scale(c, 1 / size)) - vec.dot(v, r)).clamp_min(0).sqrt()
+        primal = (vec.dot(v, unit) - vec.dot(v, r)).clamp_min(0).sqrt()
         return vec.scale(v, size), primal * size

@@ -31,7 +31,7 @@ class Spectral(Norm):
         """(♯c, ‖c‖*). Entries that are not finite make ‖c‖* NaN: no decomposition is tried."""
         finite = torch.stack([torch.isfinite(t).all() for t in c]).all()
         polar, dual = [], torch.zeros((), dtype=torch.float64, device=c[0].device)
-        for t in vec.select(finite, c, vec.zeros_like(c)):
+        for t in vec.keep(finite, c):
             u, s, vh = torch.linalg.svd(_matrix(t).double(), full_matrices=False)
             kept = s > torch.finfo(t.dtype).eps * s.amax()
             polar.append((u * kept @ vh).reshape(t.shape).to(t.dtype))

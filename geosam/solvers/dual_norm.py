@@ -32,7 +32,7 @@ class DualNorm(Solver):
             direction=direction,
             scale=torch.where(usable, rho / dual, 0.0),
             dual_norm=dual,
-            radius=torch.where(usable, rho, 0.0),
+            radius=usable.to(torch.float64) * rho,
             finite=finite,
             report=geometry.report,
         )

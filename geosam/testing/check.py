@@ -144,7 +144,7 @@ def examine(cases: SearchStrategy[T], trial: Callable[[T], None], examples: int 
     def run(case: T) -> None:
         remembered(case)
 
-    phases = (Phase.generate, Phase.shrink)
+    phases = [p for p in settings().phases if p in (Phase.generate, Phase.shrink)]
     many = settings().max_examples if examples is None else examples
     fixed = settings(max_examples=many, deadline=None, database=None, phases=phases, suppress_health_check=_QUIET)
     try:

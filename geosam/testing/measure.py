@@ -11,7 +11,8 @@ Number = Tensor | float
 
 def equal(what: str, got: Number, want: Number, tolerance: float) -> None:
     """|got − want| ≤ tolerance · |want|."""
-    within(f"{what}: {float(got):.9g} should be {float(want):.9g}; relative error", abs(got - want), abs(want), tolerance)
+    error = abs(float(got) - float(want))
+    within(f"{what}: {float(got):.9g} should be {float(want):.9g}; relative error", error, abs(float(want)), tolerance)
 
 
 def within(what: str, error: Number, scale: Number, tolerance: float) -> None:

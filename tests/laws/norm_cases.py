@@ -18,7 +18,7 @@ FLOAT64, FLOAT32 = torch.float64, torch.float32
 
 @dataclass(frozen=True)
 class Case:
-    """build: space ↦ strategy of norms. exact, rounded: the tolerance in float64 and float32. covector, laws: as for check_norm."""
+    """build: space ↦ strategy of norms. exact, rounded: tolerances in float64 and float32. covector, laws: of check_norm."""
 
     name: str
     build: Callable

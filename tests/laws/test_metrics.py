@@ -94,3 +94,24 @@ def test_a_user_s_own_problem_can_be_passed():
     bound = geosam.Problem(model, torch.nn.CrossEntropyLoss()).on(torch.randn(6, 3), torch.tensor([0, 1, 0, 1, 1, 0]))
     check_metric(metrics.EmpiricalFisher(), bound, examples=5)
     check_norm(metrics.EmpiricalFisher().at(bound), examples=5)
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        metrics.Euclidean(),
+        metrics.GradientMagnitude(),
+        metrics.Monge(),
+        metrics.Fisher(0.1),
+        metrics.KLExact(metrics.Monge()),
+    ],
+    ids=lambda metric: type(metric).__name__,
+)
+def test_a_look_leaves_no_trace_on_batch_statistics_or_random_numbers(metric):
+    layers = (torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.Tanh(), torch.nn.Dropout(), torch.nn.Linear(4, 2))
+    problem = geosam.Problem(torch.nn.Sequential(*layers).train(), torch.nn.CrossEntropyLoss())
+    bound = problem.on(torch.randn(6, 3), torch.tensor([0, 1, 0, 1, 1, 0]))
+    before = layers[1].running_mean.clone()
+    check_metric(metric, bound, laws=laws.FIELD, examples=2)
+    assert int(layers[1].num_batches_tracked) == 2, "each evidence of a training step counts once, and looks do not"
+    assert not torch.equal(layers[1].running_mean, before)

@@ -118,7 +118,7 @@ def test_two_perturbed_blocks_in_a_row_and_one_inside_another(move):
 def test_an_interrupt_before_any_line_of_a_step(move):
     """At every line that SAM and the move execute, apart from those of ``perturbed`` itself, which nobody can guard."""
     codes = lines_of(
-        Move.displace, Move.restore, Move._fit, move._displace, move._put_back, SAM._ascend, SAM._solve, SAM._sharp_pass
+        Move.displace, Move.restore, Move.prepare, move._displace, move._put_back, SAM._ascend, SAM._solve, SAM._sharp_pass
     )
     k, harmed, reached = 0, [], True
     while reached:

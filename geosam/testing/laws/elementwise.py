@@ -34,7 +34,7 @@ def compiled_is_eager(norm: Norm, c: Vectors, rho: float, tolerance: float, back
     compiled: Callable[[Vectors], tuple[list[Tensor], Tensor]] = torch.compile(run, fullgraph=True, backend=backend)
     try:
         (epsilon, dual), (want, want_dual) = compiled(c), run(c)
-    except torch._dynamo.exc.Unsupported as error:
+    except torch._dynamo.exc.TorchDynamoException as error:
         raise AssertionError(f"the graph breaks: {str(error).splitlines()[0]}") from error
     equal("‖c‖* compiled", dual, want_dual, tolerance)
     within("‖ε* compiled − ε*‖/ρ:", norm.norm(combination(1.0, epsilon, -1.0, want)), rho, tolerance)

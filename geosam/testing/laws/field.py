@@ -46,21 +46,24 @@ def its_memory_is_explicit(field: Field[Any], bound: Bound, read: Read) -> None:
 
 
 def leaves_the_problem_alone(field: Field[Any], bound: Bound, read: Read) -> None:
-    """``at`` changes neither parameters nor their ``.grad`` nor buffers nor the model's mode."""
-    parameters, buffers = list(bound.model.parameters()), list(bound.model.buffers())
+    """``at`` changes neither parameters nor their ``.grad``, buffers, the model's mode or the stream of random numbers; nor
+    does the value at evidence of a training step, which holds the parameters themselves."""
+    parameters = list(bound.model.parameters())
     for i, p in enumerate(parameters):
         p.grad = torch.full_like(p, 3.0) if i % 2 else None
-    gradients = [p.grad for p in parameters]
-    before = [t.detach().clone() for t in parameters + buffers]
-    modes = [m.training for m in bound.model.modules()]
-    read(field.at(bound))
-    identical("parameters and buffers", [t.detach() for t in parameters + buffers], before)
-    holds("a .grad was replaced", all(p.grad is g for p, g in zip(parameters, gradients, strict=True)))
-    given = [g for g in gradients if g is not None]
-    identical("the .grad of parameters", given, [torch.full_like(g, 3.0) for g in given])
-    holds("a module changed its mode", modes == [m.training for m in bound.model.modules()])
+    for point in (bound, bound.collect(field.needs, type(field).__name__, train=True)):
+        before = _trace(bound)
+        read(field.at(point))
+        identical("parameters, .grad, buffers, modes and random state", _trace(bound), before)
     for p in parameters:
         p.grad = None
+
+
+def _trace(bound: Bound) -> list[Tensor]:
+    """All that ``at`` must leave as it is, copied; a .grad that is None reads as an empty tensor."""
+    seen = [t.detach().clone() for t in (*bound.model.parameters(), *bound.model.buffers())]
+    seen += [torch.empty(0) if p.grad is None else p.grad.clone() for p in bound.model.parameters()]
+    return [*seen, torch.tensor([m.training for m in bound.model.modules()]), torch.get_rng_state()]
 
 
 def its_covector_fits_the_space(field: Field[Any], bound: Bound, read: Read) -> None:

@@ -48,7 +48,7 @@ def draws(
     given: Sequence[Vectors] = (),
     covector: SearchStrategy[Vectors] | None = None,
 ) -> Drawn:
-    """All that a law on ``like`` asks for. given: covectors of special interest, e.g. the gradient, drawn as often as others."""
+    """All that a law on ``like`` asks for. given: covectors of special interest, e.g. the gradient."""
     special = [st.just(c) for c in given if float(vec.sup(c)) > 0]
     c = draw(covector if covector is not None else st.one_of(*special, covectors(like, rows)))
     exponent = math.log10(float(vec.sup(c)))

@@ -26,7 +26,7 @@ def _mlp(inputs: int, outputs: int, width: int, activation: nn.Module) -> nn.Mod
     return nn.Sequential(skip_init(nn.Linear, inputs, width), activation, skip_init(nn.Linear, width, outputs))
 
 
-def _cnn(inputs: int, outputs: int, width: int, activation: nn.Module) -> nn.Module:
+def _cnn(outputs: int, width: int, activation: nn.Module) -> nn.Module:
     """On one-channel images of 3 × 3; BatchNorm with frozen statistics, so that there are buffers."""
     head = skip_init(nn.Linear, 4 * width, outputs)
     norm = skip_init(nn.BatchNorm2d, width)
@@ -43,9 +43,10 @@ def models(draw: DrawFn, outputs: int, smooth: bool = False) -> tuple[nn.Module,
     activation = draw(st.sampled_from(_SMOOTH if smooth else (nn.ReLU, *_SMOOTH)))()
     if draw(st.booleans()):
         inputs = draw(st.integers(1, 3))
-        model, shape = _mlp(inputs, outputs, draw(st.integers(1, 3)), activation), (inputs,)
+        shape: tuple[int, ...] = (inputs,)
+        model = _mlp(inputs, outputs, draw(st.integers(1, 3)), activation)
     else:
-        model, shape = _cnn(1, outputs, draw(st.integers(1, 2)), activation), (1, 3, 3)
+        shape, model = (1, 3, 3), _cnn(outputs, draw(st.integers(1, 2)), activation)
     parameters = list(model.parameters())
     flat = torch.from_numpy(draw(ticks(vec.count(parameters))))
     with torch.no_grad():
@@ -55,7 +56,7 @@ def models(draw: DrawFn, outputs: int, smooth: bool = False) -> tuple[nn.Module,
 
 @st.composite
 def batches(draw: DrawFn, shape: tuple[int, ...], outputs: int, samples: int = 5) -> tuple[nn.Module, Tensor, Any]:
-    """(loss, x, y) for cross-entropy (with label smoothing or not), squared error or binary cross-entropy; samples may repeat."""
+    """(loss, x, y) for cross-entropy (with label smoothing or not), squared error or binary cross-entropy."""
     n = draw(st.integers(1, samples))
     x = torch.from_numpy(draw(ticks(n * math.prod(shape))).reshape(n, *shape))
     labels = torch.tensor(draw(st.lists(st.integers(0, outputs - 1), min_size=n, max_size=n)))

@@ -56,7 +56,7 @@ def powers(size: int, most: int) -> SearchStrategy[Any]:
 
 @cache
 def numbers(size: int) -> SearchStrategy[Any]:
-    """Arrays in [−1, 1] whose largest entry is ±1: dense, constant, spread over eight orders of magnitude, or one entry alone."""
+    """Arrays whose largest entry is ±1: dense, constant, spread over eight orders of magnitude, or one entry alone."""
     sign = st.sampled_from([1.0, -1.0])
     axis = st.builds(lambda i, s: s * np.eye(1, size, i)[0], st.integers(0, size - 1), sign)
     constant = sign.map(lambda s: np.full(size, s))

@@ -1,0 +1,171 @@
+"""Metrics, divergences and objectives with one mistake each."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from geosam import Divergence, Metric, Needs, Objective, Solver
+from geosam import _vectors as vec
+from geosam.engines import Engine, Func
+from geosam.likelihoods import mean_kl
+from geosam.metrics import Euclidean, KLExact
+from geosam.norms import Diagonal, Identity, LowRank
+from geosam.rows import Materialised
+from geosam.solvers import DualNorm
+
+
+@dataclass(frozen=True)
+class DividedByN(Engine):
+    """Rows of the batch mean: gᵢ/n."""
+
+    def rows(self, bound, parameters):
+        losses, rows = Func().rows(bound, parameters)
+        parts = [j.reshape(rows.n, *t.shape) / rows.n for j, t in zip(rows.jacobian, rows.like, strict=True)]
+        return losses, Materialised(parts)
+
+    def squares(self, bound, parameters):
+        return Func().squares(bound, parameters)
+
+
+@dataclass(frozen=True)
+class SummedFisher(Metric):
+    """JᵀJ + λI: n forgotten."""
+
+    damping: float = 0.01
+
+    @property
+    def needs(self):
+        return Needs(rows=Func())
+
+    def local(self, evidence):
+        rows = evidence.rows
+        parts = [j.reshape(rows.n, *t.shape) * rows.n**0.5 for j, t in zip(rows.jacobian, rows.like, strict=True)]
+        return LowRank(Materialised(parts), self.damping)
+
+
+@dataclass(frozen=True)
+class WritesGradients(Metric):
+    def local(self, evidence):
+        evidence.parameters[0].grad = evidence.gradient[0].clone()
+        return Identity(evidence.parameters)
+
+
+@dataclass(frozen=True)
+class MovesParameters(Metric):
+    def local(self, evidence):
+        with torch.no_grad():
+            evidence.parameters[-1].add_(1e-3).sub_(1e-3).mul_(1 + 1e-6)
+        return Identity(evidence.parameters)
+
+
+@dataclass(frozen=True)
+class Counting(Metric):
+    """Drifts from call to call."""
+
+    calls: list = field(default_factory=list)
+
+    def local(self, evidence):
+        self.calls.append(0)
+        return Diagonal.of([torch.full_like(p, 1 + 0.1 * len(self.calls)).detach() for p in evidence.parameters])
+
+
+@dataclass(frozen=True)
+class LooksBehindTheEvidence(Metric):
+    """Reads the problem itself where it can."""
+
+    def local(self, evidence):
+        return Identity(evidence.parameters)
+
+    def at(self, point, state=None):
+        strength = 1.0 + getattr(point, "n", 0)
+        return Diagonal.of([torch.full_like(p, strength).detach() for p in super().at(point, state).like])
+
+
+@dataclass(frozen=True)
+class Altered(Divergence):
+    """KL with a term that does not belong to it."""
+
+    right: Any
+    times: float = 1.0
+    offset: float = 0.0
+    slope: float = 0.0
+    bend: float = 0.0
+
+    @property
+    def along(self):
+        return self.right.along
+
+    def __call__(self, epsilon):
+        linear = sum(t.double().sum() for t in epsilon)
+        return self.times * self.right(epsilon) + self.offset + self.slope * linear + self.bend * vec.dot(epsilon, epsilon)
+
+    def local_norm(self, damping):
+        return self.right.local_norm(damping)
+
+
+class Swapped(Altered):
+    """KL(p_θ ‖ p_{θ+ε})."""
+
+    def __call__(self, epsilon):
+        seen = self.right.predictive
+        old, new = seen.likelihood(seen.outputs.double()), seen.likelihood(seen.outputs_at(epsilon).double())
+        return mean_kl(old, new)
+
+
+@dataclass(frozen=True)
+class AlteredKL(Metric):
+    kind: type = Altered
+    terms: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def needs(self):
+        return KLExact(Euclidean()).needs
+
+    def local(self, evidence):
+        return self.kind(KLExact(Euclidean()).local(evidence), **self.terms)
+
+
+class Overspent(Solver):
+    """Three times too far, and nothing of it reported."""
+
+    def solve(self, geometry, c, rho):
+        ray = DualNorm().solve(geometry.along, c, 1.0)
+        reached = (2 * geometry(ray.epsilon)).sqrt()
+        scale = ray.scale * 3 * rho / reached
+        return replace(ray, scale=scale, radius=reached * 0 + rho, report={"evaluations": 1, "shortfall": 0.0})
+
+
+@dataclass(frozen=True)
+class StartsFromZero(Objective):
+    """d₀ = (1 − decay) g, an average that remembers a gradient that never was."""
+
+    def local(self, evidence):
+        return list(evidence.gradient)
+
+    def step(self, evidence, state):
+        last = state.get("average", vec.zeros_like(evidence.gradient))
+        average = vec.lerp(last, list(evidence.gradient), 0.1)
+        return average, {"average": average}
+
+
+@dataclass(frozen=True)
+class WritesIntoItsState(Objective):
+    def local(self, evidence):
+        return list(evidence.gradient)
+
+    def step(self, evidence, state):
+        if not state:
+            return self.local(evidence), {"average": [t.clone() for t in evidence.gradient]}
+        for t in state["average"]:
+            t.mul_(0.9)
+        return [t.clone() for t in state["average"]], state
+
+
+@dataclass(frozen=True)
+class Widened(Objective):
+    """c in float64, whatever the parameters are."""
+
+    def local(self, evidence):
+        return [t.double() for t in evidence.gradient]

@@ -23,7 +23,7 @@ def first_crossing(
     """The crossing of ``level`` nearest to 0, by a bracketed secant in (log t, log f).
 
     f(0) = 0 and f grows like a power of t near 0, so a straight line through the logarithms is right to leading order: two
-    evaluations fix the power, a third usually lands. Where f is flat or zero the step is a factor of ``growth``. A value that
+    evaluations fix the power, a third usually lands. Where f is flat the step is a factor between 4 and ``growth``. A value that
     is not finite counts as above the level. If no evaluation comes within the tolerance, the answer lies below the level, so
     that a budget is never overspent: of the points evaluated the highest, and among equals the nearest.
     """
@@ -52,9 +52,10 @@ def _guess(t: float, value: float, last: tuple[float, float] | None, level: floa
     power = 1.0
     if last is not None and 0 < last[1] < math.inf and last[0] != t:
         power = math.log(value / last[1]) / math.log(t / last[0])
-    if not 0.2 < power < 5:
-        return t * growth if value < level else t / growth
-    return t * min(max((level / value) ** (1 / power), 1 / growth), growth)
+    ratio = level / value
+    if not 0.2 < power < 5:  # flat: a power law would run away, so go by its square, and by 4 at least
+        ratio, power = (max(ratio**2, 4.0) if ratio > 1 else min(ratio**2, 0.25)), 1.0
+    return t * min(max(ratio ** (1 / power), 1 / growth), growth)
 
 
 def _within(guess: float, low: float, high: float, growth: float) -> float:

@@ -40,6 +40,7 @@ class Move(ABC):
         self.prepare(parameters)
         with torch.no_grad():
             self._displace(parameters, perturbation)
+        torch.clear_autocast_cache()  # it holds low-precision copies of the weights as they were
 
     def restore(self) -> None:
         """θ ← what it was. An interrupt that falls here is raised once everything is back."""
@@ -52,6 +53,7 @@ class Move(ABC):
                         self._away.pop()
             except KeyboardInterrupt as caught:
                 interrupt = caught
+        torch.clear_autocast_cache()
         if interrupt is not None:
             raise interrupt
 
@@ -101,7 +103,8 @@ class Swap(Move):
 
     The original memory is never written, so restoring is free and exact. Refused (ValueError) where somebody else holds a
     parameter's storage and would miss the move: views, flat buffers, flattened RNN weights on a GPU, FSDP. Graphs captured
-    from the parameters' addresses (CUDA graphs) would miss it too and cannot be seen from here: use :class:`Copy` for them.
+    from the parameters' addresses (CUDA graphs) would miss it too and cannot be seen from here, nor can views made after the
+    first step: use :class:`Copy` for them.
     """
 
     def _displace(self, parameters: Vectors, perturbation: Perturbation) -> None:

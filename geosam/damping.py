@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -36,7 +37,10 @@ def resolve(damping: Damping, mean_diagonal: Callable[[], Tensor]) -> Tensor | f
     """λ: a float, or for :class:`Relative` with a ratio > 0 a 0-dimensional float64 tensor on the device."""
     if not isinstance(damping, Relative):
         return float(damping)
-    return damping.ratio * mean_diagonal() if damping.ratio else 0.0
+    if not damping.ratio:
+        return 0.0
+    mean = mean_diagonal()
+    return damping.ratio * torch.where(mean == 0, 1.0, mean)  # F = 0 has no scale, and any λ gives the same ε
 
 
 def singular(what: str) -> ValueError:

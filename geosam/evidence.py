@@ -62,9 +62,7 @@ class Evidence:
             return [v[i] for i in index]
 
         rows = None if self.rows is None else self.rows.restrict(index)
-        gradient: Vectors = pick(self.gradient)
-        if rows is not None and isinstance(self.gradient, Pulled):
-            gradient = rows.pull(self.gradient.coordinates)
+        gradient: Vectors = self.gradient.restrict(index) if isinstance(self.gradient, Pulled) else pick(self.gradient)
         return replace(
             self,
             parameters=pick(self.parameters),

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Bernoulli, Categorical, Distribution, Normal, kl_divergence
+from torch.distributions import Categorical, Distribution, Normal, kl_divergence
 
 Likelihood = Callable[[Tensor], Distribution]
 
@@ -22,8 +22,8 @@ def categorical(outputs: Tensor) -> Distribution:
 
 
 def bernoulli(outputs: Tensor) -> Distribution:
-    """An independent coin for each entry, from logits."""
-    return Bernoulli(logits=outputs, validate_args=False)
+    """A coin for each entry, from logits, as two classes: torch's Bernoulli has an infinite KL from logits of 37 on."""
+    return Categorical(logits=torch.stack([torch.zeros_like(outputs), outputs], -1), validate_args=False)
 
 
 def gaussian(outputs: Tensor) -> Distribution:

@@ -98,6 +98,7 @@ class _OverClasses(SampleLoss):
     def factor(self, targets: Any, outputs: Callable[[], Tensor]) -> Tensor | float:
         if targets.is_floating_point():
             return targets.shape[0] / (targets.numel() / targets.shape[1])
+        targets = targets.long()  # uint8 would index as a mask
         counted = targets != self.entries.ignore_index
         weight: Any = self.entries.weight
         if weight is None:
@@ -121,8 +122,8 @@ class _OverEntries(SampleLoss):
         self.entries = _unreduced(loss)
 
     def factor(self, targets: Any, outputs: Callable[[], Tensor]) -> Tensor | float:
-        weight = getattr(self.entries, "weight", None)
-        if weight is not None and weight.dim() >= targets.dim():
+        weights = (getattr(self.entries, name, None) for name in ("weight", "pos_weight"))
+        if any(w is not None and w.dim() >= targets.dim() for w in weights):
             raise ValueError("a loss weight with a batch dimension ties the loss to one batch; weight the entries instead")
         return 1.0
 

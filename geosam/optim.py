@@ -262,7 +262,8 @@ class SAM(torch.optim.Optimizer):
         return self.last.skipped
 
     def _gradients(self) -> list[Tensor]:
-        return [p.grad for p in self._parameters() if p.grad is not None and not p.grad.is_sparse]
+        gradients = [p.grad for p in self._parameters() if p.grad is not None]
+        return [g._values() if g.is_sparse else g for g in gradients]
 
     def _parameters(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"] if p.requires_grad]

@@ -38,6 +38,7 @@ class Problem:
         self.model, self.loss = model, canonical(loss)
         self.likelihood = likelihood or of_loss(self.loss)
         self.sample = sample_loss(self.loss)
+        self._verified: set[Any] = set()
 
     def on(self, x: Any, y: Any) -> Bound:
         """The problem on one batch. x: a tensor, a tuple of arguments or a dict of keyword arguments, batch first."""
@@ -49,7 +50,7 @@ class Problem:
         if not n:
             raise ValueError("the batch is empty: a mean over no samples is not defined")
         x = dict(x) if isinstance(x, Mapping) else x
-        return Bound(self.model, self.loss, self.sample, self.likelihood, x, y, int(n))
+        return Bound(self.model, self.loss, self.sample, self.likelihood, x, y, int(n), self._verified)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +67,7 @@ class Bound:
     x: Any
     y: Any
     n: int
+    verified: set[Any]
     chosen: Vectors | None = None
 
     def wrt(self, parameters: Vectors) -> Bound:
@@ -98,15 +100,20 @@ class Bound:
 
     def pure(self, parameters: Vectors) -> Callable[[Sequence[Tensor], Any], Any]:
         """(parameters, x) → outputs with the model's buffers left alone."""
-        names = self.names(parameters)
-        chosen = set(names)
-        others = {name: p.detach() for name, p in self.model.named_parameters() if name not in chosen}
-        buffers = {name: b.clone() for name, b in self.model.named_buffers()}
+        self.names(parameters)
+        # by module, not by name: a module registered twice has one slot, a parameter tied across modules has several
+        slots = [(name, m) for name, m in self.model.named_modules()]
+        places = {f"{n}.{k}" if n else k: p for n, m in slots for k, p in m._parameters.items() if p is not None}
+        stored = {f"{n}.{k}" if n else k: b for n, m in slots for k, b in m._buffers.items() if b is not None}
+        others = {id(p): p.detach() for p in places.values()}
+        buffers = {id(b): b.clone() for b in stored.values()}
 
         def forward(values: Sequence[Tensor], x: Any) -> Any:
-            fresh = {name: b.clone() for name, b in buffers.items()}  # a pass in training mode writes to them
-            tensors = {**fresh, **others, **dict(zip(names, values, strict=True))}
-            return self.call(lambda *a, **k: functional_call(self.model, tensors, a, k), x)
+            held = {**others, **{id(p): v for p, v in zip(parameters, values, strict=True)}}
+            fresh = {key: b.clone() for key, b in buffers.items()}  # a pass in training mode writes to them
+            tensors = {name: held[id(p)] for name, p in places.items()}
+            tensors.update({name: fresh[id(b)] for name, b in stored.items()})
+            return self.call(lambda *a, **k: functional_call(self.model, tensors, a, k, tie_weights=False), x)
 
         return forward
 
@@ -161,11 +168,42 @@ class Bound:
                 loss = losses.mean()
             else:
                 loss = self._batch_loss(self.call(self.model) if train else self.pure(parameters)(parameters, self.x))
-                gradient = torch.autograd.grad(loss, list(parameters), allow_unused=True, materialize_grads=True)
+                gradient = self._gradient(loss, parameters)
+        if needs.rows is not None or needs.squares is not None:
+            self._verify(parameters, gradient, replay)
         # in a step the parameters stay where they are until the geometry has been used; a geometry kept longer owns its point
         theta = parameters if train else vec.map(lambda p: p.detach().clone(), parameters)
         predictive = self._predictive(parameters, theta, replay, who) if needs.predictive else None
         return Evidence(theta, gradient, loss.detach(), names, rows, squares, predictive)
+
+    def _gradient(self, loss: Tensor, parameters: Vectors) -> list[Tensor]:
+        """∇loss by backward (hooks of wrappers run, checkpoints work); ``.grad`` of every parameter stays as it was."""
+        kept = [(p, p.grad) for p in self.model.parameters()]
+        for p, _ in kept:
+            p.grad = None
+        try:
+            loss.backward()
+            dense = [p.grad.to_dense() if p.grad is not None and p.grad.is_sparse else p.grad for p in parameters]
+            return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, dense, strict=True)]
+        finally:
+            for p, grad in kept:
+                p.grad = grad
+
+    def _verify(self, parameters: Vectors, gradient: Vectors, replay: Replay) -> None:
+        """Once a model and mode: the rows' mean must be the batch's own gradient, or samples meet in a way nobody declared."""
+        key = (self.model.training, len(parameters))
+        if key in self.verified:
+            return
+        with torch.enable_grad(), replay:
+            true = self._gradient(self._batch_loss(self.pure(parameters)(parameters, self.x)), parameters)
+        size, gap = vec.norm(true), vec.norm(vec.add(gradient, true, -1.0))
+        if not replay.used and torch.isfinite(gap) and gap > torch.finfo(parameters[0].dtype).eps ** 0.5 * 10 * size:
+            raise ValueError(
+                f"the mean of the per-sample gradients is not the batch gradient (relative gap {(gap / size).item():.2g}): the "
+                "model or the loss lets samples meet, or their dimension is not the first. Such a problem has no per-sample "
+                "gradients; use a metric that needs none: GradientMagnitude, Fisher, KLExact(along=GradientMagnitude())."
+            )
+        self.verified.add(key)
 
     def _predictive(self, parameters: Vectors, theta: Vectors, replay: Replay, who: str) -> Predictive:
         if self.likelihood is None:

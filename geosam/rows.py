@@ -44,8 +44,13 @@ class Rows(ABC):
         """(1/n) Σᵢ gᵢ² entry by entry, float64 with the parameters' shapes."""
 
     @abstractmethod
-    def restrict(self, index: Sequence[int]) -> Rows:
+    def columns(self, index: Sequence[int]) -> Rows:
         """The columns of J that belong to the parameters at these positions."""
+
+    def restrict(self, index: Sequence[int]) -> Rows:
+        """The same columns as one and the same object, however often: vectors recognise their rows by identity."""
+        parts: dict[tuple[int, ...], Rows] = vars(self).setdefault("_parts", {})
+        return parts.setdefault(tuple(index), self.columns(index))
 
     def pull(self, a: Tensor) -> Pulled:
         """Jᵀa as a vector that remembers its coordinates a in the row space."""
@@ -62,6 +67,10 @@ class Pulled(Sequence[Tensor]):
     def __init__(self, rows: Rows, coordinates: Tensor) -> None:
         self.rows, self.coordinates = rows, coordinates
         self._tensors: list[Tensor] | None = None
+
+    def restrict(self, index: Sequence[int]) -> Pulled:
+        """The part that belongs to some parameters, which remembers as well."""
+        return self.rows.restrict(index).pull(self.coordinates)
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -127,7 +136,7 @@ class Materialised(Rows):
         pairs = zip(self.jacobian, self.like, strict=True)
         return [torch.cat([b.double().square().mean(0) for b in self._blocks(j)]).reshape(t.shape) for j, t in pairs]
 
-    def restrict(self, index: Sequence[int]) -> Materialised:
+    def columns(self, index: Sequence[int]) -> Materialised:
         """The same memory, fewer parameters."""
         return Materialised([self.jacobian[i].reshape(self.n, *self.like[i].shape) for i in index])
 

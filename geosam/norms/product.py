@@ -11,6 +11,7 @@ from torch import Tensor
 from .. import _vectors as vec
 from .._abstract import InnerProduct, Norm
 from .._vectors import Vectors
+from ..rows import Pulled
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,9 +22,9 @@ class Block:
     norm: Norm
     weight: float = 1.0
 
-    def of(self, v: Vectors) -> list[Tensor]:
+    def of(self, v: Vectors) -> Vectors:
         """The block's part of v."""
-        return [v[i] for i in self.index]
+        return v.restrict(self.index) if isinstance(v, Pulled) else [v[i] for i in self.index]
 
 
 def _assemble(blocks: Sequence[Block], parts: Sequence[Vectors]) -> list[Tensor]:

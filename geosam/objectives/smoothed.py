@@ -34,6 +34,8 @@ class Smoothed(Objective):
         """(d_t, {"average": d_t})."""
         g = list(evidence.gradient)
         last = state.get("average")
+        if last is not None and [t.shape for t in last] != [t.shape for t in g]:
+            last = None  # other parameters than before: a new average
         # cloned, because the second pass overwrites the memory of the first one's gradient
         average = vec.map(torch.clone, g) if last is None else vec.lerp(last, g, 1 - self.decay)
         kept = vec.select(vec.finite(g), average, vec.zeros_like(g) if last is None else last)

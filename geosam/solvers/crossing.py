@@ -23,7 +23,7 @@ def first_crossing(
     """The crossing of ``level`` nearest to 0, by a bracketed secant in (log t, log f).
 
     f(0) = 0 and f grows like a power of t near 0, so a straight line through the logarithms is right to leading order: two
-    evaluations fix the power, a third usually lands. Where f is flat the step is a factor between 4 and ``growth``. A value that
+    evaluations fix the power, a third usually lands. Where f is flat the step is a factor from 4 to ``growth``. A value that
     is not finite counts as above the level. If no evaluation comes within the tolerance, the answer lies below the level, so
     that a budget is never overspent: of the points evaluated the highest, and among equals the nearest.
     """

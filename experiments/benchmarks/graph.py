@@ -1,0 +1,98 @@
+"""What a compiler and an accelerator need: no graph break in metric and solve, no host synchronisation in a step.
+
+The second part, and its timings, run only where there is a CUDA device; elsewhere the record says that they did not.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import geosam
+from geosam import metrics, norms
+
+from .networks import mlp
+from .timing import Job, race
+
+ALLOCATORS = ("unpinned",)
+RHO = 0.05
+METRICS: dict[str, geosam.Metric] = {
+    "Euclidean": metrics.Euclidean(),
+    "GradientMagnitude": metrics.GradientMagnitude(),
+    "ParameterScaled": metrics.ParameterScaled(),
+    "Monge": metrics.Monge(),
+    "Sup": norms.Sup(),
+}
+
+
+def run(quick: bool, allocator: str) -> dict[str, Any]:
+    """Both parts."""
+    breaks = {name: graph_breaks(metric) for name, metric in METRICS.items()}
+    result = {"settings": {"rho": RHO}, "graph_breaks": breaks, "met": all(count == 0 for count in breaks.values())}
+    if not torch.cuda.is_available():
+        return {**result, "cuda": "not run: no CUDA device here"}
+    return {**result, **on_device(torch.device("cuda"), 5 if quick else 31)}
+
+
+def graph_breaks(metric: geosam.Metric) -> int:
+    """Breaks that TorchDynamo counts in metric.at + solve."""
+    parameters = [torch.randn(8, 4), torch.randn(8)]
+    gradients = [torch.randn(8, 4), torch.randn(8)]
+
+    def solved(parameters: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
+        evidence = geosam.Evidence(parameters, gradients, torch.zeros(()))
+        return geosam.solve(metric.at(evidence), gradients, RHO).epsilon
+
+    torch._dynamo.reset()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return int(torch._dynamo.explain(solved)(parameters, gradients).graph_break_count)
+
+
+def on_device(device: torch.device, rounds: int) -> dict[str, Any]:
+    """Steps of every metric and move under "error on synchronisation", and their times over two passes and a base step."""
+    torch.manual_seed(0)
+    model = mlp(784, 2048, 2048, 2048, 10).to(device)
+    x, y = torch.randn(128, 784, device=device), torch.randint(10, (128,), device=device)
+
+    def closure() -> Tensor:
+        for p in model.parameters():
+            p.grad = None
+        loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        return loss
+
+    def sgd() -> torch.optim.SGD:
+        return torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9)
+
+    def job(name: str, run: Callable[[], Any]) -> Job:
+        return Job(name, lambda: (run(), torch.cuda.synchronize(device)), lambda: torch.cuda.synchronize(device))
+
+    by_hand = sgd()
+    floor = job("floor", lambda: (closure(), closure(), by_hand.step()))
+    jobs, clean = [], {}
+    for name, metric in METRICS.items():
+        for move in (geosam.Copy(), geosam.Swap()):
+            label = f"{type(move).__name__.lower()}, {name}"
+            optimizer = geosam.SAM(sgd(), metric, RHO, move=move)
+            optimizer.step(closure)  # the allocations of a first step may synchronise
+            clean[label] = without_synchronising(lambda o=optimizer: o.step(closure), device)
+            jobs.append(job(label, lambda o=optimizer: o.step(closure)))
+    return {"cuda, no synchronisation": clean, "cuda, whole step": race(floor, jobs, rounds)}
+
+
+def without_synchronising(job: Callable[[], Any], device: torch.device) -> str | bool:
+    """True, or what torch said where the host had to wait."""
+    torch.cuda.synchronize(device)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        job()
+    except RuntimeError as error:
+        return str(error).splitlines()[0]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    return True

@@ -1,0 +1,99 @@
+"""Records on disk: one JSON file a run, written in one stroke and believed only when whole."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from .describe import describe, fingerprint
+from .provenance import Provenance
+
+Result = TypeVar("Result", bound=BaseModel)
+
+
+class Job(Protocol):
+    """One run: a picklable dataclass that holds all that its numbers depend on."""
+
+    @property
+    def title(self) -> str:
+        """What a progress bar calls it."""
+
+    @property
+    def seed(self) -> int:
+        """The seed of everything random in it."""
+
+
+class Record(BaseModel, Generic[Result]):
+    """A run with all that it takes to repeat it. key: the fingerprint of config."""
+
+    key: str
+    title: str
+    seed: int
+    config: Any
+    provenance: Provenance
+    seconds: float
+    result: Result
+
+
+@dataclass
+class Store(Generic[Result]):
+    """The records of one study in one directory. broken: files that were found unreadable, incomplete or of another run."""
+
+    directory: Path
+    record: type[Record[Result]]
+    broken: list[Path] = field(default_factory=list)
+
+    def path(self, job: Job) -> Path:
+        """A name to read, and a key to trust."""
+        slug = re.sub(r"[^a-z0-9]+", "-", job.title.lower()).strip("-")
+        return self.directory / f"{slug}-{fingerprint(job)}.json"
+
+    def load(self, job: Job) -> Record[Result] | None:
+        """The job's record, or None where there is none that can be believed."""
+        path = self.path(job)
+        try:
+            record = self.record.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (ValidationError, OSError):
+            record = None
+        if record is None or (record.key, record.config) != (fingerprint(job), describe(job)):
+            self.broken.append(path)
+            return None
+        return record
+
+    def save(self, job: Job, result: Result, seconds: float) -> Record[Result]:
+        """Write the job's record, replacing any that is there."""
+        record = self.record(
+            key=fingerprint(job),
+            title=job.title,
+            seed=job.seed,
+            config=describe(job),
+            provenance=Provenance.here(),
+            seconds=seconds,
+            result=result,
+        )
+        write(self.path(job), record.model_dump_json(indent=1).encode())
+        return record
+
+
+def write(path: Path, content: bytes) -> None:
+    """Atomically: a reader, or a run that comes after a crash, finds the old file or the new one and never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

@@ -34,6 +34,9 @@ class LowRank(InnerProduct):
         self._undamped = isinstance(self.damping, float) and self.damping == 0
         self._solve = self._pseudo_inverse(size) if self._undamped else self._factorise()
 
+    def __repr__(self) -> str:
+        return f"LowRank(n={self.n}, damping={float(self.damping):.3g})"
+
     def _factorise(self) -> Callable[[Tensor], Tensor]:
         # Cholesky keeps the small rows of a badly scaled J, which an eigendecomposition would drown in the large ones.
         shifted = self._gram + self.n * self.damping * torch.eye(self.n, dtype=torch.float64, device=self._gram.device)

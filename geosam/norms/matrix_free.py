@@ -33,6 +33,9 @@ class MatrixFree(InnerProduct):
         self.tolerance, self.iterations = tolerance, iterations
         self._report: Mapping[str, Any] = {}
 
+    def __repr__(self) -> str:
+        return f"MatrixFree(damping={float(self.damping):.3g}, tolerance={self.tolerance}, iterations={self.iterations})"
+
     @property
     def report(self) -> Mapping[str, Any]:
         """Of the last solve: iterations, residual (relative to ‖c‖₂), converged."""

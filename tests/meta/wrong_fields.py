@@ -30,9 +30,10 @@ class DividedByN(Engine):
 
 
 @dataclass(frozen=True)
-class SummedFisher(Metric):
-    """JᵀJ + λI: n forgotten."""
+class WrongRows(Metric):
+    """JᵀJ/n + λI from rows that carry another power of n: −1 for gᵢ/n (the mean's rows), ½ where n is forgotten in F."""
 
+    power: float
     damping: float = 0.01
 
     @property
@@ -40,8 +41,8 @@ class SummedFisher(Metric):
         return Needs(rows=Func())
 
     def local(self, evidence):
-        rows = evidence.rows
-        parts = [j.reshape(rows.n, *t.shape) * rows.n**0.5 for j, t in zip(rows.jacobian, rows.like, strict=True)]
+        rows, factor = evidence.rows, evidence.rows.n**self.power
+        parts = [j.reshape(rows.n, *t.shape) * factor for j, t in zip(rows.jacobian, rows.like, strict=True)]
         return LowRank(Materialised(parts), self.damping)
 
 
@@ -78,9 +79,9 @@ class LooksBehindTheEvidence(Metric):
     def local(self, evidence):
         return Identity(evidence.parameters)
 
-    def at(self, point, state=None):
+    def at(self, point):
         strength = 1.0 + getattr(point, "n", 0)
-        return Diagonal.of([torch.full_like(p, strength).detach() for p in super().at(point, state).like])
+        return Diagonal.of([torch.full_like(p, strength).detach() for p in super().at(point).like])
 
 
 @dataclass(frozen=True)

@@ -54,8 +54,12 @@ def test_metrics_of_the_gradient_take_two_passes(metric, source):
 def test_the_first_pass_of_the_empirical_fisher_is_the_per_sample_pass_alone():
     model = build(Counting)
     opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1), EmpiricalFisher(0.1))
-    opt.step(geosam.Problem(model, nn.CrossEntropyLoss()).on(X, Y))
-    assert model.forwards == 2  # one mapped over the samples, one at θ + ε
+    bound = geosam.Problem(model, nn.CrossEntropyLoss()).on(X, Y)
+    opt.step(bound)
+    assert model.forwards == 3  # once a problem, the batch's own gradient verifies the rows
+    for k in range(1, 4):
+        opt.step(bound)
+        assert model.forwards == 3 + 2 * k  # one mapped over the samples, one at θ + ε
 
 
 def test_kl_adds_forward_passes_and_no_backward():

@@ -16,7 +16,7 @@ def reaches_the_radius(norm: Norm, drawn: Drawn, tolerance: float) -> None:
     """‖ε*‖ = ρ."""
     found = solve(norm, drawn.c, drawn.rho)
     equal("‖ε*‖", norm.norm(found.epsilon), drawn.rho, tolerance)
-    equal("the reported radius", found.radius, drawn.rho, max(tolerance, 1e-6))
+    equal("the reported radius", found.radius, drawn.rho, tolerance)
 
 
 def attains_the_dual_norm(norm: Norm, drawn: Drawn, tolerance: float) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 from hypothesis import settings
+from torch import nn
 
 import geosam
 from geosam import metrics, norms, objectives

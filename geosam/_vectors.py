@@ -20,7 +20,7 @@ Scalar = Tensor | float
 _SAFE_SUM = 1e-22
 
 # Longer sums are taken in pieces of this many terms: float32 accumulation loses 1e-3 over 2e7 terms.
-_PIECE = 2**16
+_PIECE = 2**18
 
 
 def reads_are_free(v: Vectors) -> bool:
@@ -48,8 +48,10 @@ def map_dot(f: Callable[[int, Tensor], Tensor], u: Vectors) -> tuple[list[Tensor
 
 
 def _dot32(a: Tensor, b: Tensor) -> float:
-    pairs = zip(a.flatten().split(4 * _PIECE), b.flatten().split(4 * _PIECE), strict=True)
-    return sum(torch.dot(*pair).item() for pair in pairs)
+    a, b = (a.flatten(),) * 2 if a is b else (a.flatten(), b.flatten())
+    if a.numel() <= _PIECE:
+        return torch.dot(a, b).item()
+    return sum(torch.dot(*pair).item() for pair in zip(a.split(_PIECE), b.split(_PIECE), strict=True))
 
 
 def _dot64(a: Tensor, b: Tensor) -> Tensor:
@@ -60,11 +62,6 @@ def _dot64(a: Tensor, b: Tensor) -> Tensor:
 
 def norm(v: Vectors) -> Tensor:
     """Euclidean norm ‖v‖₂, float64."""
-    if reads_are_free(v) and all(t.dtype == torch.float32 for t in v):
-        pieces = [piece for t in v for piece in t.flatten().split(_PIECE)]
-        total = torch.stack(torch._foreach_norm(pieces)).double().square().sum()
-        if _SAFE_SUM < total < math.inf:
-            return total.sqrt()
     return dot(v, v).sqrt()
 
 

@@ -96,3 +96,15 @@ def test_no_kl_in_torch_is_an_error_with_a_cure():
 def test_categorical_is_torchs_own():
     z = logits(5, 3)
     torch.testing.assert_close(categorical(z).logits, Categorical(logits=z).logits)
+
+
+def test_a_coin_that_is_sure_of_itself_has_a_finite_kl():
+    confident = torch.tensor([[37.0, 40.0, -60.0]], dtype=torch.float64)
+    moved = confident + torch.tensor([[-7.0, 0.0, 20.0]], dtype=torch.float64)
+    kl = mean_kl(bernoulli(moved), bernoulli(confident)).item()
+    p, q = torch.sigmoid(moved), torch.sigmoid(confident)
+    small = torch.sigmoid(-moved) * (F.logsigmoid(-moved) - F.logsigmoid(-confident))
+    assert math.isfinite(kl) and kl == pytest.approx(
+        (p * (F.logsigmoid(moved) - F.logsigmoid(confident)) + small).mean().item(), rel=1e-6
+    )
+    assert q.max() == 1.0  # where torch's own Bernoulli is infinite

@@ -192,3 +192,17 @@ def test_a_weight_with_a_batch_dimension_is_refused():
     loss = nn.BCEWithLogitsLoss(weight=torch.rand(5, CLASSES))
     with pytest.raises(ValueError, match="batch dimension"):
         geosam.Problem(model, loss).on(x, y).collect(EmpiricalFisher(1e-3).needs, "test")
+
+
+def test_a_positive_weight_with_a_batch_dimension_is_refused():
+    loss = nn.BCEWithLogitsLoss(pos_weight=torch.rand(4, 3) + 0.5)
+    bound = geosam.Problem(nn.Linear(2, 3), loss).on(torch.ones(4, 2), torch.ones(4, 3))
+    with pytest.raises(ValueError, match="ties the loss to one batch"):
+        EmpiricalFisher().at(bound)
+
+
+def test_targets_of_bytes_pick_weights_and_are_no_mask():
+    loss, outputs = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 5.0, 0.2])), torch.randn(3, 3, generator=torch.manual_seed(0))
+    targets = torch.tensor([0, 1, 1])
+    found = sample_loss(loss).factor(targets.to(torch.uint8), lambda: outputs)
+    assert float(found) == pytest.approx(float(sample_loss(loss).factor(targets, lambda: outputs)))

@@ -241,3 +241,64 @@ def test_every_kind_of_evidence_for_every_kind_of_network(name):
             torch.testing.assert_close(found, right, rtol=1e-4, atol=1e-6)
         pert = geosam.solve(metric.at(evidence), evidence.gradient, 0.05)
         assert pert.finite and pert.radius.item() == pytest.approx(0.05, rel=0.011)
+
+
+class Mixing(nn.Module):
+    """Samples meet, and no BatchNorm says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 6), nn.Linear(6, 3)
+
+    def forward(self, x):
+        h = self.first(x)
+        return self.last(torch.tanh(h - h.mean(0)))
+
+
+@pytest.mark.parametrize("zero_head", [False, True])
+@pytest.mark.parametrize("metric", [geosam.metrics.EmpiricalFisher(), geosam.metrics.DiagonalEmpiricalFisher()], ids=repr)
+def test_samples_that_meet_are_refused(metric, zero_head):
+    model = build(Mixing)
+    if zero_head:  # every loss is log 3 then, of the batch and of a sample alone
+        nn.init.zeros_(model.last.weight)
+        nn.init.zeros_(model.last.bias)
+    bound = geosam.Problem(model, nn.CrossEntropyLoss()).on(draw(6, 4), labels(6))
+    with pytest.raises(ValueError, match="lets samples meet"):
+        metric.at(bound)
+
+
+def test_a_loss_that_fools_the_check_on_its_value_is_refused_by_its_gradient():
+    model, weight = build(mlp), torch.tensor([1.0, 5.0, 0.2])
+    nn.init.zeros_(model[-1].weight)
+    nn.init.zeros_(model[-1].bias)
+    bound = geosam.Problem(model, lambda z, t: F.cross_entropy(z, t, weight=weight)).on(draw(6, 4), labels(6))
+    with pytest.raises(ValueError, match="lets samples meet"):
+        geosam.metrics.EmpiricalFisher().at(bound)
+
+
+@pytest.mark.parametrize(
+    "metric", [geosam.metrics.EmpiricalFisher(), geosam.metrics.KLExact(), geosam.metrics.Fisher(0.1)], ids=repr
+)
+def test_a_module_registered_twice_keeps_its_parameters(metric):
+    shared = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+    model = nn.Sequential(shared, nn.Tanh(), shared, nn.Linear(4, 3)).eval()
+    weight, statistics = shared[0].weight, shared[1].running_mean
+    bound = geosam.Problem(model, nn.CrossEntropyLoss()).on(draw(6, 4), labels(6))
+    opt = geosam.SAM(torch.optim.SGD(model.parameters(), lr=0.1), metric)
+    before = weight.detach().clone()
+    for _ in range(2):
+        opt.step(bound)
+    assert shared[0].weight is weight and shared[1].running_mean is statistics
+    assert not torch.equal(weight, before)
+
+
+def test_blocks_keep_what_the_gradient_remembers():
+    """float32 at λ = 1e-8, where only the coordinates in the row space are accurate enough."""
+    model, x, y = build(mlp), draw(6, 4), labels(6)
+    full = geosam.metrics.EmpiricalFisher(1e-8)
+    whole, part = (
+        geosam.solve(metric.at(evidence), evidence.gradient, 0.1).epsilon
+        for metric in (full, geosam.metrics.Blockwise({"*": (full, 1.0)}))
+        for evidence in [geosam.Problem(model, nn.CrossEntropyLoss()).on(x, y).collect(metric.needs, "test")]
+    )
+    assert vec.norm(vec.add(whole, part, -1.0)) < 1e-5 * vec.norm(whole)

@@ -152,3 +152,9 @@ def test_who_shares_a_storage():
     assert vec.shares_storage(view)  # part of a larger storage
     for whole in (torch.zeros(()), torch.zeros(2, 3, 4, 4).contiguous(memory_format=torch.channels_last)):
         assert not vec.shares_storage(whole)
+
+
+@pytest.mark.parametrize("value", [None, 0.3])
+def test_long_sums_keep_their_digits(value):
+    long = torch.randn(8_000_000, generator=torch.manual_seed(0)) if value is None else torch.full((8_000_000,), value)
+    assert vec.norm([long]).item() == pytest.approx(long.double().norm().item(), rel=5e-5)

@@ -164,3 +164,15 @@ def test_gradients_accumulated_inside_the_closure():
     SAM(torch.optim.SGD(twin.parameters(), lr=0.1)).step(Closure(twin, x, Y))
     for p, q in zip(model.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(p, q, rtol=1e-12, atol=1e-14)
+
+
+def test_autocast_around_the_step_sees_the_displaced_weights():
+    """autocast keeps low-precision copies of weights, which would hide ε from the second pass."""
+    ends = []
+    for rho in (0.0, 1.0):
+        model = build(mlp)
+        opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1), rho=rho)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            opt.step(geosam.Problem(model, nn.CrossEntropyLoss()).on(draw(6, 4), labels(6)))
+        ends.append(clones(model))
+    assert not same(*ends)

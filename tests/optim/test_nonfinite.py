@@ -197,3 +197,19 @@ def test_an_infinite_loss_with_finite_gradients_is_told():
     model, opt = model_and_opt()
     opt.step(Unruly(model, X, Y, {1: bad_loss(math.inf)}))
     assert opt.last.loss.isinf() and not opt.last.finite
+
+
+def test_a_sparse_gradient_that_is_nan_updates_nothing():
+    model = nn.Sequential(nn.Embedding(5, 4, sparse=True), nn.Linear(4, 3))
+    opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1))
+    values, index, passes = clones(model), torch.tensor([0, 3, 3]), iter([1.0, math.nan])
+
+    def closure() -> Tensor:
+        opt.zero_grad()
+        loss = F.cross_entropy(model(index), labels(3))
+        loss.backward()
+        model[0].weight.grad = model[0].weight.grad * next(passes)
+        return loss
+
+    opt.step(closure)
+    assert opt.last.skipped and same(clones(model), values)

@@ -2,8 +2,8 @@
 Why the full empirical Fisher is accurate in float32
 ====================================================
 
-The batch gradient lies in the row space of the per-sample Jacobian J, where (F + λI)⁻¹ is large. Solving for its n coordinates there
-(push-through) keeps float32's digits at any damping; rounding the gradient first and applying Woodbury's formula does not.
+The batch gradient lies in the row space of the per-sample Jacobian J, where (F + λI)⁻¹ is large. Solving for its n coordinates
+there (push-through) keeps float32's digits at any damping; rounding the gradient first and applying Woodbury's formula does not.
 """
 
 # %%
@@ -23,7 +23,9 @@ ones = torch.full((40,), 1 / 40)
 # The float64 truth, the textbook formula in float32, and geosam's norm applied to the gradient that remembers its coordinates.
 def truth(damping):
     j = jacobian.double()
-    return j.T @ torch.linalg.solve(j @ j.T + 40 * damping * torch.eye(40, dtype=torch.float64), torch.ones(40, dtype=torch.float64))
+    return j.T @ torch.linalg.solve(
+        j @ j.T + 40 * damping * torch.eye(40, dtype=torch.float64), torch.ones(40, dtype=torch.float64)
+    )
 
 
 def woodbury(damping):
@@ -39,7 +41,8 @@ def push_through(damping):
 
 dampings = [10.0**k for k in range(-8, 1)]
 errors = {
-    f.__name__: [((f(d).double() - truth(d)).norm() / truth(d).norm()).item() for d in dampings] for f in (woodbury, push_through)
+    f.__name__: [((f(d).double() - truth(d)).norm() / truth(d).norm()).item() for d in dampings]
+    for f in (woodbury, push_through)
 }
 for name, values in errors.items():
     print(name, [f"{v:.1e}" for v in values])

@@ -35,8 +35,8 @@ for step in range(30):
     sgd.step()
 
 # %%
-# The comparison prints as a table and is plain data for code. Gradient magnitude at the published η = 1 is Euclidean SAM to within
-# 1 − cos ≈ 1e-5; the efficiency says how much first-order rise a metric buys for its KL, 1 at most.
+# The comparison prints as a table and is plain data for code. Gradient magnitude at the published η = 1 is Euclidean SAM to
+# within 1 − cos ≈ 1e-5; the efficiency says how much first-order rise a metric buys for its KL, 1 at most.
 bound = problem.on(x[1000:1064], y[1000:1064])
 comparison = geosam.compare(
     bound,

@@ -3,7 +3,8 @@ Why the full empirical Fisher is accurate in float32
 ====================================================
 
 The batch gradient lies in the row space of the per-sample Jacobian J, where (F + λI)⁻¹ is large. Solving for its n coordinates
-there (push-through) keeps float32's digits at any damping; rounding the gradient first and applying Woodbury's formula does not.
+there (push-through) keeps float32's digits at any damping; rounding the gradient first and applying Woodbury's formula does
+not.
 """
 
 # %%

@@ -114,9 +114,12 @@ def check_metric(
 
 
 def check_objective(
-    objective: Objective, problem: Bound | SearchStrategy[Bound] | None = None, *, examples: int | None = None,
+    objective: Objective,
+    problem: Bound | SearchStrategy[Bound] | None = None,
+    *,
+    examples: int | None = None,
     laws: Sequence[Law] | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """The laws of an objective: its covector fits the space, its memory is explicit, and ``at`` is pure and deterministic.
 
     problem: as in :func:`check_metric`. Raises: LawViolation.
@@ -134,15 +137,12 @@ def examine(cases: SearchStrategy[T], trial: Callable[[T], None], examples: int 
     """Try every drawn case; the smallest that fails is raised. ``examples`` defaults to the profile's."""
     seen: list[LawViolation] = []
 
-    def remembered(case: T) -> None:
+    def run(case: T) -> None:
         try:
             trial(case)
         except LawViolation as violation:
             seen.append(violation)
             raise
-
-    def run(case: T) -> None:
-        remembered(case)
 
     phases = [p for p in settings().phases if p in (Phase.generate, Phase.shrink)]
     many = settings().max_examples if examples is None else examples
@@ -158,8 +158,6 @@ def examine(cases: SearchStrategy[T], trial: Callable[[T], None], examples: int 
 def _try(law: Law, owner: Any, *arguments: Any) -> None:
     try:
         law(*arguments)
-    except LawViolation:
-        raise
     except AssertionError as error:
         statement = (law.__doc__ or "").split("\n")[0]
         message = f"{type(owner).__name__} breaks {law.__name__} — {statement} — {error}"

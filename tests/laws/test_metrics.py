@@ -63,20 +63,22 @@ def test_float32_at_damping_1e_8_matches_a_dense_float64_solve():
     examine(strategies.problems([torch.float32]), trial)
 
 
-@pytest.mark.parametrize(
-    "metric",
-    [
-        metrics.Euclidean(),
-        metrics.ParameterScaled(),
-        metrics.GradientMagnitude(),
-        metrics.GradientMagnitude(1.0, 1e-6),
-        metrics.Monge(),
-    ],
-    ids=repr,
-)
-def test_gradients_of_every_scale_ascend_in_their_own_metric(metric):
-    kept = (laws.reaches_the_radius, laws.attains_the_dual_norm, laws.sharp_keeps_the_length, laws.no_neighbour_does_better)
+AT_ITS_OPTIMUM = (laws.reaches_the_radius, laws.attains_the_dual_norm, laws.sharp_keeps_the_length)
+AND_AROUND_IT = (*AT_ITS_OPTIMUM, laws.no_neighbour_does_better, laws.obeys_hoelder)
 
+
+@pytest.mark.parametrize(
+    "metric, kept",
+    [
+        (metrics.Euclidean(), AND_AROUND_IT),
+        (metrics.ParameterScaled(), AND_AROUND_IT),
+        (metrics.GradientMagnitude(), AND_AROUND_IT),
+        (metrics.GradientMagnitude(1.0, 1e-6), AND_AROUND_IT),
+        (metrics.Monge(), AT_ITS_OPTIMUM),  # at ‖g‖ = 1e18 float32 cannot tell a vector across g from one that is not
+    ],
+    ids=["Euclidean", "ParameterScaled", "GradientMagnitude(1, 1)", "GradientMagnitude(1, 1e-6)", "Monge"],
+)
+def test_gradients_of_every_scale_ascend_in_their_own_metric(metric, kept):
     def trial(case):
         evidence, drawn = case
         for law in kept:
@@ -111,7 +113,5 @@ def test_a_look_leaves_no_trace_on_batch_statistics_or_random_numbers(metric):
     layers = (torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.Tanh(), torch.nn.Dropout(), torch.nn.Linear(4, 2))
     problem = geosam.Problem(torch.nn.Sequential(*layers).train(), torch.nn.CrossEntropyLoss())
     bound = problem.on(torch.randn(6, 3), torch.tensor([0, 1, 0, 1, 1, 0]))
-    before = layers[1].running_mean.clone()
     check_metric(metric, bound, laws=laws.FIELD, examples=2)
-    assert int(layers[1].num_batches_tracked) == 2, "each evidence of a training step counts once, and looks do not"
-    assert not torch.equal(layers[1].running_mean, before)
+    assert int(layers[1].num_batches_tracked) == 0

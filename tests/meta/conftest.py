@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import Phase, settings
 
-settings.register_profile("meta", deadline=None, derandomize=True, database=None, phases=[Phase.generate], max_examples=60)
+settings.register_profile("meta", deadline=None, derandomize=True, database=None, phases=[Phase.generate], max_examples=30)
 
 
 @pytest.fixture(autouse=True)

@@ -48,15 +48,20 @@ def its_memory_is_explicit(field: Field[Any], bound: Bound, read: Read) -> None:
 def leaves_the_problem_alone(field: Field[Any], bound: Bound, read: Read) -> None:
     """``at`` changes neither parameters nor their ``.grad``, buffers, the model's mode or the stream of random numbers; nor
     does the value at evidence of a training step, which holds the parameters themselves."""
-    parameters = list(bound.model.parameters())
+    parameters, buffers = list(bound.model.parameters()), list(bound.model.buffers())
+    kept = [p.grad for p in parameters], [b.clone() for b in buffers]
     for i, p in enumerate(parameters):
         p.grad = torch.full_like(p, 3.0) if i % 2 else None
-    for point in (bound, bound.collect(field.needs, type(field).__name__, train=True)):
-        before = _trace(bound)
-        read(field.at(point))
-        identical("parameters, .grad, buffers, modes and random state", _trace(bound), before)
-    for p in parameters:
-        p.grad = None
+    try:
+        for point in (bound, bound.collect(field.needs, type(field).__name__, train=True)):
+            before = _trace(bound)
+            read(field.at(point))
+            identical("parameters, .grad, buffers, modes and random state", _trace(bound), before)
+    finally:
+        for p, grad in zip(parameters, kept[0], strict=True):
+            p.grad = grad
+        for b, value in zip(buffers, kept[1], strict=True):
+            b.copy_(value)
 
 
 def _trace(bound: Bound) -> list[Tensor]:

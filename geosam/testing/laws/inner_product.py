@@ -64,8 +64,8 @@ def matches_its_definition(norm: InnerProduct, drawn: Drawn, tolerance: float, d
     """♯, ‖·‖ and ‖·‖* are those of the dense matrix that the definition gives, solved in float64."""
     root = dense.diagonal().clamp_min(1e-300).sqrt()
     unit = dense / root.outer(root)
-    holds(f"G is not symmetric: {(unit - unit.T).abs().max():.3g} off, diagonal scaled to 1",
-          (unit - unit.T).abs().max() <= tolerance)  # fmt: skip
+    skew = (unit - unit.T).abs().max()
+    holds(f"G is not symmetric: {skew:.3g} off, diagonal scaled to 1", skew <= tolerance)
     values, basis = torch.linalg.eigh((unit + unit.T) / 2)
     # G's entries are known to eps √(Gᵢᵢ Gⱼⱼ), so that G⁻¹ is known to sight/(1 − sight), sight = P·eps·κ of the scaled G
     least = values.shape[0] * torch.finfo(drawn.c[0].dtype).eps

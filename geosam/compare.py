@@ -121,7 +121,9 @@ def compare(
         row, epsilon = _row(name, bound, metric, radius, objective, reference)
         rows.append(row)
         directions.append(epsilon)
-    products = torch.stack([torch.stack([vec.dot(a, b) for b in directions]) for a in directions])
+    # in float64: 1 − cosine is a difference, and float32 sums would hide everything below 1e-7
+    wide = [vec.map(Tensor.double, d) for d in directions]
+    products = torch.stack([torch.stack([vec.dot(a, b) for b in wide]) for a in wide])
     lengths = products.diagonal().sqrt()
     return Comparison(rows, (products / torch.outer(lengths, lengths)).nan_to_num(0.0).tolist())
 

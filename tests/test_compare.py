@@ -103,6 +103,14 @@ def test_the_published_fisher_sam_is_sam():
     assert comparison.rows[1].length == pytest.approx(0.05, rel=1e-2)
 
 
+def test_equal_directions_show_as_rounding():
+    _, bound = problem(torch.float32)
+    comparison = geosam.compare(
+        bound, [metrics.Euclidean(), metrics.KLExact(along=metrics.Euclidean()), metrics.Monge()], rho=0.05
+    )
+    assert all(abs(1 - c) < 1e-12 for row in comparison.cosine for c in row)
+
+
 def test_comparison_is_plain_data_and_prints_as_a_table():
     _, bound = problem()
     comparison = geosam.compare(bound, [metrics.Euclidean(), metrics.Monge()], rho=0.05)

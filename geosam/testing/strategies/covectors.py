@@ -30,8 +30,9 @@ def covectors(like: Vectors, rows: Rows | None = None) -> SearchStrategy[Vectors
     plain: SearchStrategy[Vectors] = vectors(like, *_scales(like[0].dtype))
     if rows is None:
         return plain
+    device = like[0].device
     least, most = (k // 2 for k in _scales(like[0].dtype))
-    coordinates = st.builds(lambda a, k: torch.from_numpy(a * 10.0**k), numbers(rows.n), st.integers(least, most))
+    coordinates = st.builds(lambda a, k: torch.from_numpy(a * 10.0**k).to(device), numbers(rows.n), st.integers(least, most))
     return st.one_of(coordinates.map(rows.pull).filter(_sizeable), plain)
 
 

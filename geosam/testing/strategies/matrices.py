@@ -20,7 +20,7 @@ def diagonals(like: Vectors, decades: int = 8) -> SearchStrategy[list[Tensor]]:
     """Positive diagonals with entries from 10^−decades/2 to 10^decades/2, and so a condition number of up to 10^decades."""
 
     def build(power: Any) -> list[Tensor]:
-        return vec.unflatten(torch.from_numpy(power * 10.0 ** (decades // 2)).to(like[0].dtype), like)
+        return vec.unflatten(torch.from_numpy(power * 10.0 ** (decades // 2)).to(like[0].device, like[0].dtype), like)
 
     return powers(vec.count(like), decades).map(build)
 
@@ -42,7 +42,7 @@ def jacobians(draw: DrawFn, like: Vectors, samples: int = 5) -> list[Tensor]:
     flat = flat * np.array(lengths)[:, None]
     if not flat.any():
         flat[0, 0] = 1.0
-    whole = torch.from_numpy(flat).to(like[0].dtype)
+    whole = torch.from_numpy(flat).to(like[0].device, like[0].dtype)
     parts = whole.split([t.numel() for t in like], dim=1)
     return [part.reshape(n, *t.shape) for part, t in zip(parts, like, strict=True)]
 

@@ -71,6 +71,6 @@ def _integers(least: int, most: int) -> SearchStrategy[int]:
 
 @st.composite
 def vectors(draw: DrawFn, like: Vectors, least: int = -3, most: int = 3) -> list[Tensor]:
-    """Vectors with the shapes and type of ``like`` whose largest entry is ±10^k, k from ``least`` to ``most``."""
+    """Vectors with the shapes, type and device of ``like`` whose largest entry is ±10^k, k from ``least`` to ``most``."""
     x = draw(numbers(vec.count(like))) * 10.0 ** draw(_integers(least, most))
-    return vec.unflatten(torch.from_numpy(x).to(like[0].dtype), like)
+    return vec.unflatten(torch.from_numpy(x).to(like[0].device, like[0].dtype), like)

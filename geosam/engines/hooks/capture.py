@@ -14,9 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_unflatten
+from torch.utils._pytree import tree_leaves
 
 from ..._vectors import Vectors
+from .arguments import Spec, flatten
 
 # functions written in Python that are one operation here; any other of torch.nn.functional is looked into
 _WHOLE = (F.layer_norm, F.group_norm, F.embedding)
@@ -32,7 +33,7 @@ class Use:
 
     func: Callable[..., Tensor]
     flat: list[Any]
-    spec: TreeSpec
+    spec: Spec
     places: dict[int, int]
     edge: GradientEdge
     shape: torch.Size
@@ -60,8 +61,7 @@ class Use:
     def arguments(self, changed: dict[int, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """(args, kwargs) with the leaves at these positions replaced."""
         flat = [changed.get(i, t) for i, t in enumerate(self.flat)]
-        args, kwargs = tree_unflatten(flat, self.spec)
-        return args, kwargs
+        return self.spec.whole(flat)
 
 
 class Capture(TorchFunctionMode):
@@ -95,19 +95,19 @@ class Capture(TorchFunctionMode):
         kwargs = kwargs or {}
         if not self._touches(args) and not self._touches(kwargs.values()):
             return func(*args, **kwargs)
-        flat, spec = tree_flatten((tuple(args), kwargs))
-        tensors = {i: t for i, t in enumerate(flat) if isinstance(t, Tensor)}
-        places = {i: self.index[id(t)] for i, t in tensors.items() if id(t) in self.index}
-        sources = set(places.values()).union(*(self._made[id(t)][1] for t in tensors.values() if id(t) in self._made))
         if _composite(func):
             with self:
                 return _opened(func)(*args, **kwargs)
+        flat, spec = flatten(args, kwargs)
+        tensors = {i: t for i, t in enumerate(flat) if isinstance(t, Tensor)}
+        places = {i: self.index[id(t)] for i, t in tensors.items() if id(t) in self.index}
         activations = {i: t for i, t in tensors.items() if i not in places}
-        through = {i for i, t in activations.items() if id(t) in self._made}
+        through = [i for i, t in activations.items() if id(t) in self._made]
         if activations and not through and not _in_place(func):
             return self._record(func, flat, spec, places, activations)
         out = func(*args, **kwargs)
         made = [t for t in tree_leaves(out) if isinstance(t, Tensor) and t.requires_grad]
+        sources = set(places.values()).union(*(self._made[id(tensors[i])][1] for i in through))
         if len(through) == len(activations):  # of parameters alone
             self._made.update({id(t): (t, sources) for t in made})
         elif made:
@@ -127,12 +127,12 @@ class Capture(TorchFunctionMode):
         )
 
     def _record(
-        self, func: Callable[..., Any], flat: list[Any], spec: TreeSpec, places: dict[int, int], activations: dict[int, Tensor]
+        self, func: Callable[..., Any], flat: list[Any], spec: Spec, places: dict[int, int], activations: dict[int, Tensor]
     ) -> Any:
         # with no graph behind it, the parameter lends it one, so that the output has an edge to arrive at
         start = torch.is_grad_enabled() and not any(t.requires_grad for t in activations.values())
         given = [t.detach().requires_grad_(start) if i in places else t for i, t in enumerate(flat)]
-        args, kwargs = tree_unflatten(given, spec)
+        args, kwargs = spec.whole(given)
         out = func(*args, **kwargs)
         if isinstance(out, Tensor) and out.requires_grad:
             held = [t.detach() if i in activations else t for i, t in enumerate(flat)]
@@ -140,7 +140,7 @@ class Capture(TorchFunctionMode):
             self.uses.append(Use(func, held, spec, places, get_gradient_edge(out), out.shape, versions))
         elif any(isinstance(t, Tensor) and t.requires_grad for t in tree_leaves(out)):
             self.opaque |= set(places.values())
-            args, kwargs = tree_unflatten(flat, spec)
+            args, kwargs = spec.whole(flat)
             return func(*args, **kwargs)
         return out
 

@@ -1,0 +1,34 @@
+"""A call's arguments as a flat list, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+
+
+@dataclass(frozen=True)
+class Spec:
+    """How to put (args, kwargs) together again. nested: of arguments that hold others, which few operations take."""
+
+    count: int
+    names: tuple[str, ...]
+    nested: TreeSpec | None = None
+
+    def whole(self, flat: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """(args, kwargs) with these leaves."""
+        if self.nested is not None:
+            args, kwargs = tree_unflatten(flat, self.nested)
+            return args, kwargs
+        return tuple(flat[: self.count]), dict(zip(self.names, flat[self.count :], strict=True))
+
+
+def flatten(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[Any], Spec]:
+    """(leaves, spec). Without nesting by hand: a pytree takes longer than a small operation."""
+    flat = [*args, *kwargs.values()]
+    if any(isinstance(value, list | tuple | dict) for value in flat):
+        flat, nested = tree_flatten((tuple(args), dict(kwargs)))
+        return flat, Spec(len(args), tuple(kwargs), nested)
+    return flat, Spec(len(args), tuple(kwargs))

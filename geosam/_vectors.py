@@ -71,6 +71,11 @@ def sup(v: Vectors) -> Tensor:
     return torch.stack([t.abs().amax().to(device, torch.float64) for t in v if t.numel()]).amax()
 
 
+def within_range(squares: Vectors) -> bool:
+    """Whether squares lost nothing that matters to the ends of their type's range. False where a look would make the host wait."""
+    return reads_are_free(squares) and (squares[0].dtype == torch.float64 or bool(1e-20 < sup(squares) < 1e30))
+
+
 def absolute_sum(v: Vectors) -> Tensor:
     """Σ |v_i|, float64."""
     device = v[0].device

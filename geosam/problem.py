@@ -136,9 +136,12 @@ class Bound:
         places = {f"{n}.{k}" if n else k: p for n, m in slots for k, p in m._parameters.items() if p is not None}
         stored = {f"{n}.{k}" if n else k: b for n, m in slots for k, b in m._buffers.items() if b is not None}
         others = {id(p): p.detach() for p in places.values()}
+        whole = not stored and len(others) == len(parameters)
         buffers = {id(b): b.clone() for b in stored.values()}
 
         def forward(values: Sequence[Tensor], x: Any) -> Any:
+            if whole and all(v is p for v, p in zip(values, parameters, strict=True)):
+                return self.call(self.model, x)
             held = {**others, **{id(p): v for p, v in zip(parameters, values, strict=True)}}
             fresh = {key: b.clone() for key, b in buffers.items()}  # a pass in training mode writes to them
             tensors = {name: held[id(p)] for name, p in places.items()}

@@ -64,7 +64,7 @@ def test_rows_and_squares_are_those_of_a_loop(engine, name, dtype):
     close([found], [losses], tolerance)
     close(gradient, [j.mean(0) for j in jacobian], tolerance)
     close(squares, [j.double().square().mean(0) for j in jacobian], tolerance)
-    assert all(s.dtype == torch.float64 for s in squares)
+    assert {s.dtype for s in squares} <= {dtype, torch.float64}  # small gradients have their own test
 
 
 @pytest.mark.parametrize("engine", [Func(), Hooks(), BackPACK(), Auto()], ids=label)

@@ -33,14 +33,16 @@ class Diagonal(InnerProduct):
 
     @classmethod
     def damped(cls, squares: Vectors, damping: Damping, like: Vectors, what: str) -> Diagonal:
-        """diag(squares) + λI, squares in float64. Raises: ValueError for λ = 0 where an entry is zero; ``what`` is its name.
+        """diag(squares) + λI. Raises: ValueError for λ = 0 where an entry is zero; ``what`` is its name.
 
         Where the host may look, entries within the range of the parameters' own precision are rounded to it.
         """
-        amount = resolve(damping, lambda: torch.stack([s.sum() for s in squares]).sum() / vec.count(squares))
+        amount = resolve(damping, lambda: torch.stack([s.sum(dtype=torch.float64) for s in squares]).sum() / vec.count(squares))
         if isinstance(amount, float) and amount == 0 and any(bool((s == 0).any()) for s in squares):
             raise singular(what)
-        narrow = vec.reads_are_free(squares) and float(amount) > 1e-30 and vec.sup(squares) < 1e30
+        fits = vec.reads_are_free(squares) and float(amount) > 1e-30
+        wide = [s for s in squares if s.dtype == torch.float64]
+        narrow = fits and (not wide or bool(vec.sup(wide) < 1e30))
 
         def entries(i: int) -> Tensor:
             d = squares[i] + amount

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -13,15 +13,21 @@ from .._abstract import InnerProduct, Normal
 from .._vectors import Vectors
 from ..damping import Damping, resolve, singular
 from ..rows import Pulled, Rows
+from .shifted import Inverted, Shifted
+
+Kernel = Shifted | Inverted
+_CANCELS = 64
 
 
 class LowRank(InnerProduct):
     """G = JᵀJ/n + λI, exact, at the cost of factorising the n × n matrix K + nλI, K = JJᵀ, in float64.
 
     For a vector Jᵀa of the row space, (JᵀJ/n + λI)⁻¹Jᵀa = Jᵀ n(K + nλI)⁻¹a (push-through): only a is solved for, so that
-    float32 keeps 1e-6 at every λ, and ‖Jᵀa‖*² = n aᵀK(K + nλI)⁻¹a. The batch gradient is Jᵀ1/n.
+    float32 keeps its digits at every λ, and ‖Jᵀa‖*² = n aᵀK(K + nλI)⁻¹a. The batch gradient is Jᵀ1/n.
+    Any other covector takes Woodbury's formula, (c − Jᵀ(K + nλI)⁻¹Jc)/λ; its result is rounded to c's type.
 
-    Any other covector takes Woodbury's formula, (c − Jᵀ(K + nλI)⁻¹Jc)/λ, in float64; its result is rounded to c's type.
+    The products in K and Jc are float64. On a CPU float32 rows are tried with float32 products first, at half the time; where
+    these would move v by more than 3e-5 of ‖v‖₂ or of ‖v‖_G (:meth:`Shifted.believed`) float64 has the word.
     λ = 0 needs rows that span the parameters (n ≥ P): then G⁻¹c = n JᵀK⁺K⁺Jc. Raises: ValueError where they do not.
     """
 
@@ -29,62 +35,89 @@ class LowRank(InnerProduct):
 
     def __init__(self, rows: Rows, damping: Damping) -> None:
         self.rows, self.like, self.n = rows, rows.like, rows.n
-        self._gram = rows.gram()
+        rounded = self._rounded_gram()
+        diagonal = (self._gram if rounded is None else rounded).diagonal()
         size = vec.count(self.like)
-        self.damping = resolve(damping, lambda: self._gram.diagonal().sum() / (self.n * size))
+        self.damping = resolve(damping, lambda: diagonal.sum() / (self.n * size))
         self._undamped = isinstance(self.damping, float) and self.damping == 0
-        self._solve = self._pseudo_inverse(size) if self._undamped else self._factorise()
+        self._first: Kernel = self._kernel if rounded is None or self._undamped else self._shifted(rounded, True)
 
     def __repr__(self) -> str:
         return f"LowRank(n={self.n}, damping={float(self.damping):.3g})"
 
-    def _factorise(self) -> Callable[[Tensor], Tensor]:
-        # Cholesky keeps the small rows of a badly scaled J, which an eigendecomposition would drown in the large ones.
-        shifted = self._gram + self.n * self.damping * torch.eye(self.n, dtype=torch.float64, device=self._gram.device)
-        factor, failed = torch.linalg.cholesky_ex(shifted)
-        # A gram that is not finite, or whose damping is below its rounding, has no factor. NaN flows on to the dual norm
-        # and is selected away there.
-        factor = torch.where(failed == 0, factor, torch.nan)
-        self._pivots = factor.diagonal()
-        return lambda b: torch.cholesky_solve(b.unsqueeze(1), factor).squeeze(1)
+    def _rounded_gram(self) -> Tensor | None:
+        """K of float32 products, in half the time, where the rows are float32 and the host may look what comes of it."""
+        if self.like[0].dtype != torch.float32 or not vec.reads_are_free(self.like):
+            return None
+        gram = self.rows.gram(torch.float32)
+        least, most = gram.diagonal().aminmax()
+        return gram if 1e-24 < least and most < 1e30 else None
 
-    def _pseudo_inverse(self, size: int) -> Callable[[Tensor], Tensor]:
-        values, basis = torch.linalg.eigh(self._gram.nan_to_num(0.0, 0.0, 0.0))
-        eps = torch.finfo(self.like[0].dtype).eps
-        kept = values > max((self.n * eps) ** 2, self.n * torch.finfo(torch.float64).eps) * values.amax()
-        if torch.isfinite(self._gram).all() and int(kept.sum()) < size:
-            raise singular(f"JᵀJ/n, of rank {int(kept.sum())} with {size} parameters,")
-        inverse = torch.where(kept, 1 / values, 0.0)
-        self._pivots = values[kept].sqrt()
-        return lambda b: basis @ (inverse * (basis.T @ b))
+    def _shifted(self, gram: Tensor, rounded: bool) -> Shifted:
+        return Shifted(gram, self.n * self.damping, rounded)
+
+    @cached_property
+    def _gram(self) -> Tensor:
+        return self.rows.gram()
+
+    @cached_property
+    def _kernel(self) -> Kernel:
+        if not self._undamped:
+            return self._shifted(self._gram, False)
+        inverted, size = Inverted(self._gram, torch.finfo(self.like[0].dtype).eps), vec.count(self.like)
+        if inverted.finite and inverted.rank < size:
+            raise singular(f"JᵀJ/n, of rank {inverted.rank} with {size} parameters,")
+        return inverted
 
     def ascend(self, c: Vectors) -> tuple[Vectors, Tensor]:
         """(♯c, ‖c‖*): in n dimensions for a vector of these rows, by Woodbury's formula otherwise."""
-        if isinstance(c, Pulled) and c.rows is self.rows:
-            a = c.coordinates.double()
-            weights = self.n * self._solve(a)
-            return self.rows.pull(self._narrowed(weights)), (a @ self._gram @ weights).sqrt()
-        wide = vec.map(Tensor.double, c)
-        along = self._solve(self.rows.apply(wide))
+        solve = self._within if isinstance(c, Pulled) and c.rows is self.rows else self._across
+        found = solve(self._first, c) or solve(self._kernel, c)  # type: ignore[operator]
+        assert found is not None, "float64 products are believed"
+        return found
+
+    def _within(self, k: Kernel, c: Pulled) -> tuple[Vectors, Tensor] | None:
+        """For c = Jᵀa: Jᵀw with w = n(K + nλI)⁻¹a. None where rounding of K would show."""
+        a = c.coordinates.double()
+        weights = self.n * k.solve(a)
+        along = k.gram @ weights
+        if not k.believed(weights, 0.0, (weights @ along, self.n * (a @ along))):
+            return None
+        return self.rows.pull(self._narrowed(k, weights)), (a @ along).sqrt()
+
+    def _across(self, k: Kernel, c: Vectors) -> tuple[Vectors, Tensor] | None:
+        """For any c: (c − Jᵀ(K + nλI)⁻¹Jc)/λ. None where rounding of K, of Jc or of the difference would show."""
+        wide = c if k.rounded else vec.map(Tensor.double, c)
+        along = self.rows.apply(wide)
+        weights = k.solve(along)
         if self._undamped:
-            v = self.rows.materialise(self.n * self._solve(along))
+            v = self.rows.materialise(self.n * k.solve(weights))
+        elif k.rounded and not self._believed_across(k, vec.dot(c, c), along, weights):
+            return None
         else:
-            v = vec.scale(vec.add(wide, self.rows.materialise(along), -1.0), 1 / self.damping)
+            pulled = self.rows.materialise(self._narrowed(k, weights) if k.rounded else weights)
+            v = vec.scale(vec.add(wide, pulled, -1.0), 1 / self.damping)
         return [t.to(like.dtype) for t, like in zip(v, c, strict=True)], vec.dot(wide, v).clamp_min(0).sqrt()
 
-    def _narrowed(self, weights: Tensor) -> Tensor:
+    def _believed_across(self, k: Kernel, square: Tensor, along: Tensor, weights: Tensor) -> bool:
+        """square: ‖c‖². λv = c − Jᵀw has ‖λv‖² = ‖c‖² − 2⟨Jc, w⟩ + wᵀKw and λ‖v‖²_G = ‖c‖² − ⟨Jc, w⟩."""
+        met = along @ weights
+        left = square - 2 * met + weights @ k.gram @ weights
+        clear = bool(left > square / _CANCELS**2)
+        return clear and k.believed(weights, square.sqrt(), (left, self.n * self.damping * (square - met)))
+
+    def _narrowed(self, k: Kernel, weights: Tensor) -> Tensor:
         """w in the rows' own precision where the sum Jᵀw loses no digit there, Σ |wᵢ|‖gᵢ‖ ≤ 64 ‖Jᵀw‖: half the work.
 
         Where reading a number would make the host wait, w stays in float64.
         """
         if not vec.reads_are_free([weights]):
             return weights
-        lengths = self._gram.diagonal().clamp_min(0).sqrt()
-        cancels = weights.abs() @ lengths > 64 * (weights @ self._gram @ weights).clamp_min(0).sqrt()
-        largest = torch.stack([weights.abs().amax(), lengths.amax()])
+        sizes = weights.abs()
+        cancels = sizes @ k.lengths > _CANCELS * (weights @ k.gram @ weights).clamp_min(0).sqrt()
         # far from the ends of float32, also where the weights meet the factors of the rows
-        extreme = not bool(((largest > 1e-12) & (largest < 1e12)).all())
-        return weights if extreme or cancels else weights.to(self.like[0].dtype)
+        fits = all(1e-12 < float(top) < 1e12 for top in (sizes.amax(), k.lengths.amax()))
+        return weights.to(self.like[0].dtype) if fits and not cancels else weights
 
     def sharp(self, c: Vectors) -> Vectors:
         """♯c; a vector of these rows gives one again."""
@@ -110,13 +143,13 @@ class LowRank(InnerProduct):
         """
         along = math.sqrt(self.n) * normal((self.n,))
         if self._undamped:
-            return self.rows.materialise(self._solve(along))
+            return self.rows.materialise(self._kernel.solve(along))
         z = vec.scale([normal(t.shape) for t in like], self.damping**-0.5)
-        return vec.add(z, self.rows.materialise(self._solve(along - self.rows.apply(z))))
+        return vec.add(z, self.rows.materialise(self._kernel.solve(along - self.rows.apply(z))))
 
     def logdet(self) -> Tensor:
         """log det(K + nλI) − n log n + (P − n) log λ; undamped Σ log(κ/n) over the P eigenvalues κ > 0 of K."""
-        total = (2 * self._pivots.log() - math.log(self.n)).sum()
+        total = (2 * self._kernel.pivots.log() - math.log(self.n)).sum()
         if self._undamped:
             return total
         damping = torch.as_tensor(self.damping, dtype=torch.float64, device=total.device)

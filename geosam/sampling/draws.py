@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_map
 from .. import _vectors as vec
 from .._vectors import Vectors
 from ..losses import SampleLoss, sample_loss
-from ..rows import Captured, Engine, Materialised, Rows, Stacked
+from ..rows import Captured, Engine, Rows
 from .abstract import Sampling
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Draws:
 
         def tried() -> int:
             drawn = self._captured(_part(bound, 0, 2), parameters)[0].drawn
-            return 0 if drawn is None else _held(drawn) // drawn.n
+            return 0 if drawn is None else drawn.held // drawn.n
 
         shapes = tuple(tuple(t.shape) for t in parameters)
         try:
@@ -156,18 +156,6 @@ class Draws:
 def _part(bound: Bound, start: int, stop: int) -> Bound:
     x, y = tree_map(lambda t: t[start:stop] if isinstance(t, Tensor) else t, (bound.x, bound.y))
     return replace(bound, x=x, y=y, n=min(stop, bound.n) - start)
-
-
-def _held(rows: Rows) -> int:
-    return sum(j.numel() * j.element_size() for part in _parts(rows) for j in part.jacobian)
-
-
-def _parts(rows: Rows) -> Iterator[Materialised]:
-    if isinstance(rows, Materialised):
-        yield rows
-    elif isinstance(rows, Stacked):
-        for _, part in rows.parts:
-            yield from _parts(part)
 
 
 def _slopes(bound: Bound, outputs: Tensor) -> Tensor:

@@ -8,6 +8,8 @@ from typing import Any
 
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
+_NESTED = (list, tuple, dict)
+
 
 @dataclass(frozen=True)
 class Spec:
@@ -28,7 +30,8 @@ class Spec:
 def flatten(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[Any], Spec]:
     """(leaves, spec). Without nesting by hand: a pytree takes longer than a small operation."""
     flat = [*args, *kwargs.values()]
-    if any(isinstance(value, list | tuple | dict) for value in flat):
-        flat, nested = tree_flatten((tuple(args), dict(kwargs)))
-        return flat, Spec(len(args), tuple(kwargs), nested)
+    for value in flat:
+        if isinstance(value, _NESTED):
+            leaves, nested = tree_flatten((tuple(args), dict(kwargs)))
+            return leaves, Spec(len(args), tuple(kwargs), nested)
     return flat, Spec(len(args), tuple(kwargs))

@@ -99,15 +99,21 @@ class Capture(TorchFunctionMode):
             with self:
                 return _opened(func)(*args, **kwargs)
         flat, spec = flatten(args, kwargs)
-        tensors = {i: t for i, t in enumerate(flat) if isinstance(t, Tensor)}
-        places = {i: self.index[id(t)] for i, t in tensors.items() if id(t) in self.index}
-        activations = {i: t for i, t in tensors.items() if i not in places}
-        through = [i for i, t in activations.items() if id(t) in self._made]
+        places: dict[int, int] = {}
+        activations: dict[int, Tensor] = {}
+        for i, t in enumerate(flat):
+            if isinstance(t, Tensor):
+                index = self.index.get(id(t))
+                if index is None:
+                    activations[i] = t
+                else:
+                    places[i] = index
+        through = [t for t in activations.values() if id(t) in self._made]
         if activations and not through and not _in_place(func):
             return self._record(func, flat, spec, places, activations)
         out = func(*args, **kwargs)
         made = [t for t in tree_leaves(out) if isinstance(t, Tensor) and t.requires_grad]
-        sources = set(places.values()).union(*(self._made[id(tensors[i])][1] for i in through))
+        sources = set(places.values()).union(*(self._made[id(t)][1] for t in through))
         if len(through) == len(activations):  # of parameters alone
             self._made.update({id(t): (t, sources) for t in made})
         elif made:
@@ -121,22 +127,29 @@ class Capture(TorchFunctionMode):
 
     def _touches(self, values: Iterable[Any]) -> bool:
         """Whether a parameter, or what was made of one, is among these or in a list of them. Most operations take none."""
-        return any(
-            self._touches(value) if isinstance(value, list | tuple) else id(value) in self.index or id(value) in self._made
-            for value in values
-        )
+        for value in values:
+            if id(value) in self.index or id(value) in self._made:
+                return True
+            if isinstance(value, list | tuple) and self._touches(value):
+                return True
+        return False
 
     def _record(
         self, func: Callable[..., Any], flat: list[Any], spec: Spec, places: dict[int, int], activations: dict[int, Tensor]
     ) -> Any:
         # with no graph behind it, the parameter lends it one, so that the output has an edge to arrive at
         start = torch.is_grad_enabled() and not any(t.requires_grad for t in activations.values())
-        given = [t.detach().requires_grad_(start) if i in places else t for i, t in enumerate(flat)]
+        given = flat.copy()
+        for i in places:
+            given[i] = flat[i].detach()
+            if start:
+                given[i].requires_grad_()
         args, kwargs = spec.whole(given)
         out = func(*args, **kwargs)
         if isinstance(out, Tensor) and out.requires_grad:
-            held = [t.detach() if i in activations else t for i, t in enumerate(flat)]
-            versions = {i: held[i]._version for i in activations}
+            held, versions = flat.copy(), {}
+            for i, t in activations.items():
+                held[i], versions[i] = t.detach(), t._version
             self.uses.append(Use(func, held, spec, places, get_gradient_edge(out), out.shape, versions))
         elif any(isinstance(t, Tensor) and t.requires_grad for t in tree_leaves(out)):
             self.opaque |= set(places.values())

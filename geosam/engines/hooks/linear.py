@@ -7,8 +7,11 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from ... import _vectors as vec
 from ..._vectors import Vectors
-from ...rows import Rows, square
+from ...rows import Rows
+from ...rows.square import add_square
+from .inputs import Inputs
 
 _BLOCK_BYTES = 64 * 2**20
 
@@ -20,36 +23,63 @@ class Linear(Rows):
     has: (weight, bias). All products in float64 are of the factors as they are, so that K and J agree to the last digit.
     """
 
-    def __init__(self, inputs: Tensor, deltas: Tensor, like: Vectors, has: tuple[bool, bool]) -> None:
-        self.inputs, self.deltas, self.like, self.has = inputs, deltas, like, has
+    def __init__(self, inputs: Inputs | Tensor, deltas: Tensor, like: Vectors, has: tuple[bool, bool]) -> None:
+        self.inputs = inputs if isinstance(inputs, Inputs) else Inputs(inputs)
+        self.deltas, self.like, self.has = deltas, like, has
         self.n = deltas.shape[0] * deltas.shape[1]
 
-    def gram(self) -> Tensor:
+    def accumulate(self, out: Tensor, precision: torch.dtype) -> None:
         """Pairs of positions, or rows in blocks of outputs, whichever takes fewer multiplications."""
-        positions, o, d = *self.deltas.shape[2:], self.inputs.shape[2]
+        positions, o, d = *self.deltas.shape[2:], self.inputs.width
         pairs, formed = self.n * positions**2 * (o + d), (positions + self.n) * o * d
-        return self._paired() if pairs <= formed else self._formed()
+        if pairs <= formed or not self.has[0]:
+            self._add_pairs(out, precision)
+        else:
+            self._add_formed(out, precision)
 
-    def _paired(self) -> Tensor:
+    def _add_formed(self, out: Tensor, precision: torch.dtype) -> None:
+        for block in self._blocks(precision):
+            add_square(out, block)
+
+    def _add_pairs(self, out: Tensor, precision: torch.dtype) -> None:
         draws, n, positions, _ = self.deltas.shape
-        a, d = (t.double().flatten(0, -2) for t in (self.inputs, self.deltas))
-        both = square(d)
+        d, four = self.deltas.to(precision), out.view(draws, n, draws, n)
+        for strip in self._strips(draws * draws * positions * positions * torch.finfo(precision).bits // 8):
+            below = self._pairs(d[:, strip], d[:, : strip.stop], strip)
+            four[:, strip, :, : strip.stop] += below
+            if strip.start:
+                four[:, : strip.start, :, strip] += below[..., : strip.start].permute(2, 3, 0, 1)
+
+    def _pairs(self, d: Tensor, e: Tensor, strip: slice) -> Tensor:
+        """[K, S, K, E]: Σ_tt′ (δεᵀ)∘(aaᵀ + 1) for δ of the samples in ``strip`` and ε of the first E samples."""
+        (k, s, t, o), m = d.shape, e.shape[1]
+        both = d.reshape(-1, o) @ e.reshape(-1, o).T
         if self.has[0]:
-            pairs = n * positions
-            both = both.view(draws, pairs, draws, pairs) * (square(a) + self.has[1]).view(1, pairs, 1, pairs)
-        return both.reshape(self.n, positions, self.n, positions).sum((1, 3))
+            both, a = both.view(k, s * t, k, m * t), self.inputs.gram(strip, d.dtype).unsqueeze(1)
+            both = torch.addcmul(both, both, a) if self.has[1] else both.mul_(a)
+        return both.view(k, s, t, k, m, t).sum((2, 5)) if t > 1 else both.view(k, s, k, m)
 
-    def _formed(self) -> Tensor:
-        total = torch.zeros(self.n, self.n, dtype=torch.float64, device=self.deltas.device)
-        for block in self._blocks():
-            total += square(block)
-        return total
+    def _strips(self, bytes_a_pair: int) -> Iterator[slice]:
+        n = self.deltas.shape[1]
+        size = max(1, min(256, _BLOCK_BYTES // (bytes_a_pair * n)))
+        yield from (slice(start, min(start + size, n)) for start in range(0, n, size))
 
-    def _blocks(self) -> Iterator[Tensor]:
-        """Rows in float64, [n, w], some outputs at a time."""
-        width = max(1, _BLOCK_BYTES // (8 * self.n * (self.inputs.shape[2] + 1)))
-        a = self.inputs.double()
-        for d in self.deltas.double().split(width, dim=3):
+    def cross(self, other: Rows, a: Tensor) -> Tensor | None:
+        """Σ_t δ_t · Σ_jt′ α_j δ′_jt′ (a_t·a_jt′ + 1), from the products of the inputs that both share."""
+        positions, o, d = *self.deltas.shape[2:], self.inputs.width
+        alike = isinstance(other, Linear) and other.inputs is self.inputs and other.has == self.has
+        if not alike or not self.inputs.known or not self.has[0]:
+            return None
+        weighted = other._weighted(a.to(self.deltas.dtype))  # type: ignore[attr-defined]
+        through = self.inputs.gram(slice(0, len(weighted) // positions), self.deltas.dtype) @ weighted
+        through = through + weighted.sum(0) if self.has[1] else through
+        return (self.deltas.flatten(1, 2) * through).sum(2).view(self.n, positions).double().sum(1)
+
+    def _blocks(self, precision: torch.dtype) -> Iterator[Tensor]:
+        """Rows in this precision, [n, w], some outputs at a time, weight and bias in turn."""
+        width = max(1, _BLOCK_BYTES // (8 * self.n * (self.inputs.width + 1)))
+        a = self.inputs.tensor.to(precision)
+        for d in self.deltas.to(precision).split(width, dim=3):
             if self.has[0]:
                 yield (d.transpose(2, 3) @ a).reshape(self.n, -1)
             if self.has[1]:
@@ -58,30 +88,38 @@ class Linear(Rows):
     def apply(self, v: Vectors) -> Tensor:
         """Σ_to δ ∘ (aVᵀ + b)."""
         parts, dtype = list(v), v[0].dtype
-        through = self.inputs.to(dtype) @ parts.pop(0).T if self.has[0] else 0
+        through = self.inputs.tensor.to(dtype) @ parts.pop(0).T if self.has[0] else 0
         through = through + (parts.pop(0) if self.has[1] else 0)
         return (through * self.deltas.to(dtype)).sum((2, 3)).double().reshape(-1)
 
+    def _weighted(self, a: Tensor) -> Tensor:
+        """Σ_k a_kᵢ δ_kᵢₜ, [nT, o], in the type of a."""
+        weights, deltas = a.view(*self.deltas.shape[:2], 1, 1), self.deltas.to(a.dtype)
+        return (deltas[0] * weights[0] if len(deltas) == 1 else (deltas * weights).sum(0)).flatten(0, 1)
+
     def materialise(self, a: Tensor) -> list[Tensor]:
         """Σ (a∘δ)ᵀ inputs, and Σ a∘δ: one weight gradient, whatever the number of draws."""
-        weighted = torch.einsum("kn,knto->nto", a.view(self.deltas.shape[:2]), self.deltas.to(a.dtype)).flatten(0, 1)
-        weight = weighted.T @ self.inputs.to(a.dtype).flatten(0, 1) if self.has[0] else None
+        weighted = self._weighted(a)
+        weight = weighted.T @ self.inputs.tensor.to(a.dtype).flatten(0, 1) if self.has[0] else None
         return self._parts(weight, weighted.sum(0))
 
     def mean_squares(self) -> list[Tensor]:
         """(δ²)ᵀ(a²)/n where each sample passes once; else from rows, formed a few outputs at a time."""
         if self.deltas.shape[2] > 1 and self.has[0]:
             return self._formed_squares()
+        a, d = self.inputs.tensor.flatten(0, 1), self.deltas.sum(2)
+        inputs, deltas = a.square(), d.square().sum(0) / self.n
+        if vec.within_range([inputs]) and vec.within_range([deltas]):
+            return self._parts(deltas.T @ inputs if self.has[0] else None, deltas.sum(0))
         # divided by their largest entries, so that squares stay in range
-        (a, top_a), (d, top_d) = _unit(self.inputs), _unit(self.deltas)
-        squares = d.sum(2).square().sum(0)
-        scale = top_d.square() / self.n
-        weight = (squares.T @ a[:, 0].square()).double() * (top_a.square() * scale) if self.has[0] else None
+        (a, top_a), (d, top_d) = _unit(a), _unit(d)
+        squares, scale = d.square().sum(0), top_d.square() / self.n
+        weight = (squares.T @ a.square()).double() * (top_a.square() * scale) if self.has[0] else None
         return self._parts(weight, squares.double().sum(0) * scale)
 
     def _formed_squares(self) -> list[Tensor]:
-        means = [block.square().mean(0) for block in self._blocks()]
-        weight = torch.cat(means[::2] if self.has[1] else means).view(-1, self.inputs.shape[2])
+        means = [block.square().mean(0) for block in self._blocks(torch.float64)]
+        weight = torch.cat(means[::2] if self.has[1] else means).view(-1, self.inputs.width)
         return self._parts(weight, torch.cat(means[1::2]) if self.has[1] else weight)
 
     def columns(self, index: Sequence[int]) -> Linear:

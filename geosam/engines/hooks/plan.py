@@ -14,6 +14,7 @@ from ...rows import Materialised, Rows
 from .capture import Capture
 from .layers import is_linear, jacobian, sequence
 from .layout import Layout
+from .inputs import Inputs
 from .linear import Linear
 
 _HELD_BYTES = 256 * 2**20
@@ -106,10 +107,11 @@ class Plan:
 
     def _factors(self, part: Part, deltas: Sequence[Sequence[Tensor]]) -> Linear:
         axes = {k: axis for k in part.uses if (axis := self.layouts[k].out)}
-        inputs = torch.cat([sequence(self.seen.uses[k].flat[0], axis, self.n) for k, axis in axes.items()], 1)
-        drawn = [torch.cat([sequence(draw[k], axis, self.n) for k, axis in axes.items()], 1) for draw in deltas]
+        inputs = _joined([sequence(self.seen.uses[k].flat[0], axis, self.n) for k, axis in axes.items()])
+        drawn = [_joined([sequence(draw[k], axis, self.n) for k, axis in axes.items()]) for draw in deltas]
         places = self.seen.uses[part.uses[0]].places
-        return Linear(inputs, torch.stack(drawn), [self.parameters[i] for i in part.index], (1 in places, 2 in places))
+        stacked = drawn[0].unsqueeze(0) if len(drawn) == 1 else torch.stack(drawn)
+        return Linear(inputs, stacked, [self.parameters[i] for i in part.index], (1 in places, 2 in places))
 
     def _held(self, part: Part, deltas: Sequence[Sequence[Tensor]]) -> dict[int, Tensor]:
         """Each parameter's rows, summed over the operations that used it."""
@@ -124,3 +126,8 @@ class Plan:
                     sums[i] = sums[i] + rows if i in sums else rows
             drawn.append(sums)
         return {i: torch.cat([sums[i] for sums in drawn]) if len(drawn) > 1 else drawn[0][i] for i in part.index}
+
+
+def _joined(sequences: list[Tensor]) -> Tensor:
+    """All positions of all operations."""
+    return sequences[0] if len(sequences) == 1 else torch.cat(sequences, 1)

@@ -1,0 +1,33 @@
+"""What went into a linear layer, shared by the rows of all that came back."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_HELD = 2**20
+
+
+class Inputs:
+    """a, [n, T, d], and the products of its positions with each other."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor, self.width = tensor, tensor.shape[2]
+        self._known: dict[torch.dtype, Tensor] = {}
+
+    @property
+    def known(self) -> bool:
+        """Whether the products are few enough to be kept: they are asked for again."""
+        return (self.tensor.shape[0] * self.tensor.shape[1]) ** 2 <= _HELD
+
+    def gram(self, strip: slice, precision: torch.dtype) -> Tensor:
+        """aaᵀ: the positions of the samples ``strip`` by those of all samples up to its end."""
+        positions = self.tensor.shape[1]
+        rows, columns = slice(strip.start * positions, strip.stop * positions), strip.stop * positions
+        if not self.known:
+            a = self.tensor[: strip.stop].to(precision).flatten(0, 1)
+            return a[rows] @ a.T
+        if precision not in self._known:
+            a = self.tensor.to(precision).flatten(0, 1)
+            self._known[precision] = a @ a.T
+        return self._known[precision][rows, :columns]

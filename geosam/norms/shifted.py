@@ -1,0 +1,89 @@
+"""K + nλI, factorised, and what can be said of a K whose products were rounded."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor
+
+from .. import _vectors as vec
+
+# Of float32 products: an entry of K is off by this part of ‖gᵢ‖‖gⱼ‖, as measured on linear layers, convolutions and attention.
+_ROUNDING = 2e-7
+_SHOWS = 3e-5
+_PROBES = 8
+
+
+class Shifted:
+    """K + nλI by Cholesky, in float64. rounded: K is from float32 products, and what comes of it must be ``believed``.
+
+    Cholesky keeps the small rows of a badly scaled J, which an eigendecomposition would drown in the large ones.
+    """
+
+    def __init__(self, gram: Tensor, shift: Tensor | float, rounded: bool = False) -> None:
+        self.gram, self.rounded, self.lengths = gram, rounded, _lengths(gram)
+        shifted = gram.clone()
+        shifted.diagonal().add_(shift)
+        self._factor, failed = torch.linalg.cholesky_ex(shifted)
+        # A gram that is not finite, or whose damping is below its rounding, has no factor. NaN flows on to the dual norm
+        # and is selected away there.
+        if not vec.reads_are_free([gram]) or failed:
+            self._factor = torch.where(failed == 0, self._factor, torch.nan)
+        self.pivots = self._factor.diagonal()
+
+    def solve(self, b: Tensor) -> Tensor:
+        """(K + nλI)⁻¹b, for [n] or [n, m]."""
+        columns = b if b.dim() == 2 else b.unsqueeze(1)
+        return torch.cholesky_solve(columns, self._factor).view_as(b)
+
+    def believed(self, weights: Tensor, more: Tensor | float, squares: tuple[Tensor, Tensor]) -> bool:
+        """Whether rounding of K shows neither in v = Jᵀw nor in its norm: below 3e-5 of ‖v‖₂ and of √n‖v‖_G, ``squares``.
+
+        A residual of the size that rounding leaves, 2e-7 (√Σ(‖gᵢ‖wᵢ)² + more) ‖gᵢ‖zᵢ for some z ~ N(0, I), is solved for like
+        the right-hand side was: δw = (K + nλI)⁻¹r moves ‖v‖² by δwᵀKδw, and n‖v‖²_G by δwᵀK(K + nλI)δw = δwᵀKr. An estimate,
+        not a bound; it sees rows that depend on each other or nearly so, small rows beside large ones, and damping below the
+        rounding.
+        """
+        if not self.rounded:
+            return True
+        size = _ROUNDING * (torch.linalg.vector_norm(self.lengths * weights) + more)
+        r = _probes(len(weights)) * (size * self.lengths).unsqueeze(1)
+        moved = self.solve(r)
+        along = (self.gram @ moved).flatten()
+        plain, metric = (_SHOWS**2 * _PROBES * square for square in squares)
+        return bool(along @ moved.flatten() <= plain and along @ r.flatten() <= metric)
+
+
+class Inverted:
+    """K⁺ of an undamped K, float64. Raises nothing: ``rank`` says how much of K it kept."""
+
+    rounded = False
+
+    def __init__(self, gram: Tensor, eps: float) -> None:
+        self.gram, self.lengths, n = gram, _lengths(gram), len(gram)
+        self.finite = torch.isfinite(gram).all()
+        values, self._basis = torch.linalg.eigh(gram.nan_to_num(0.0, 0.0, 0.0))
+        kept = values > max((n * eps) ** 2, n * torch.finfo(torch.float64).eps) * values.amax()
+        self.rank = int(kept.sum())
+        self._inverse = torch.where(kept, 1 / values, 0.0)
+        self.pivots = values[kept].sqrt()
+
+    def solve(self, b: Tensor) -> Tensor:
+        """K⁺b."""
+        return self._basis @ (self._inverse * (self._basis.T @ b))
+
+    def believed(self, weights: Tensor, more: Tensor | float, squares: tuple[Tensor, Tensor]) -> bool:
+        """Always."""
+        return True
+
+
+def _lengths(gram: Tensor) -> Tensor:
+    """‖gᵢ‖."""
+    return gram.diagonal().clamp_min(0).sqrt()
+
+
+@functools.lru_cache(maxsize=8)
+def _probes(n: int) -> Tensor:
+    """The same at every call: results do not depend on how often one asked."""
+    return torch.randn(n, _PROBES, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

@@ -1,0 +1,117 @@
+"""The per-sample Jacobian J as an operator.
+
+Row i of J is gᵢ = ∇ℓᵢ, the gradient of sample i's own loss, **not** divided by n, so the batch gradient is g = Jᵀ1/n and the
+empirical Fisher is F = JᵀJ/n. What a metric reads are products with J; J itself need never exist.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import overload
+
+import torch
+from torch import Tensor
+
+from .._vectors import Vectors
+
+
+class Rows(ABC):
+    """n rows of gradients, one a sample: the operator J of shape [n, P]."""
+
+    n: int
+    like: Vectors
+
+    @abstractmethod
+    def accumulate(self, out: Tensor, precision: torch.dtype) -> None:
+        """Add K = JJᵀ to ``out``, [n, n] float64; the products are taken in ``precision``."""
+
+    def gram(self, precision: torch.dtype = torch.float64) -> Tensor:
+        """K = JJᵀ, shape [n, n], float64. In float32 an entry is right to some 1e-7 of ‖gᵢ‖‖gⱼ‖, where no product underflows."""
+        out = torch.zeros(self.n, self.n, dtype=torch.float64, device=self.like[0].device)
+        self.accumulate(out, precision)
+        return out
+
+    @abstractmethod
+    def apply(self, v: Vectors) -> Tensor:
+        """Jv, shape [n], float64; the products are taken in v's precision."""
+
+    def cross(self, other: Rows, a: Tensor) -> Tensor | None:
+        """J(J'ᵀa), [n] float64 from products in the rows' precision, where that takes less than J'ᵀa itself does; else None."""
+        return None
+
+    @abstractmethod
+    def materialise(self, a: Tensor) -> list[Tensor]:
+        """Jᵀa for a of shape [n], as tensors with the parameters' shapes, in the type of a."""
+
+    @abstractmethod
+    def mean_squares(self) -> list[Tensor]:
+        """(1/n) Σᵢ gᵢ² entry by entry, with the parameters' shapes; float64, or their own type where its range holds them all."""
+
+    def moments(self) -> tuple[list[Tensor], list[Tensor]]:
+        """(g, (1/n) Σᵢ gᵢ²), g = Jᵀ1/n in the parameters' type."""
+        like = self.like[0]
+        return self.materialise(torch.full((self.n,), 1 / self.n, dtype=like.dtype, device=like.device)), self.mean_squares()
+
+    @property
+    def held(self) -> int:
+        """Bytes of rows in memory, now or once they are formed."""
+        return 0
+
+    @abstractmethod
+    def columns(self, index: Sequence[int]) -> Rows:
+        """The columns of J that belong to the parameters at these positions."""
+
+    def restrict(self, index: Sequence[int]) -> Rows:
+        """The same columns as one and the same object, however often: vectors recognise their rows by identity."""
+        parts: dict[tuple[int, ...], Rows] = vars(self).setdefault("_parts", {})
+        return parts.setdefault(tuple(index), self.columns(index))
+
+    def pull(self, a: Tensor) -> Pulled:
+        """Jᵀa as a vector that remembers its coordinates a in the row space."""
+        return Pulled(self, a)
+
+
+class Pulled(Sequence[Tensor]):
+    """Jᵀa: behaves as a list of tensors, computed at first use, and remembers (rows, a).
+
+    A norm built from the same rows solves for a in n dimensions and never sees the P-dimensional vector. That is what keeps
+    float32 accurate at small damping: g lies in the row space, where (F + λI)⁻¹ is large and any rounding of g is amplified.
+    """
+
+    def __init__(self, rows: Rows, coordinates: Tensor) -> None:
+        self.rows, self.coordinates = rows, coordinates
+        self._tensors: list[Tensor] | None = None
+
+    def restrict(self, index: Sequence[int]) -> Pulled:
+        """The part that belongs to some parameters, which remembers as well."""
+        return self.rows.restrict(index).pull(self.coordinates)
+
+    @property
+    def like(self) -> Vectors:
+        """Tensors with its shapes, for which nothing need be computed."""
+        return self.rows.like
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """The vector itself."""
+        if self._tensors is None:
+            wide = self.rows.materialise(self.coordinates)
+            self._tensors = [t.to(like.dtype) for t, like in zip(wide, self.rows.like, strict=True)]
+        return self._tensors
+
+    @overload
+    def __getitem__(self, index: int) -> Tensor: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Tensor]: ...
+    def __getitem__(self, index: int | slice) -> Tensor | list[Tensor]:
+        return self.tensors[index]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self.tensors)
+
+    def __len__(self) -> int:
+        return len(self.rows.like)
+
+    def __repr__(self) -> str:
+        return f"Pulled({self.tensors!r})"

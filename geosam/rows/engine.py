@@ -1,0 +1,58 @@
+"""What captures rows."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from torch import Tensor
+
+from .._vectors import Vectors
+from .abstract import Rows
+
+if TYPE_CHECKING:
+    from ..problem import Bound
+
+
+class Captured(NamedTuple):
+    """What one forward pass gave. losses: ℓ, [n]. rows: of ℓ. drawn: of the cotangents that were asked for, [K·n, P]."""
+
+    losses: Tensor
+    rows: Rows
+    drawn: Rows | None = None
+
+
+Draw = Callable[[Tensor], Tensor]
+"""Outputs [n, ...] → K cotangents for each sample's outputs, [K, n, ...]. Row k·n + i is Jᵢᵀu, u the k-th of sample i."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What an engine does for some parameters. form: how their rows are represented; why: the rule that decided."""
+
+    names: Sequence[str]
+    form: str
+    why: str
+
+
+class Engine(ABC):
+    """How per-sample quantities are computed. Every engine gives the same numbers at a different cost."""
+
+    @abstractmethod
+    def capture(self, bound: Bound, parameters: Vectors, draw: Draw | None = None) -> Captured:
+        """Rows of the losses with respect to ``parameters``, and of what ``draw`` makes of the outputs, by one forward pass."""
+
+    def rows(self, bound: Bound, parameters: Vectors) -> tuple[Tensor, Rows]:
+        """(ℓ, J): the per-sample losses, shape [n], and the rows with respect to ``parameters``."""
+        return self.capture(bound, parameters)[:2]
+
+    def squares(self, bound: Bound, parameters: Vectors) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """(ℓ, g, (1/n) Σ gᵢ²): losses of shape [n], the batch gradient, and the mean of squares."""
+        losses, rows = self.rows(bound, parameters)
+        return losses, *rows.moments()
+
+    def explain(self, bound: Bound, parameters: Vectors) -> Sequence[Choice]:
+        """How the rows of each parameter would be computed on this batch, and why."""
+        return [Choice(bound.names(parameters), type(self).__name__, "chosen by name")]

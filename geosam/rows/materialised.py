@@ -1,0 +1,72 @@
+"""Rows in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from .. import _vectors as vec
+from .._vectors import Vectors
+from .abstract import Rows
+from .square import add_square
+
+# of a widened block: in a CPU's cache, and on an accelerator enough to be worth a launch
+_BLOCK_BYTES = {"cpu": 2**20}
+_LARGE_BLOCK = 2**26
+
+
+class Materialised(Rows):
+    """Rows held in memory: one tensor of shape [n, *shape] a parameter."""
+
+    def __init__(self, jacobian: Sequence[Tensor]) -> None:
+        self.jacobian = [j.reshape(j.shape[0], -1) for j in jacobian]
+        self.like = [j[0] for j in jacobian]
+        self.n = jacobian[0].shape[0]
+
+    def _blocks(self) -> Iterator[tuple[int, Tensor]]:
+        """(position of a parameter, some of its columns [n, w], in order): views, small enough to be widened one at a time."""
+        width = max(1, _BLOCK_BYTES.get(self.like[0].device.type, _LARGE_BLOCK) // (8 * self.n))
+        for i, j in enumerate(self.jacobian):
+            for block in j.split(width, dim=1):
+                yield i, block
+
+    def accumulate(self, out: Tensor, precision: torch.dtype) -> None:
+        """Block by block; the blocks' sums are float64, whatever the precision of their products."""
+        for _, block in self._blocks():
+            add_square(out, block.to(precision))
+
+    def apply(self, v: Vectors) -> Tensor:
+        """Jv; J is widened block by block where v is wider."""
+        total = torch.zeros(self.n, dtype=torch.float64, device=self.like[0].device)
+        done = [0] * len(self.like)
+        for i, block in self._blocks():
+            part = v[i].reshape(-1)[done[i] : done[i] + block.shape[1]]
+            total += block.to(part.dtype) @ part
+            done[i] += block.shape[1]
+        return total
+
+    def materialise(self, a: Tensor) -> list[Tensor]:
+        """Jᵀa; J is widened block by block where a is wider."""
+        return self._reduced(lambda block: a @ block.to(a.dtype))
+
+    def mean_squares(self) -> list[Tensor]:
+        """In float64 where a square would leave the rows' own range: gradients of 1e-25 are legal."""
+        narrow = self._reduced(lambda block: block.square().mean(0))
+        return narrow if vec.within_range(narrow) else self._reduced(lambda block: block.double().square().mean(0))
+
+    @property
+    def held(self) -> int:
+        """All of them."""
+        return sum(j.numel() * j.element_size() for j in self.jacobian)
+
+    def _reduced(self, column: Callable[[Tensor], Tensor]) -> list[Tensor]:
+        parts: list[list[Tensor]] = [[] for _ in self.like]
+        for i, block in self._blocks():
+            parts[i].append(column(block))
+        return [torch.cat(part).reshape(like.shape) for part, like in zip(parts, self.like, strict=True)]
+
+    def columns(self, index: Sequence[int]) -> Materialised:
+        """The same memory, fewer parameters."""
+        return Materialised([self.jacobian[i].reshape(self.n, *self.like[i].shape) for i in index])

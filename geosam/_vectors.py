@@ -72,7 +72,7 @@ def sup(v: Vectors) -> Tensor:
 
 
 def within_range(squares: Vectors) -> bool:
-    """Whether squares lost nothing that matters to the ends of their type's range. False where a look would make the host wait."""
+    """Whether squares lost nothing that matters at the ends of their type's range. False where a look would be a wait."""
     return reads_are_free(squares) and (squares[0].dtype == torch.float64 or bool(1e-20 < sup(squares) < 1e30))
 
 

@@ -51,7 +51,7 @@ class LowRank(InnerProduct):
             return None
         gram = self.rows.gram(torch.float32)
         least, most = gram.diagonal().aminmax()
-        return gram if 1e-24 < least and most < 1e30 else None
+        return gram if least > 1e-24 and most < 1e30 else None
 
     def _shifted(self, gram: Tensor, rounded: bool) -> Shifted:
         return Shifted(gram, self.n * self.damping, rounded)
@@ -71,10 +71,13 @@ class LowRank(InnerProduct):
 
     def ascend(self, c: Vectors) -> tuple[Vectors, Tensor]:
         """(♯c, ‖c‖*): in n dimensions for a vector of these rows, by Woodbury's formula otherwise."""
-        solve = self._within if isinstance(c, Pulled) and c.rows is self.rows else self._across
-        found = solve(self._first, c) or solve(self._kernel, c)  # type: ignore[operator]
+        found = self._ascended(self._first, c) or self._ascended(self._kernel, c)
         assert found is not None, "float64 products are believed"
         return found
+
+    def _ascended(self, k: Kernel, c: Vectors) -> tuple[Vectors, Tensor] | None:
+        own = isinstance(c, Pulled) and c.rows is self.rows
+        return self._within(k, c) if isinstance(c, Pulled) and own else self._across(k, c)
 
     def _within(self, k: Kernel, c: Pulled) -> tuple[Vectors, Tensor] | None:
         """For c = Jᵀa: Jᵀw with w = n(K + nλI)⁻¹a. None where rounding of K would show."""

@@ -27,7 +27,7 @@ class Rows(ABC):
         """Add K = JJᵀ to ``out``, [n, n] float64; the products are taken in ``precision``."""
 
     def gram(self, precision: torch.dtype = torch.float64) -> Tensor:
-        """K = JJᵀ, shape [n, n], float64. In float32 an entry is right to some 1e-7 of ‖gᵢ‖‖gⱼ‖, where no product underflows."""
+        """K = JJᵀ, shape [n, n], float64. Of float32 products, entries are right to some 1e-7 of ‖gᵢ‖‖gⱼ‖ if none underflows."""
         out = torch.zeros(self.n, self.n, dtype=torch.float64, device=self.like[0].device)
         self.accumulate(out, precision)
         return out
@@ -46,7 +46,7 @@ class Rows(ABC):
 
     @abstractmethod
     def mean_squares(self) -> list[Tensor]:
-        """(1/n) Σᵢ gᵢ² entry by entry, with the parameters' shapes; float64, or their own type where its range holds them all."""
+        """(1/n) Σᵢ gᵢ² with the parameters' shapes; float64, or the parameters' type where its range holds them all."""
 
     def moments(self) -> tuple[list[Tensor], list[Tensor]]:
         """(g, (1/n) Σᵢ gᵢ²), g = Jᵀ1/n in the parameters' type."""

@@ -12,9 +12,8 @@ from .._vectors import Vectors
 from .abstract import Rows
 from .square import add_square
 
-# of a widened block: in a CPU's cache, and on an accelerator enough to be worth a launch
-_BLOCK_BYTES = {"cpu": 2**20}
-_LARGE_BLOCK = 2**26
+# A widened block is to stay in a CPU's cache; what is not widened, or lies on an accelerator, goes in as few blocks as memory allows.
+_WIDENED_BYTES, _BYTES = 2**20, 2**26
 
 
 class Materialised(Rows):
@@ -25,45 +24,48 @@ class Materialised(Rows):
         self.like = [j[0] for j in jacobian]
         self.n = jacobian[0].shape[0]
 
-    def _blocks(self) -> Iterator[tuple[int, Tensor]]:
-        """(position of a parameter, some of its columns [n, w], in order): views, small enough to be widened one at a time."""
-        width = max(1, _BLOCK_BYTES.get(self.like[0].device.type, _LARGE_BLOCK) // (8 * self.n))
+    def _blocks(self, precision: torch.dtype) -> Iterator[tuple[int, Tensor]]:
+        """(position of a parameter, some of its columns [n, w], in order), one at a time in this precision."""
         for i, j in enumerate(self.jacobian):
-            for block in j.split(width, dim=1):
-                yield i, block
+            size = _WIDENED_BYTES if j.is_cpu and j.dtype != precision else _BYTES
+            for block in j.split(max(1, size // (8 * self.n)), dim=1):
+                yield i, block.to(precision)
 
     def accumulate(self, out: Tensor, precision: torch.dtype) -> None:
         """Block by block; the blocks' sums are float64, whatever the precision of their products."""
-        for _, block in self._blocks():
-            add_square(out, block.to(precision))
+        for _, block in self._blocks(precision):
+            add_square(out, block)
 
     def apply(self, v: Vectors) -> Tensor:
         """Jv; J is widened block by block where v is wider."""
         total = torch.zeros(self.n, dtype=torch.float64, device=self.like[0].device)
         done = [0] * len(self.like)
-        for i, block in self._blocks():
-            part = v[i].reshape(-1)[done[i] : done[i] + block.shape[1]]
-            total += block.to(part.dtype) @ part
+        for i, block in self._blocks(v[0].dtype):
+            total += block @ v[i].reshape(-1)[done[i] : done[i] + block.shape[1]]
             done[i] += block.shape[1]
         return total
 
     def materialise(self, a: Tensor) -> list[Tensor]:
         """Jᵀa; J is widened block by block where a is wider."""
-        return self._reduced(lambda block: a @ block.to(a.dtype))
+        return self._reduced(lambda block: a @ block, a.dtype)
 
     def mean_squares(self) -> list[Tensor]:
         """In float64 where a square would leave the rows' own range: gradients of 1e-25 are legal."""
-        narrow = self._reduced(lambda block: block.square().mean(0))
-        return narrow if vec.within_range(narrow) else self._reduced(lambda block: block.double().square().mean(0))
+
+        def mean(block: Tensor) -> Tensor:
+            return block.square().mean(0)
+
+        narrow = self._reduced(mean, self.like[0].dtype)
+        return narrow if vec.within_range(narrow) else self._reduced(mean, torch.float64)
 
     @property
     def held(self) -> int:
         """All of them."""
         return sum(j.numel() * j.element_size() for j in self.jacobian)
 
-    def _reduced(self, column: Callable[[Tensor], Tensor]) -> list[Tensor]:
+    def _reduced(self, column: Callable[[Tensor], Tensor], precision: torch.dtype) -> list[Tensor]:
         parts: list[list[Tensor]] = [[] for _ in self.like]
-        for i, block in self._blocks():
+        for i, block in self._blocks(precision):
             parts[i].append(column(block))
         return [torch.cat(part).reshape(like.shape) for part, like in zip(parts, self.like, strict=True)]
 

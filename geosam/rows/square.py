@@ -5,18 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_STRIP = 256
+_LARGEST, _SMALLEST = 256, 32
 
 
 def add_square(out: Tensor, x: Tensor) -> None:
     """Add XXᵀ to ``out``, [n, n], for X of shape [n, w]: strips of the lower triangle, each reflected."""
-    for start in range(0, x.shape[0], _STRIP):
-        strip = slice(start, start + _STRIP)
-        add_strip(out, strip, torch.mm(x[strip], x[: strip.stop].T))
-
-
-def add_strip(out: Tensor, strip: slice, below: Tensor) -> None:
-    """Add to the symmetric ``out`` its rows ``strip`` up to the diagonal, and their reflection: ``below`` has shape [.., stop]."""
-    out[strip, : strip.stop] += below
-    if strip.start:
-        out[: strip.start, strip] += below[:, : strip.start].T
+    n, wide = x.shape[0], x.shape[1] >= 1024
+    size = min(_LARGEST, max(_SMALLEST, n // 2)) if wide else _LARGEST
+    for start in range(0, n, size):
+        strip = slice(start, start + size)
+        below = torch.mm(x[strip], x[: strip.stop].T)
+        out[strip, : strip.stop] += below
+        if start:
+            out[:start, strip] += below[:, :start].T

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import types
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -48,6 +48,11 @@ class Use:
     def activations(self) -> dict[int, Tensor]:
         """Position in ``flat`` → a tensor argument that is no parameter."""
         return {i: t for i, t in enumerate(self.flat) if isinstance(t, Tensor) and i not in self.places}
+
+    def still(self) -> Use:
+        """The same with copies of the parameters as they are now."""
+        flat = [t.detach().clone() if i in self.places else t for i, t in enumerate(self.flat)]
+        return replace(self, flat=flat)
 
     def overwritten(self) -> bool:
         """Whether an in-place operation has changed an argument since it was used."""
@@ -137,13 +142,10 @@ class Capture(TorchFunctionMode):
     def _record(
         self, func: Callable[..., Any], flat: list[Any], spec: Spec, places: dict[int, int], activations: dict[int, Tensor]
     ) -> Any:
-        # with no graph behind it, the parameter lends it one, so that the output has an edge to arrive at
-        start = torch.is_grad_enabled() and not any(t.requires_grad for t in activations.values())
+        # a leaf of its own, which nobody differentiates by: where no graph lies behind it, the output has an edge to arrive at
         given = flat.copy()
         for i in places:
-            given[i] = flat[i].detach()
-            if start:
-                given[i].requires_grad_()
+            given[i] = flat[i].detach().requires_grad_()
         args, kwargs = spec.whole(given)
         out = func(*args, **kwargs)
         if isinstance(out, Tensor) and out.requires_grad:

@@ -25,14 +25,31 @@ def jacobian(use: Use, layout: Layout, delta: Tensor, n: int, like: dict[int, Te
     """Rows [n, *shape] of Σ ⟨delta, out⟩. like: position in the arguments → the parameter there, of those asked for."""
     axis = layout.out
     assert axis is not None, "only operations with a known layout come here"
-    if _is_convolution(use, axis):
+    if axis == Axis(0) and _is_plain_convolution(use):
         return _convolution(use, delta, n, like)
     if is_linear(use):
         a, d = sequence(use.flat[0], axis, n), sequence(delta, axis, n)
         return {i: d.transpose(1, 2) @ a.to(d.dtype) if i == 1 else d.sum(1) for i in like}
-    if use.func in (F.layer_norm, F.group_norm) and set(use.places) <= {2, 3}:
+    if _is_affine(use):
         return _affine(use, axis, delta, n, like)
     return _mapped(use, layout, delta, n, like)
+
+
+def total(use: Use, delta: Tensor, like: dict[int, Tensor]) -> dict[int, Tensor]:
+    """∂⟨delta, out⟩/∂θ over all samples together: [*shape] for each parameter of ``like``."""
+    if is_linear(use):
+        a, d = use.flat[0].flatten(0, -2), delta.flatten(0, -2)
+        return {i: d.T @ a.to(d.dtype) if i == 1 else d.sum(0) for i in like}
+    if _is_plain_convolution(use):
+        args, _ = use.given
+        weight = {1: _WEIGHT_GRADIENT[use.func](args[0].to(delta.dtype), like[1].shape, delta, *args[3:7])} if 1 in like else {}
+        return weight | ({2: delta.transpose(0, 1).flatten(1).sum(1)} if 2 in like else {})
+    return dict(zip(like, _pull_back(use, list(like), {})(delta), strict=True))
+
+
+def is_linear_in_parameters(use: Use) -> bool:
+    """Whether rows are known to depend on the activations only."""
+    return is_linear(use) or _is_plain_convolution(use) or _is_affine(use)
 
 
 def is_linear(use: Use) -> bool:
@@ -45,11 +62,14 @@ def sequence(t: Tensor, axis: Axis, n: int) -> Tensor:
     return axis.front(t, n).reshape(n, -1, t.shape[-1])
 
 
-def _is_convolution(use: Use, axis: Axis) -> bool:
-    """With the samples outermost, and padding given in numbers."""
+def _is_affine(use: Use) -> bool:
+    return use.func in (F.layer_norm, F.group_norm) and set(use.places) <= {2, 3}
+
+
+def _is_plain_convolution(use: Use) -> bool:
+    """With padding given in numbers."""
     args, kwargs = use.given
-    plain = use.func in _WEIGHT_GRADIENT and not kwargs and set(use.places) <= {1, 2} and not isinstance(args[4], str)
-    return plain and axis == Axis(0)
+    return use.func in _WEIGHT_GRADIENT and not kwargs and set(use.places) <= {1, 2} and not isinstance(args[4], str)
 
 
 def _convolution(use: Use, delta: Tensor, n: int, like: dict[int, Tensor]) -> dict[int, Tensor]:
@@ -103,17 +123,22 @@ def _affine(use: Use, axis: Axis, delta: Tensor, n: int, like: dict[int, Tensor]
 def _mapped(use: Use, layout: Layout, delta: Tensor, n: int, like: dict[int, Tensor]) -> dict[int, Tensor]:
     """Any operation: its own vector-Jacobian product, mapped over the samples."""
     places, where = list(like), list(use.activations)
-    thetas = tuple(p.detach() for p in like.values())
     axes = [layout.out, *(layout.activations[i] for i in where)]
     tensors = [delta, *(use.flat[i] for i in where)]
     fronts = [axis.front(t, n) if axis and axis != SHARED else t for axis, t in zip(axes, tensors, strict=True)]
 
     def one(delta: Tensor, *activations: Tensor) -> tuple[Tensor, ...]:
-        def out(*values: Tensor) -> Tensor:
-            args, kwargs = use.arguments(dict(zip([*places, *where], [*values, *activations], strict=True)))
-            return use.func(*args, **kwargs)
-
-        return torch.func.vjp(out, *thetas)[1](delta)  # type: ignore[no-any-return]
+        return _pull_back(use, places, dict(zip(where, activations, strict=True)))(delta)
 
     mapped = torch.func.vmap(one, in_dims=tuple(None if axis == SHARED else 0 for axis in axes))
     return dict(zip(places, mapped(*fronts), strict=True))
+
+
+def _pull_back(use: Use, places: list[int], activations: dict[int, Any]) -> Callable[[Tensor], tuple[Tensor, ...]]:
+    """δ ↦ ∂⟨δ, out⟩/∂θ for the parameters at these places in the arguments."""
+
+    def out(*values: Tensor) -> Tensor:
+        args, kwargs = use.arguments({**activations, **dict(zip(places, values, strict=True))})
+        return use.func(*args, **kwargs)
+
+    return torch.func.vjp(out, *(use.flat[i].detach() for i in places))[1]  # type: ignore[no-any-return]

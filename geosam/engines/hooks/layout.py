@@ -36,6 +36,12 @@ class Axis:
             return t.unflatten(self.dim, (n, -1)).movedim(self.dim, 0)
         return t.unflatten(self.dim, (-1, n)).movedim(self.dim + 1, 0)
 
+    def weighted(self, t: Tensor, weights: Tensor) -> Tensor:
+        """t with each sample's entries multiplied by its weight, in the layout of t."""
+        k = t.shape[self.dim] // len(weights)
+        along = weights.repeat_interleave(k) if self.inner > 0 else weights.repeat(k)
+        return t * along.view(-1, *[1] * (t.dim() - self.dim % t.dim() - 1))
+
 
 SHARED = Axis(-1)
 """Of a tensor that has no samples: a mask, running statistics, a constant."""

@@ -66,7 +66,7 @@ class Linear(Rows):
 
     def cross(self, other: Rows, a: Tensor) -> Tensor | None:
         """Σ_t δ_t · Σ_jt′ α_j δ′_jt′ (a_t·a_jt′ + 1), from the products of the inputs that both share."""
-        positions, o, d = *self.deltas.shape[2:], self.inputs.width
+        positions = self.deltas.shape[2]
         alike = isinstance(other, Linear) and other.inputs is self.inputs and other.has == self.has
         if not alike or not self.inputs.known or not self.has[0]:
             return None

@@ -12,9 +12,10 @@ from torch import Tensor
 from ..._vectors import Vectors
 from ...rows import Materialised, Rows
 from .capture import Capture
-from .layers import is_linear, jacobian, sequence
-from .layout import Layout
+from .formed import Formed
 from .inputs import Inputs
+from .layers import is_linear, is_linear_in_parameters, sequence
+from .layout import Layout
 from .linear import Linear
 
 _HELD_BYTES = 256 * 2**20
@@ -24,7 +25,7 @@ _HELD_BYTES = 256 * 2**20
 class Part:
     """Some parameters with the operations that used them. form: how their rows are represented; why: by which rule."""
 
-    index: Sequence[int]
+    index: tuple[int, ...]
     uses: Sequence[int]
     form: str
     why: str
@@ -34,7 +35,8 @@ class Plan:
     """Rows of a recorded forward pass, part by part.
 
     factors: a linear layer stays as its two factors (:class:`Linear`) where pairs of positions are fewer multiplications than
-    forming rows, T²(d + o) ≤ d·o, or where the rows would take more than 256 MiB. rows: formed and held, for everything else.
+    forming rows, T²(d + o) ≤ d·o, or where the rows would take more than 256 MiB. rows: formed when asked for, for everything
+    else, and held up to 256 MiB in all.
     zero: parameters that the loss does not depend on. Func: what is not known to belong to single samples, left to ``Func``.
     """
 
@@ -45,16 +47,17 @@ class Plan:
             for i in use.places.values() if reached[k] else ():
                 self.users[i].append(k)
         self.parts = list(self._parts())
+        self._inputs: dict[tuple[int, ...], Inputs] = {}
 
     def _parts(self) -> Iterator[Part]:
         left = set(range(len(self.parameters)))
         opaque = sorted(i for i in left if not self._sound(i))
         if opaque:
-            yield Part(opaque, [], "Func", "not known to act on one sample at a time")
+            yield Part(tuple(opaque), [], "Func", "not known to act on one sample at a time")
         left -= set(opaque)
         unused = sorted(i for i in left if not self.users[i])
         if unused:
-            yield Part(unused, [], "zero", "not used by the loss")
+            yield Part(tuple(unused), [], "zero", "not used by the loss")
         left -= set(unused)
         for i in sorted(left):
             if i in left:
@@ -70,11 +73,11 @@ class Plan:
         """Of parameter i, with the bias that always comes with it."""
         users = self.users[i]
         uses = [self.seen.uses[k] for k in users]
-        together = [uses[0].places[place] for place in sorted(uses[0].places)]
+        together = tuple(uses[0].places[place] for place in sorted(uses[0].places))
         if not all(is_linear(use) and sorted(use.places.items()) == sorted(uses[0].places.items()) for use in uses):
-            return Part([i], users, "rows", "formed and held")
+            return Part((i,), users, "rows", "formed when asked for")
         if not all(self.users[j] == users and self._sound(j) for j in together):
-            return Part([i], users, "rows", "formed and held")
+            return Part((i,), users, "rows", "formed when asked for")
         features, outputs = uses[0].flat[0].shape[-1], uses[0].shape[-1]
         length = sum(use.shape.numel() for use in uses) // (outputs * self.n)
         if length**2 * (features + outputs) <= features * outputs:
@@ -91,41 +94,41 @@ class Plan:
     def rows(self, deltas: Sequence[Sequence[Tensor]]) -> list[tuple[Sequence[int], Rows]]:
         """Of all parts but those left to Func. deltas: for each draw, for each use, the gradient of its output."""
         found: list[tuple[Sequence[int], Rows]] = []
-        held: dict[int, Tensor] = {}
+        room = _HELD_BYTES
         for part in self.parts:
             if part.form == "zero":
-                like = {i: self.parameters[i] for i in part.index}
-                held.update({i: p.new_zeros(()).expand(self.n * len(deltas), *p.shape) for i, p in like.items()})
+                zeros = [p.new_zeros(()).expand(self.n * len(deltas), *p.shape) for p in self._like(part)]
+                found.append((part.index, Materialised(zeros)))
             elif part.form == "factors":
                 found.append((part.index, self._factors(part, deltas)))
             elif part.form == "rows":
-                held.update(self._held(part, deltas))
-        if held:
-            index = sorted(held)
-            found.append((index, Materialised([held[i] for i in index])))
+                size = self.n * len(deltas) * sum(p.numel() * p.element_size() for p in self._like(part))
+                keep = size <= room
+                room -= size if keep else 0
+                found.append((part.index, self._formed(part, deltas, keep)))
         return found
+
+    def _like(self, part: Part) -> list[Tensor]:
+        return [self.parameters[i] for i in part.index]
 
     def _factors(self, part: Part, deltas: Sequence[Sequence[Tensor]]) -> Linear:
         axes = {k: axis for k in part.uses if (axis := self.layouts[k].out)}
-        inputs = _joined([sequence(self.seen.uses[k].flat[0], axis, self.n) for k, axis in axes.items()])
+        if part.index not in self._inputs:
+            sequences = [sequence(self.seen.uses[k].flat[0], axis, self.n) for k, axis in axes.items()]
+            self._inputs[part.index] = Inputs(_joined(sequences))
         drawn = [_joined([sequence(draw[k], axis, self.n) for k, axis in axes.items()]) for draw in deltas]
         places = self.seen.uses[part.uses[0]].places
         stacked = drawn[0].unsqueeze(0) if len(drawn) == 1 else torch.stack(drawn)
-        return Linear(inputs, stacked, [self.parameters[i] for i in part.index], (1 in places, 2 in places))
+        return Linear(self._inputs[part.index], stacked, self._like(part), (1 in places, 2 in places))
 
-    def _held(self, part: Part, deltas: Sequence[Sequence[Tensor]]) -> dict[int, Tensor]:
-        """Each parameter's rows, summed over the operations that used it."""
-        drawn = []
-        for draw in deltas:
-            sums: dict[int, Tensor] = {}
-            for k in part.uses:
-                use = self.seen.uses[k]
-                like = {place: self.parameters[i] for place, i in use.places.items() if i in part.index}
-                for place, rows in jacobian(use, self.layouts[k], draw[k], self.n, like).items():
-                    i = use.places[place]
-                    sums[i] = sums[i] + rows if i in sums else rows
-            drawn.append(sums)
-        return {i: torch.cat([sums[i] for sums in drawn]) if len(drawn) > 1 else drawn[0][i] for i in part.index}
+    def _formed(self, part: Part, deltas: Sequence[Sequence[Tensor]], keep: bool) -> Formed:
+        place = {i: k for k, i in enumerate(part.index)}
+        uses = []
+        for k in part.uses:
+            use = self.seen.uses[k]
+            places = {at: place[i] for at, i in use.places.items() if i in place}
+            uses.append((use if is_linear_in_parameters(use) else use.still(), self.layouts[k], places, [d[k] for d in deltas]))
+        return Formed(uses, self._like(part), self.n, keep)
 
 
 def _joined(sequences: list[Tensor]) -> Tensor:

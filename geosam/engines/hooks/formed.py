@@ -1,0 +1,99 @@
+"""Rows of a layer that are formed when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..._vectors import Vectors
+from ...rows import Materialised, Rows
+from .capture import Use
+from .layers import jacobian, total
+from .layout import Layout
+
+
+class Formed(Rows):
+    """gᵢ = Σ_use ∂⟨δᵢ, out⟩/∂θ for the operations that used the parameters.
+
+    uses: (operation, its layout, position in its arguments → position in ``like``, δ of each draw). Jᵀa is one weight gradient,
+    of Σ_k a_k∘δ_k, as long as no rows are held; what reads each row forms them all. keep: whether they are then held, and the
+    activations let go; otherwise they are formed again. Parameters are read as they were when this was made.
+    Raises: RuntimeError where an activation has been overwritten in between.
+    """
+
+    def __init__(
+        self, uses: Sequence[tuple[Use, Layout, dict[int, int], Sequence[Tensor]]], like: Vectors, n: int, keep: bool
+    ) -> None:
+        self.uses, self.like, self.samples, self.keep = list(uses), like, n, keep
+        self.n = n * len(self.uses[0][3])
+        self._kept: Materialised | None = None
+
+    @torch.no_grad()
+    def _rows(self) -> Materialised:
+        if self._kept is not None:
+            return self._kept
+        rows = [self._drawn(k) for k in range(self.n // self.samples)]
+        formed = Materialised([torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*rows, strict=True)])
+        if self.keep:
+            self._kept, self.uses = formed, []
+        return formed
+
+    def _drawn(self, k: int) -> list[Tensor]:
+        sums: dict[int, Tensor] = {}
+        for use, layout, places, deltas in self.uses:
+            _refuse_overwritten(use)
+            for place, rows in jacobian(use, layout, deltas[k], self.samples, self._shaped(places)).items():
+                i = places[place]
+                sums[i] = sums[i] + rows if i in sums else rows
+        return [sums[i] for i in range(len(self.like))]
+
+    def _shaped(self, places: dict[int, int]) -> dict[int, Tensor]:
+        return {place: self.like[i] for place, i in places.items()}
+
+    def accumulate(self, out: Tensor, precision: torch.dtype) -> None:
+        """Of the rows."""
+        self._rows().accumulate(out, precision)
+
+    def apply(self, v: Vectors) -> Tensor:
+        """Of the rows."""
+        return self._rows().apply(v)
+
+    @torch.no_grad()
+    def materialise(self, a: Tensor) -> list[Tensor]:
+        """By one weight gradient for each operation in the parameters' type, of the rows in a wider one."""
+        if self._kept is not None or a.dtype != self.like[0].dtype:
+            return self._rows().materialise(a)
+        sums: dict[int, Tensor] = {}
+        for use, layout, places, deltas in self.uses:
+            _refuse_overwritten(use)
+            assert layout.out is not None, "only operations with a known layout come here"
+            parts = zip(a.view(-1, self.samples), deltas, strict=True)
+            weighted = torch.stack([layout.out.weighted(delta, weights) for weights, delta in parts]).sum(0)
+            for place, gradient in total(use, weighted, self._shaped(places)).items():
+                i = places[place]
+                sums[i] = sums[i] + gradient if i in sums else gradient
+        return [sums[i] for i in range(len(self.like))]
+
+    def mean_squares(self) -> list[Tensor]:
+        """Of the rows."""
+        return self._rows().mean_squares()
+
+    def moments(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Of the rows, formed once and let go."""
+        return self._rows().moments()
+
+    @property
+    def held(self) -> int:
+        """All of them, if they are kept."""
+        return self.n * sum(p.numel() * p.element_size() for p in self.like) if self.keep else 0
+
+    def columns(self, index: Sequence[int]) -> Rows:
+        """Those of the rows."""
+        return self._rows().columns(index)
+
+
+def _refuse_overwritten(use: Use) -> None:
+    if use.overwritten():
+        raise RuntimeError(f"an input of {use.name} was overwritten after the forward pass; its rows can no longer be formed")

@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 from torch.distributions import Bernoulli, Normal
 from torch.nn import functional as F
@@ -155,18 +157,32 @@ def test_the_loss_s_slope_is_told_in_the_rows_where_it_lies_in_their_span(name):
     likelihood, z = LIKELIHOODS[name], draw(5, 3, dtype=FLOAT64)
     u = Exact().cotangents(likelihood, z)
     slopes = torch.einsum("kn,kne->ne", draw(3, 5, seed=9, dtype=FLOAT64), u)
-    alpha = Exact().coordinates(likelihood, z, slopes)
-    assert closeness(torch.einsum("kn,kne->ne", alpha, u), slopes) < 1e-12
+    alpha, spanned = Exact().coordinates(likelihood, z, u, slopes)
+    assert spanned.all() and closeness(torch.einsum("kn,kne->ne", alpha, u), slopes) < 1e-12
     if name in ("softmax", "tempered"):
-        assert Exact().coordinates(likelihood, z, torch.ones_like(z)) is None  # a constant added to the logits is no news
-    assert MonteCarlo(2).coordinates(likelihood, z, slopes) is None
+        assert Exact().coordinates(likelihood, z, u, torch.ones_like(z)) is None  # a constant added to the logits is no news
+
+
+@given(st.integers(1, 3), st.lists(st.booleans(), min_size=1, max_size=5), st.integers(0, 2**32 - 1))
+@settings(deadline=None)
+def test_a_drawn_score_that_is_parallel_to_a_sample_s_slope_tells_it(draws, matched, seed):
+    generator = torch.Generator().manual_seed(seed)
+    u = torch.randn(draws, len(matched), 3, generator=generator, dtype=FLOAT64)
+    slopes = torch.randn(len(matched), 3, generator=generator, dtype=FLOAT64)
+    for i, same in enumerate(matched):
+        if same:
+            slopes[i] = -0.7 * u[draws - 1, i]
+    alpha, spanned = MonteCarlo(draws).coordinates(categorical, torch.zeros(len(matched), 3), u.float(), slopes)
+    assert spanned.tolist() == matched
+    told = torch.einsum("kn,kne->ne", alpha, u)
+    torch.testing.assert_close(told, torch.where(spanned.unsqueeze(1), slopes, 0.0), rtol=1e-5, atol=1e-5)
 
 
 def test_a_label_that_the_model_thinks_all_but_impossible_is_still_in_the_span():
     z = torch.tensor([[0.0, -60.0, -200.0]], dtype=FLOAT64)
     for k, span in ((1, True), (2, False)):  # e⁻¹⁰⁰ has no float32
         slopes = z.softmax(1) - F.one_hot(torch.tensor([k]), 3)
-        assert (Exact().coordinates(categorical, z.float(), slopes) is not None) == span
+        assert (Exact().coordinates(categorical, z.float(), Exact().cotangents(categorical, z.float()), slopes) is not None) == span
 
 
 @pytest.mark.parametrize("damping", [1e-2, 1e-5, 1e-8, Relative(0.1)])

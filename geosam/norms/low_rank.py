@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cached_property
 
 import torch
@@ -27,7 +28,7 @@ class LowRank(InnerProduct):
     Any other covector takes Woodbury's formula, (c − Jᵀ(K + nλI)⁻¹Jc)/λ; its result is rounded to c's type.
 
     The products in K and Jc are float64. On a CPU float32 rows are tried with float32 products first, at half the time; where
-    these would move v by more than 3e-5 of ‖v‖₂ or of ‖v‖_G (:meth:`Shifted.believed`) float64 has the word.
+    these would show in v (:meth:`Shifted.believed`) float64 has the word.
     λ = 0 needs rows that span the parameters (n ≥ P): then G⁻¹c = n JᵀK⁺K⁺Jc. Raises: ValueError where they do not.
     """
 
@@ -71,43 +72,51 @@ class LowRank(InnerProduct):
 
     def ascend(self, c: Vectors) -> tuple[Vectors, Tensor]:
         """(♯c, ‖c‖*): in n dimensions for a vector of these rows, by Woodbury's formula otherwise."""
-        found = self._ascended(self._first, c) or self._ascended(self._kernel, c)
+        if isinstance(c, Pulled) and c.rows is self.rows:
+            return self._first_believed(lambda k: self._within(k, c.coordinates.double()))
+        return self._first_believed(lambda k: self._across(k, None, c))
+
+    def ascend_sum(self, inside: Pulled, outside: Vectors) -> tuple[Vectors, Tensor]:
+        """(♯c, ‖c‖*) for the sum c of a vector of these rows and any other one."""
+        return self._first_believed(lambda k: self._across(k, inside.coordinates.double(), outside))
+
+    def _first_believed(self, ascended: Callable[[Kernel], tuple[Vectors, Tensor] | None]) -> tuple[Vectors, Tensor]:
+        found = ascended(self._first) or ascended(self._kernel)
         assert found is not None, "float64 products are believed"
         return found
 
-    def _ascended(self, k: Kernel, c: Vectors) -> tuple[Vectors, Tensor] | None:
-        own = isinstance(c, Pulled) and c.rows is self.rows
-        return self._within(k, c) if isinstance(c, Pulled) and own else self._across(k, c)
-
-    def _within(self, k: Kernel, c: Pulled) -> tuple[Vectors, Tensor] | None:
-        """For c = Jᵀa: Jᵀw with w = n(K + nλI)⁻¹a. None where rounding of K would show."""
-        a = c.coordinates.double()
+    def _within(self, k: Kernel, a: Tensor) -> tuple[Vectors, Tensor] | None:
+        """For Jᵀa: Jᵀw with w = n(K + nλI)⁻¹a. None where rounding of K would show."""
         weights = self.n * k.solve(a)
         along = k.gram @ weights
         if not k.believed(weights, 0.0, (weights @ along, self.n * (a @ along))):
             return None
         return self.rows.pull(self._narrowed(k, weights)), (a @ along).sqrt()
 
-    def _across(self, k: Kernel, c: Vectors) -> tuple[Vectors, Tensor] | None:
-        """For any c: (c − Jᵀ(K + nλI)⁻¹Jc)/λ. None where rounding of K, of Jc or of the difference would show."""
+    def _across(self, k: Kernel, a: Tensor | None, c: Vectors) -> tuple[Vectors, Tensor] | None:
+        """For Jᵀa + c: (c + Jᵀw)/λ with w = (K + nλI)⁻¹(nλa − Jc). None where rounding of K, of Jc or of the sum would show."""
         wide = c if k.rounded else vec.map(Tensor.double, c)
-        along = self.rows.apply(wide)
-        weights = k.solve(along)
+        met = self.rows.apply(wide)
         if self._undamped:
-            v = self.rows.materialise(self.n * k.solve(weights))
-        elif k.rounded and not self._believed_across(k, vec.dot(c, c), along, weights):
+            along = k.solve(met if a is None else met + k.gram @ a)
+            v, square = self.rows.materialise(self.n * k.solve(along)), self.n * along.square().sum()
+            return [t.to(like.dtype) for t, like in zip(v, c, strict=True)], square.sqrt()
+        weights = k.solve(-met if a is None else self.n * self.damping * a - met)
+        reached = met + k.gram @ weights  # λJv
+        inside = 0.0 if a is None else a @ reached
+        if k.rounded and not self._sum_believed(k, vec.dot(c, c), inside, met, weights):
             return None
-        else:
-            pulled = self.rows.materialise(self._narrowed(k, weights) if k.rounded else weights)
-            v = vec.scale(vec.add(wide, pulled, -1.0), 1 / self.damping)
-        return [t.to(like.dtype) for t, like in zip(v, c, strict=True)], vec.dot(wide, v).clamp_min(0).sqrt()
+        pulled = self.rows.materialise(self._narrowed(k, weights) if k.rounded else weights)
+        v = vec.scale(vec.add(wide, pulled), 1 / self.damping)
+        square = vec.dot(wide, v) + inside / self.damping
+        return [t.to(like.dtype) for t, like in zip(v, c, strict=True)], square.clamp_min(0).sqrt()
 
-    def _believed_across(self, k: Kernel, square: Tensor, along: Tensor, weights: Tensor) -> bool:
-        """square: ‖c‖². λv = c − Jᵀw has ‖λv‖² = ‖c‖² − 2⟨Jc, w⟩ + wᵀKw and λ‖v‖²_G = ‖c‖² − ⟨Jc, w⟩."""
-        met = along @ weights
-        left = square - 2 * met + weights @ k.gram @ weights
+    def _sum_believed(self, k: Kernel, square: Tensor, inside: Tensor | float, met: Tensor, weights: Tensor) -> bool:
+        """square: ‖c‖². ‖λv‖² = ‖c‖² + 2⟨Jc, w⟩ + wᵀKw and λ‖v‖²_G = ‖c‖² + ⟨Jc, w⟩ + ⟨a, λJv⟩."""
+        across = met @ weights
+        left = square + 2 * across + weights @ k.gram @ weights
         clear = bool(left > square / _CANCELS**2)
-        return clear and k.believed(weights, square.sqrt(), (left, self.n * self.damping * (square - met)))
+        return clear and k.believed(weights, square.sqrt(), (left, self.n * self.damping * (square + across + inside)))
 
     def _narrowed(self, k: Kernel, weights: Tensor) -> Tensor:
         """w in the rows' own precision where the sum Jᵀw loses no digit there, Σ |wᵢ|‖gᵢ‖ ≤ 64 ‖Jᵀw‖: half the work.

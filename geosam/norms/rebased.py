@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from .. import _vectors as vec
 from .._abstract import InnerProduct, Normal
 from .._vectors import Vectors
 from ..rows import Pulled, Rows
@@ -16,16 +18,16 @@ from .low_rank import LowRank
 
 @dataclass(frozen=True, eq=False)
 class Rebased(InnerProduct):
-    """``base`` itself. A vector J'ᵀa of the n rows J' = ``source`` is solved for in base's own K·n rows.
+    """``base`` itself. A vector J'ᵀa of the n rows J' = ``source`` is solved for in base's own K·n rows, as far as it lies there.
 
-    coordinates: α, [K·n], with J'ᵢ = Σ_k α_kᵢ J_kᵢ, row k·n + i; then J'ᵀa = Jᵀ(α ∘ a). So the batch gradient is solved for by
-    push-through although other rows built the matrix: any rounding of it off their span would be multiplied by σ²/λ, σ² the
-    largest eigenvalue. Without coordinates it takes Woodbury's formula. facts: for the report.
+    coordinates: (α [K, n], spanned [n]) with J'ᵢ = Σ_k α_kᵢ J_kᵢ, row k·n + i, where ``spanned``; then that part of J'ᵀa is
+    Jᵀ(α ∘ a). So the batch gradient is solved for by push-through although other rows built the matrix: any rounding of it off
+    their span would be multiplied by σ²/λ, σ² the largest eigenvalue. The rest takes Woodbury's formula. facts: for the report.
     """
 
     base: LowRank
     source: Rows | None = None
-    coordinates: Tensor | None = None
+    coordinates: tuple[Tensor, Tensor] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -45,10 +47,13 @@ class Rebased(InnerProduct):
 
     def ascend(self, c: Vectors) -> tuple[Vectors, Tensor]:
         """(♯c, ‖c‖*)."""
-        if isinstance(c, Pulled) and c.rows is self.source and self.coordinates is not None:
-            a = c.coordinates.double()
-            return self.base.ascend(self.base.rows.pull(self.coordinates * a.repeat(len(self.coordinates) // len(a))))
-        return self.base.ascend(c)
+        if not isinstance(c, Pulled) or c.rows is not self.source or self.coordinates is None:
+            return self.base.ascend(c)
+        (alpha, spanned), a = self.coordinates, c.coordinates.double()
+        inside = self.base.rows.pull((alpha * a).flatten())
+        if vec.reads_are_free([spanned]) and bool(spanned.all()):
+            return self.base.ascend(inside)
+        return self.base.ascend_sum(inside, c.rows.pull(torch.where(spanned, 0.0, a).to(c.coordinates.dtype)))
 
     def sharp(self, c: Vectors) -> Vectors:
         """♯c."""

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from .. import _vectors as vec
 
-# Of float32 products: an entry of K is off by this part of ‖gᵢ‖‖gⱼ‖, as measured on linear layers, convolutions and attention.
-_ROUNDING = 2e-7
-_SHOWS = 3e-5
+# Of float32 products: entries of K are off by this part of ‖gᵢ‖‖gⱼ‖, root mean square, as measured on linear layers, convolutions
+# and attention (1e-8 to 4e-8).
+_ROUNDING = 5e-8
 _PROBES = 8
+_SHOWS = 1e-5, 1e-3
 
 
 class Shifted:
@@ -38,9 +39,10 @@ class Shifted:
         return torch.cholesky_solve(columns, self._factor).view_as(b)
 
     def believed(self, weights: Tensor, more: Tensor | float, squares: tuple[Tensor, Tensor]) -> bool:
-        """Whether rounding of K shows neither in v = Jᵀw nor in its norm: below 3e-5 of ‖v‖₂ and of √n‖v‖_G, ``squares``.
+        """Whether rounding of K moves v = Jᵀw by less than 1e-5 ‖v‖₂ and 1e-3 ‖v‖_G. squares: of ‖v‖₂ and √n‖v‖_G.
 
-        A residual of the size that rounding leaves, 2e-7 (√Σ(‖gᵢ‖wᵢ)² + more) ‖gᵢ‖zᵢ for some z ~ N(0, I), is solved for like
+        The second is of second order: off the steepest direction by a part e in G's own angles, ⟨c, v⟩ loses e²/2 of itself.
+        A residual of the size that rounding leaves, 5e-8 (√Σ(‖gᵢ‖wᵢ)² + more) ‖gᵢ‖zᵢ for some z ~ N(0, I), is solved for like
         the right-hand side was: δw = (K + nλI)⁻¹r moves ‖v‖² by δwᵀKδw, and n‖v‖²_G by δwᵀK(K + nλI)δw = δwᵀKr. An estimate,
         not a bound; it sees rows that depend on each other or nearly so, small rows beside large ones, and damping below the
         rounding.
@@ -51,7 +53,7 @@ class Shifted:
         r = _probes(len(weights)) * (size * self.lengths).unsqueeze(1)
         moved = self.solve(r)
         along = (self.gram @ moved).flatten()
-        plain, metric = (_SHOWS**2 * _PROBES * square for square in squares)
+        plain, metric = (shows**2 * _PROBES * square for shows, square in zip(_SHOWS, squares, strict=True))
         return bool(along @ moved.flatten() <= plain and along @ r.flatten() <= metric)
 
 

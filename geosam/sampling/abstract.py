@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from ..likelihoods import Likelihood
@@ -32,12 +33,19 @@ class Sampling(ABC):
     def cotangents(self, likelihood: Likelihood, outputs: Tensor) -> Tensor:
         """u, shape [K, n, ...] for outputs [n, ...], in the outputs' type; computed in float64."""
 
-    def coordinates(self, likelihood: Likelihood, outputs: Tensor, slopes: Tensor) -> Tensor | None:
-        """α, shape [K, n], with Σ_k α_kᵢ u_kᵢ = slopesᵢ, so that Jᵢᵀ slopesᵢ lies in the row space; None where none is known.
+    def coordinates(
+        self, likelihood: Likelihood, outputs: Tensor, cotangents: Tensor, slopes: Tensor
+    ) -> tuple[Tensor, Tensor] | None:
+        """(α [K, n], spanned [n]) with Σ_k α_kᵢ u_kᵢ = slopesᵢ where ``spanned``, so that Jᵢᵀ slopesᵢ lies in the row space.
 
-        slopes: ∂ℓᵢ/∂zᵢ of some loss, [n, ...], float64.
+        slopes: ∂ℓᵢ/∂zᵢ of some loss, [n, ...], float64. Here: spanned where one of sample i's cotangents is parallel to its
+        slope, as the score of the data's own label is. None: for no sample.
         """
-        return None
+        u, s = cotangents.flatten(2).double(), slopes.flatten(1)
+        alpha = (u * s).sum(2) / u.square().sum(2)
+        gap = torch.linalg.vector_norm(s - alpha.unsqueeze(2) * u, dim=2)
+        parallel = gap <= tolerance(outputs) * torch.linalg.vector_norm(s, dim=1)
+        return torch.where(parallel, alpha / parallel.sum(0), 0.0), parallel.any(0)
 
     @contextmanager
     def looking(self) -> Iterator[None]:
@@ -48,3 +56,8 @@ class Sampling(ABC):
 @dataclass(frozen=True)
 class Empirical:
     """The data's own labels, under the training loss: a Fisher matrix in name only (Kunstner et al. 2019)."""
+
+
+def tolerance(outputs: Tensor) -> float:
+    """Up to which part of it a slope counts as spanned: cotangents are rounded to the outputs' type."""
+    return max(1e-4, 4 * torch.finfo(outputs.dtype).eps)

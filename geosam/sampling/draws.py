@@ -30,14 +30,14 @@ _CHUNK_BYTES = 2**28
 class Sampled:
     """What a draw gave. how: in words, for reports.
 
-    rows: of the drawn cotangents, K·n of them. squares: their mean squares, float64. coordinates: α, [K·n], with
-    Jᵢᵀ∂ℓᵢ/∂zᵢ = Σ_k α_kᵢ row_kᵢ. cotangents: u, [K, n, ...], where products stand in for rows.
+    rows: of the drawn cotangents, K·n of them. squares: their mean squares. coordinates: (α [K, n], spanned [n]) with
+    Jᵢᵀ∂ℓᵢ/∂zᵢ = Σ_k α_kᵢ row_kᵢ for the samples that are spanned. cotangents: u, [K, n, ...], where products stand in for rows.
     """
 
     how: str
     rows: Rows | None = None
     squares: Vectors | None = None
-    coordinates: Tensor | None = None
+    coordinates: tuple[Tensor, Tensor] | None = None
     cotangents: Tensor | None = None
 
     def restrict(self, index: Sequence[int]) -> Sampled:
@@ -107,14 +107,14 @@ class Draws:
 
     def capture(self, bound: Bound, parameters: Vectors) -> tuple[Captured, Tensor, Sampled]:
         """The loss's losses and rows, the outputs, and what was drawn, from one pass."""
-        captured, outputs, _ = self._captured(bound, parameters)
+        captured, outputs, cotangents = self._captured(bound, parameters)
         drawn = captured.drawn
         assert drawn is not None and bound.likelihood is not None
         how = f"Gram matrix of {drawn.n} rows"
         if self.limit is None:
             return captured, outputs, Sampled(f"mean squares of {drawn.n} rows", squares=drawn.mean_squares())
-        alpha = self.sampling.coordinates(bound.likelihood, outputs, _slopes(bound, outputs))
-        return captured, outputs, Sampled(how, rows=drawn, coordinates=None if alpha is None else alpha.reshape(-1))
+        alpha = self.sampling.coordinates(bound.likelihood, outputs, cotangents, _slopes(bound, outputs))
+        return captured, outputs, Sampled(how, rows=drawn, coordinates=alpha)
 
     def products(self, why: str, predictive: Predictive) -> Sampled:
         """In place of rows: the cotangents that were drawn, none where the products are exact."""
@@ -160,10 +160,12 @@ def _part(bound: Bound, start: int, stop: int) -> Bound:
 
 def _slopes(bound: Bound, outputs: Tensor) -> Tensor:
     """∂ℓᵢ/∂zᵢ, in float64 where the loss can be had so: p_y − 1 keeps its digits then."""
-    wide = copy.deepcopy(bound.loss).double() if isinstance(bound.loss, nn.Module) else bound.loss
     y = tree_map(lambda t: t.double() if isinstance(t, Tensor) and t.is_floating_point() else t, bound.y)
     try:
-        return _slope(sample_loss(wide), outputs.double(), y)
+        wide = bound.sample
+        if isinstance(bound.loss, nn.Module) and any(True for _ in bound.loss.buffers()):  # class weights
+            wide = sample_loss(copy.deepcopy(bound.loss).double())
+        return _slope(wide, outputs.double(), y)
     except (RuntimeError, ValueError):  # a function that holds float32 tensors of its own
         return _slope(bound.sample, outputs, bound.y)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..likelihoods import Likelihood, bernoulli, categorical, gaussian, mean_kl
-from .abstract import Sampling
+from .abstract import Sampling, tolerance
 
 # For outputs [n, ...] with E entries a sample: (B, S) with BBᵀ the outputs' Fisher information and S a right inverse of B on
 # its range, BS = I there, both float64 [n, E, E].
@@ -36,8 +36,10 @@ class Exact(Sampling):
         u = root.permute(2, 0, 1).reshape(entries, *outputs.shape) * entries**0.5
         return u.to(outputs.dtype)
 
-    def coordinates(self, likelihood: Likelihood, outputs: Tensor, slopes: Tensor) -> Tensor | None:
-        """S slopes/√E, unless more than 1e-4 of the slopes lies outside B's range; on an accelerator one host read.
+    def coordinates(
+        self, likelihood: Likelihood, outputs: Tensor, cotangents: Tensor, slopes: Tensor
+    ) -> tuple[Tensor, Tensor] | None:
+        """S slopes/√E for all samples, unless more than 1e-4 of the slopes lies outside B's range; on an accelerator one host read.
 
         A loss that is −log p of some label, smoothed or weighted, has its slope in the range, because p is positive there.
         """
@@ -45,9 +47,9 @@ class Exact(Sampling):
         entries, flat = root.shape[1], slopes.double().reshape(len(slopes), -1, 1)
         alpha = inverse @ flat
         gap = root.to(outputs.dtype).double() @ alpha - flat
-        if not torch.linalg.vector_norm(gap) <= 1e-4 * torch.linalg.vector_norm(flat):
+        if not torch.linalg.vector_norm(gap) <= tolerance(outputs) * torch.linalg.vector_norm(flat):
             return None
-        return alpha.squeeze(2).T / entries**0.5
+        return alpha.squeeze(2).T / entries**0.5, torch.ones(len(slopes), dtype=torch.bool, device=flat.device)
 
 
 def _root(likelihood: Likelihood, outputs: Tensor) -> _Root:

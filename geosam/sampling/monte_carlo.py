@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Distribution, Normal
 
-from ..likelihoods import Likelihood
+from ..likelihoods import Likelihood, categorical
 from .abstract import Sampling
 
 
@@ -51,11 +51,15 @@ class MonteCarlo(Sampling):
                 f"the likelihood's batch_shape {tuple(shape)} does not begin with the {samples} samples; a label must belong "
                 "to one sample. Wrap event dimensions in torch.distributions.Independent."
             )
+        places = shape.numel() / samples
         labels = self._labels(distribution, z.device).flatten(0, 1)
+        if likelihood is categorical:  # p − e_ŷ, by hand: this is every step of every classifier
+            scores = z.softmax(1).repeat(self.n, *[1] * (z.dim() - 1))
+            scores.scatter_add_(1, labels.unsqueeze(1), -torch.ones_like(scores[:, :1]))
+            return (scores / places**0.5).reshape(self.n, *outputs.shape).to(outputs.dtype)
         copies = z.repeat(self.n, *[1] * (z.dim() - 1)).requires_grad_()
         with torch.enable_grad():
             (scores,) = torch.autograd.grad(-likelihood(copies).log_prob(labels).sum(), copies)
-        places = shape.numel() / samples
         return (scores / places**0.5).reshape(self.n, *outputs.shape).to(outputs.dtype)
 
     def _labels(self, distribution: Distribution, device: torch.device) -> Tensor:

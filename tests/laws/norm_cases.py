@@ -67,14 +67,23 @@ def pulled(norm, rows=None):
     return coordinates.map(rows.pull).filter(lambda c: max(float(t.abs().max()) for t in c) > 10.0 ** (least - 6))
 
 
-def rebased(like):
-    """Rows that are each the sum of two of the norm's own."""
+def rebased(like, spanned=lambda i: True):
+    """Rows that are each the sum of two of the norm's own, or where ``spanned`` says no, rows that have nothing to do with it."""
 
     def build(rows):
-        twice = Materialised([torch.cat([j.reshape(rows.n, *t.shape)] * 2) for j, t in zip(rows.jacobian, like, strict=True)])
-        return norms.Rebased(norms.LowRank(twice, 1e-2), rows, torch.full((2 * rows.n,), 0.5, dtype=FLOAT64), {})
+        shaped = [j.reshape(rows.n, *t.shape) for j, t in zip(rows.jacobian, like, strict=True)]
+        base = norms.LowRank(Materialised([torch.cat([j] * 2) for j in shaped]), 1e-2)
+        own = torch.tensor([spanned(i) for i in range(rows.n)])
+        source = Materialised([torch.where(own.view(-1, *[1] * (j.dim() - 1)), j, 0.7 - j.flip(0)) for j in shaped])
+        alpha = torch.where(own, 0.5, 0.0).double().expand(2, rows.n)
+        return norms.Rebased(base, source, (alpha, own), {})
 
     return strategies.rows(like).map(build)
+
+
+def partly_rebased(like):
+    """Every other row."""
+    return rebased(like, lambda i: i % 2 == 0)
 
 
 def from_source(norm):
@@ -154,6 +163,7 @@ CASES = [
     Case("LowRank, undamped", spanning, exact=1e-8, rounded=1e-4),
     Case("Rebased", rebased, exact=1e-8, rounded=5e-3),
     Case("Rebased, on vectors of its source", rebased, exact=1e-8, rounded=1e-3, covector=from_source, laws=laws.NORM),
+    Case("Rebased, on vectors partly its own", partly_rebased, exact=1e-8, rounded=5e-3, covector=from_source, laws=laws.NORM),
     Case("Kronecker", lambda like: kronecker(1e-2)(like), exact=1e-8, rounded=1e-2),
     Case("Kronecker, relative damping", lambda like: kronecker(Relative(0.1))(like), exact=1e-8, rounded=1e-3),
     Case("MatrixFree", matrix_free(1e-9), exact=1e-7, rounded=1e-4),

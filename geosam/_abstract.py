@@ -233,9 +233,21 @@ class Divergence(ABC):
     def _at(flat: Tensor, like: Vectors) -> list[Tensor]:
         return [v.to(t.dtype) for v, t in zip(vec.unflatten(flat, like), like, strict=True)]
 
+    def visit(self, direction: Vectors, scale: Tensor, keep: bool) -> tuple[Tensor, Landing | None]:
+        """D at ε = scale · direction; with ``keep`` also the forward pass that found it, where there was one."""
+        return self(vec.scale(direction, scale)), None
+
     @abstractmethod
     def local_norm(self, damping: float) -> InnerProduct:
         """The inner product with G = ∇²D(0) + damping · I. Undamped it is a seminorm: ``flat`` works, ``sharp`` does not."""
+
+
+@dataclass(frozen=True)
+class Landing:
+    """A forward pass at θ + ε with its graph. parameters: its leaves, θ + ε; outputs: the model's."""
+
+    parameters: Vectors
+    outputs: Tensor
 
 
 @dataclass(frozen=True)
@@ -243,7 +255,8 @@ class Perturbation:
     """ε* = scale · direction, as solved; the product is formed only when asked for.
 
     dual_norm: ‖c‖*. radius: the norm (or √(2D)) that ε* reaches. finite: whether c and what was made of it is finite; if not,
-    or if c = 0, then ε* = 0. All scalars are 0-dimensional tensors on the device.
+    or if c = 0, then ε* = 0. landing: the solver's own forward pass at θ + ε*, if it was asked to keep it. All scalars are
+    0-dimensional tensors on the device.
     """
 
     direction: Vectors
@@ -252,6 +265,7 @@ class Perturbation:
     radius: Tensor
     finite: Tensor
     report: Mapping[str, Any] = field(default_factory=dict)
+    landing: Landing | None = None
 
     @property
     def epsilon(self) -> list[Tensor]:

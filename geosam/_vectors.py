@@ -101,6 +101,14 @@ def axpy(u: Vectors, factor: Scalar, v: Vectors) -> list[Tensor]:
     return add(u, scale(v, factor))
 
 
+def stepped(u: Vectors, factor: Tensor, v: Vectors) -> list[Tensor]:
+    """u + factor · v, where the host may look rounded once: as ``Move.displace`` does it."""
+    if reads_are_free(u):
+        number = factor.item()
+        return [torch.add(a, b, alpha=number) for a, b in zip(u, v, strict=True)]
+    return add(u, scale(v, factor))
+
+
 def lerp(u: Vectors, v: Vectors, weight: float) -> list[Tensor]:
     """(1 − weight) · u + weight · v."""
     return list(torch._foreach_lerp(list(u), list(v), weight))

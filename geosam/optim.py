@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from . import _vectors as vec
-from ._abstract import Divergence, Metric, Norm, Objective, Perturbation, Solver, check_instance
+from ._abstract import Divergence, Landing, Metric, Norm, Objective, Perturbation, Solver, check_instance
 from ._move import Copy, Move
 from ._vectors import Vectors
 from .closure import closure_evidence, run
@@ -86,7 +86,9 @@ class SAM(torch.optim.Optimizer):
         self._searches = closure is not None and closure.default is inspect.Parameter.empty  # LBFGS calls it by itself
         self.last: Last | None = None
         self._memory: dict[str, Mapping[str, Any]] = {name: {} for name in _MEMORY}
-        self._kept: Vectors | None = None  # of the first pass's gradient, as long as a step lasts
+        # as long as a step lasts: of the first pass's gradient, and the solver's forward pass at θ + ε*
+        self._kept: Vectors | None = None
+        self._landing: Landing | None = None
         super().__init__(base.param_groups, {**base.defaults, "rho": check_radius(rho)})
         for group in self.param_groups:
             check_radius(group["rho"])
@@ -166,7 +168,7 @@ class SAM(torch.optim.Optimizer):
             self.last = self._ascend(source, parameters, scaler)
             yield Perturbed(self.last, realised)
         finally:
-            inside, self._kept = False, None
+            inside, self._kept, self._landing = False, None, None
             try:
                 self._move.restore()
             finally:
@@ -180,7 +182,9 @@ class SAM(torch.optim.Optimizer):
                 # its passes write where this one's gradient lies, and metrics still read it
                 evidence = _own(evidence)
                 solver = solver.along(self._covector_around(source, parameters, scaler))
-            found = self._solve(evidence, solver)
+            quiet = evidence.predictive is not None and not evidence.predictive.random
+            lands = quiet and isinstance(source, Bound) and source.lands(parameters)
+            found = self._solve(evidence, solver, lands)
             finite = found.finite & torch.isfinite(evidence.loss).to(found.finite.device)
             found = replace(found, finite=finite, scale=torch.where(finite, found.scale, 0.0))
             if self.raise_nonfinite and not finite:
@@ -189,6 +193,7 @@ class SAM(torch.optim.Optimizer):
                 )
             loss = evidence.loss
             self._kept = self.update.keep(evidence.gradient, finite)
+            self._landing = found.landing if finite else None
             del evidence
             self._move.displace(parameters, found)
         radius = torch.where(finite, found.radius, 0.0)
@@ -207,12 +212,12 @@ class SAM(torch.optim.Optimizer):
 
         return covector
 
-    def _solve(self, evidence: Evidence, solver: Solver | None) -> Perturbation:
+    def _solve(self, evidence: Evidence, solver: Solver | None, lands: bool) -> Perturbation:
         c, self._memory["objective"] = self.objective.step(evidence, self._memory["objective"])
         radii = [check_radius(group["rho"]) for group in self.param_groups]
         if len(set(radii)) == 1:
             norm, self._memory["metric"] = self.metric.step(evidence, self._memory["metric"])
-            return self._solved(norm, c, radii[0], solver)
+            return self._solved(norm, c, radii[0], solver, lands)
         blocks, start = [], 0
         for group, rho in zip(self.param_groups, radii, strict=True):
             count = sum(p.requires_grad for p in group["params"])
@@ -220,13 +225,13 @@ class SAM(torch.optim.Optimizer):
             blocks.append((list(range(start, start + count)), self.metric if rho else Identity(), rho))
             start += count
         norm, self._memory["metric"] = product(evidence, blocks, self._memory["metric"])
-        return self._solved(norm, c, 1.0, solver)
+        return self._solved(norm, c, 1.0, solver, lands)
 
-    def _solved(self, geometry: Norm | Divergence, c: Vectors, rho: float, solver: Solver | None) -> Perturbation:
+    def _solved(self, geometry: Norm | Divergence, c: Vectors, rho: float, solver: Solver | None, lands: bool) -> Perturbation:
         if solver is None and isinstance(geometry, Norm):
             solver = DualNorm(scratch=self._move.buffers)
         if isinstance(geometry, Divergence) and (solver is None or isinstance(solver, Radial)):
-            solver = replace(solver or Radial(), **self._memory["solver"])
+            solver = replace(solver or Radial(), land=lands, **self._memory["solver"])
             found = solve(geometry, c, rho, solver)
             if found.report.get("multiple"):
                 self._memory["solver"] = {"start": found.report["multiple"]}
@@ -245,8 +250,11 @@ class SAM(torch.optim.Optimizer):
 
     def _sharp_pass(self, source: Source, scaler: Any) -> Tensor:
         with self.perturbed(source, scaler) as p:
-            with torch.enable_grad():
-                source()
+            if self._landing is not None and isinstance(source, Bound):
+                source.wrt(self._parameters()).arrive(self._landing)
+            else:
+                with torch.enable_grad():
+                    source()
             if self._kept is not None:
                 scaled = scaler is not None and scaler.is_enabled()
                 self.update.apply(self._kept, self._parameters(), scaler.get_scale() if scaled else 1.0)

@@ -11,9 +11,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from . import _vectors as vec
+from ._abstract import Landing
 from ._vectors import Vectors
 from .likelihoods import Likelihood, mean_kl
 from .sampling import Exact
@@ -61,7 +63,20 @@ class Predictive:
     def kl(self, epsilon: Vectors) -> Tensor:
         """D(ε) = E_x KL(p_{θ+ε} ‖ p_θ) = ½ εᵀFε + O(‖ε‖³), over the batch, float64."""
         with torch.no_grad():
-            return mean_kl(self.likelihood(self.outputs_at(epsilon).double()), self.likelihood(self.outputs.double()))
+            return mean_kl(self.likelihood(self.outputs_at(epsilon).double()), self._here)
+
+    def visit(self, direction: Vectors, scale: Tensor, keep: bool) -> tuple[Tensor, Landing | None]:
+        """(D(scale · direction), the forward pass with its graph if ``keep``). θ + ε is rounded as a move would round it."""
+        with torch.set_grad_enabled(keep):
+            moved = [t.detach().requires_grad_(keep) for t in vec.stepped(self.parameters, scale, direction)]
+            outputs = self.forward(moved)
+        with torch.no_grad():
+            kl = mean_kl(self.likelihood(outputs.detach().double()), self._here)
+        return kl, Landing(moved, outputs) if keep else None
+
+    @cached_property
+    def _here(self) -> Distribution:
+        return self.likelihood(self.outputs.double())
 
     def kl_gradient(self, epsilon: Vectors) -> list[Tensor]:
         """∇D(ε), one forward and one backward pass."""

@@ -14,7 +14,7 @@ from torch.func import functional_call
 from torch.utils._pytree import tree_leaves, tree_map
 
 from . import _vectors as vec
-from ._abstract import Metric, Needs
+from ._abstract import Landing, Metric, Needs
 from ._vectors import Vectors
 from .engines.checks import couples_samples
 from .evidence import Evidence
@@ -182,6 +182,27 @@ class Bound:
             loss.backward()
         return loss.detach()
 
+    def lands(self, parameters: Vectors) -> bool:
+        """Whether a forward pass of :meth:`pure` and its graph may stand for one of ``self()``: nobody else is shown that one.
+
+        Not where training writes to buffers, a parameter has hooks or is not asked for, or there are several processes.
+        """
+        own = [p for p in self.model.parameters() if p.requires_grad]
+        hooked = any(p._backward_hooks or p._post_accumulate_grad_hooks for p in own)
+        written = any(m.training and any(True for _ in m.buffers(recurse=False)) for m in self.model.modules())
+        together = torch.distributed.is_available() and torch.distributed.is_initialized()
+        return {*map(id, own)} == {*map(id, parameters)} and not (hooked or written or together)
+
+    def arrive(self, landing: Landing) -> None:
+        """What ``self()`` does to gradients, from a forward pass that was made before."""
+        with torch.enable_grad():
+            loss = self._batch_loss(landing.outputs)
+        gradients = torch.autograd.grad(loss, list(landing.parameters), allow_unused=True)
+        for p in self.model.parameters():
+            p.grad = None
+        for held, gradient in zip(self.parameters, gradients, strict=True):
+            held.grad = gradient
+
     def rise(self, theta: Vectors, epsilon: Vectors) -> float:
         """L(θ + ε) − L(θ) on the batch, with one dropout mask; nothing is changed."""
         call = self.pure(self.parameters)
@@ -247,7 +268,8 @@ class Bound:
                 loss = losses.mean()
             else:
                 own = train and apart is self  # with frozen statistics the buffers have seen their pass already
-                loss = self._batch_loss(self.call(self.model) if own else apart.pure(parameters)(parameters, self.x))
+                outputs = self.call(self.model) if own else apart.pure(parameters)(parameters, self.x)
+                loss = self._batch_loss(outputs)
                 gradient = self._gradient(loss, parameters)
             for request, why in refused.items():
                 if request is not first and why is None:
@@ -261,7 +283,7 @@ class Bound:
                 apart._verify(parameters, gradient, replay)
             # in a step the parameters stay where they are until the geometry has been used; one kept longer owns its point
             theta = parameters if train else vec.map(lambda p: p.detach().clone(), parameters)
-            seen = outputs if apart is self else None  # of training mode, where KL is taken
+            seen = outputs.detach() if apart is self and isinstance(outputs, Tensor) else None  # of training mode, as in KL
             predictive = self._predictive(parameters, theta, replay, seen) if needs.predictive else None
             for request, why in refused.items():
                 if why is not None and predictive is not None:

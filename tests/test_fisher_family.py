@@ -182,7 +182,9 @@ def test_a_label_that_the_model_thinks_all_but_impossible_is_still_in_the_span()
     z = torch.tensor([[0.0, -60.0, -200.0]], dtype=FLOAT64)
     for k, span in ((1, True), (2, False)):  # e⁻¹⁰⁰ has no float32
         slopes = z.softmax(1) - F.one_hot(torch.tensor([k]), 3)
-        assert (Exact().coordinates(categorical, z.float(), Exact().cotangents(categorical, z.float()), slopes) is not None) == span
+        assert (
+            Exact().coordinates(categorical, z.float(), Exact().cotangents(categorical, z.float()), slopes) is not None
+        ) == span
 
 
 @pytest.mark.parametrize("damping", [1e-2, 1e-5, 1e-8, Relative(0.1)])

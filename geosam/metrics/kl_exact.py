@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from .._abstract import Divergence, InnerProduct, Metric, Needs, Norm, State, check_instance
+from .._abstract import Divergence, InnerProduct, Landing, Metric, Needs, Norm, State, check_instance
 from .._vectors import Vectors
 from ..evidence import Evidence
 from ..norms import MatrixFree
@@ -24,6 +24,10 @@ class KLDivergence(Divergence):
     def __call__(self, epsilon: Vectors) -> Tensor:
         """D(ε); one forward pass."""
         return self.predictive.kl(epsilon)
+
+    def visit(self, direction: Vectors, scale: Tensor, keep: bool) -> tuple[Tensor, Landing | None]:
+        """D at scale · direction; one forward pass, which can be kept."""
+        return self.predictive.visit(direction, scale, keep)
 
     def gradient(self, epsilon: Vectors) -> Vectors:
         """∇D(ε); one forward and one backward pass."""

@@ -18,7 +18,7 @@ from .low_rank import LowRank
 
 @dataclass(frozen=True, eq=False)
 class Rebased(InnerProduct):
-    """``base`` itself. A vector J'ᵀa of the n rows J' = ``source`` is solved for in base's own K·n rows, as far as it lies there.
+    """``base`` itself. A vector J'ᵀa of the n rows J' = ``source`` is solved for in base's K·n rows, as far as it lies there.
 
     coordinates: (α [K, n], spanned [n]) with J'ᵢ = Σ_k α_kᵢ J_kᵢ, row k·n + i, where ``spanned``; then that part of J'ᵀa is
     Jᵀ(α ∘ a). So the batch gradient is solved for by push-through although other rows built the matrix: any rounding of it off

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from .. import _vectors as vec
 
-# Of float32 products: entries of K are off by this part of ‖gᵢ‖‖gⱼ‖, root mean square, as measured on linear layers, convolutions
-# and attention (1e-8 to 4e-8).
+# Of float32 products: entries of K are off by this part of ‖gᵢ‖‖gⱼ‖ in the root mean square. Linear layers, convolutions and
+# attention gave 1e-8 to 4e-8.
 _ROUNDING = 5e-8
 _PROBES = 8
 _SHOWS = 1e-5, 1e-3

@@ -27,7 +27,7 @@ class Rows(ABC):
         """Add K = JJᵀ to ``out``, [n, n] float64; the products are taken in ``precision``."""
 
     def gram(self, precision: torch.dtype = torch.float64) -> Tensor:
-        """K = JJᵀ, shape [n, n], float64. Of float32 products, entries are right to some 1e-7 of ‖gᵢ‖‖gⱼ‖ if none underflows."""
+        """K = JJᵀ, shape [n, n], float64. Of float32 products, entries are right to some 1e-7 ‖gᵢ‖‖gⱼ‖ if none underflows."""
         out = torch.zeros(self.n, self.n, dtype=torch.float64, device=self.like[0].device)
         self.accumulate(out, precision)
         return out

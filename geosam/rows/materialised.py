@@ -12,7 +12,7 @@ from .._vectors import Vectors
 from .abstract import Rows
 from .square import add_square
 
-# A widened block is to stay in a CPU's cache; what is not widened, or lies on an accelerator, goes in as few blocks as memory allows.
+# A block that is widened is to stay in a CPU's cache; any other goes in as few pieces as memory allows.
 _WIDENED_BYTES, _BYTES = 2**20, 2**26
 
 

@@ -39,7 +39,7 @@ class Exact(Sampling):
     def coordinates(
         self, likelihood: Likelihood, outputs: Tensor, cotangents: Tensor, slopes: Tensor
     ) -> tuple[Tensor, Tensor] | None:
-        """S slopes/√E for all samples, unless more than 1e-4 of the slopes lies outside B's range; on an accelerator one host read.
+        """S slopes/√E for all samples; None where 1e-4 of the slopes lies outside B's range. On an accelerator one host read.
 
         A loss that is −log p of some label, smoothed or weighted, has its slope in the range, because p is positive there.
         """

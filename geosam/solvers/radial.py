@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .. import _vectors as vec
-from .._abstract import Divergence, Norm, Perturbation, Solver
+from .._abstract import Divergence, Landing, Norm, Perturbation, Solver
 from .._vectors import Vectors
 from .crossing import first_crossing
 from .dual_norm import DualNorm
@@ -21,12 +20,14 @@ class Radial(Solver):
     tolerance: relative, on √(2D). evaluations: of D, at most; three are typical. Where D saturates below the budget (or the
     evaluations run out) the largest ε found within the budget is returned: ``radius`` < ρ, and the report's ``shortfall`` is
     1 − radius/ρ. Each evaluation is one forward pass and is read by the host. start: where the search for t begins; the
-    optimizer hands on the last step's t (the report's ``multiple``), which saves an evaluation or two.
+    optimizer hands on the last step's t (the report's ``multiple``), which saves an evaluation or two. land: keep the forward
+    pass of the evaluation that was accepted; it can serve as the second pass's.
     """
 
     tolerance: float = 0.01
     evaluations: int = 6
     start: float = 1.0
+    land: bool = False
 
     def solve(self, geometry: Norm | Divergence, c: Vectors, rho: float) -> Perturbation:
         """ε with D(ε) ≤ rho²/2. Raises TypeError for a norm."""
@@ -37,9 +38,14 @@ class Radial(Solver):
         if rho == 0 or not ray.finite or ray.scale == 0:
             return ray
 
+        visited: tuple[float, Landing | None] = (0.0, None)
+
         def root(t: float) -> float:
-            value = divergence(vec.scale(ray.direction, ray.scale * t)).item()
-            return math.sqrt(max(2 * value, 0.0)) if math.isfinite(value) else math.inf
+            nonlocal visited
+            visited = (t, None)  # lets go of the last graph before the next one is made
+            value, landing = divergence.visit(ray.direction, ray.scale * t, self.land)
+            visited = (t, landing)
+            return math.sqrt(max(2 * value.item(), 0.0)) if math.isfinite(value.item()) else math.inf
 
         crossing = first_crossing(root, rho, self.start, self.tolerance, self.evaluations)
         shortfall = 0.0 if crossing.met else 1 - crossing.value / rho
@@ -49,5 +55,6 @@ class Radial(Solver):
             dual_norm=ray.dual_norm,
             radius=torch.as_tensor(crossing.value, dtype=torch.float64, device=ray.dual_norm.device),
             finite=ray.finite,
+            landing=visited[1] if visited[0] == crossing.t else None,
             report={**ray.report, "evaluations": crossing.evaluations, "shortfall": shortfall, "multiple": crossing.t},
         )

@@ -68,7 +68,7 @@ def pulled(norm, rows=None):
 
 
 def rebased(like, spanned=lambda i: True):
-    """Rows that are each the sum of two of the norm's own, or where ``spanned`` says no, rows that have nothing to do with it."""
+    """Rows that are each the sum of two of the norm's own; where ``spanned`` says no, rows that have nothing to do with it."""
 
     def build(rows):
         shaped = [j.reshape(rows.n, *t.shape) for j, t in zip(rows.jacobian, like, strict=True)]

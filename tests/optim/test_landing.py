@@ -1,0 +1,64 @@
+"""The forward pass by which KL was met serves as the second pass's, where nobody could tell."""
+
+import pytest
+import torch
+from torch import nn
+
+import geosam
+from geosam import SAM
+from geosam.metrics import DiagonalEmpiricalFisher, EmpiricalFisher, Euclidean, GradientMagnitude, KLExact
+
+from ..networks import batch_norm_net, build, draw, dropout_net, labels, mlp, network
+
+ALONG = [Euclidean(), GradientMagnitude(), DiagonalEmpiricalFisher(0.1), EmpiricalFisher(0.1)]
+
+
+def taken(model, x, y, along, monkeypatch, lands):
+    """(gradients, parameters, how often a landing was used) after three steps."""
+    used = []
+    arrive, may = geosam.problem.Bound.arrive, geosam.problem.Bound.lands
+    with monkeypatch.context() as patched:
+        patched.setattr(geosam.problem.Bound, "arrive", lambda self, at: (used.append(1), arrive(self, at))[1])
+        patched.setattr(geosam.problem.Bound, "lands", lambda self, p: lands and may(self, p))
+        opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9), KLExact(along=along), rho=0.1)
+        problem = geosam.Problem(model, nn.CrossEntropyLoss())
+        for _ in range(3):
+            opt.step(problem.on(x, y))
+    return [p.grad for p in model.parameters()], list(model.parameters()), len(used)
+
+
+@pytest.mark.parametrize("name", ["mlp", "residual, GroupNorm", "transformer", "tied", "lstm", "embedding"])
+@pytest.mark.parametrize("along", ALONG, ids=repr)
+def test_the_step_is_the_one_that_a_second_forward_pass_gives(name, along, monkeypatch):
+    found = [taken(*network(name, dtype=torch.float64), along, monkeypatch, lands) for lands in (True, False)]
+    assert [used for _, _, used in found] == [3, 0]
+    torch.testing.assert_close(found[0][0], found[1][0], rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-9, atol=1e-12)
+
+
+def hooked():
+    model = mlp()
+    next(model.parameters()).register_hook(lambda g: 2 * g)
+    return model
+
+
+@pytest.mark.parametrize("make", [dropout_net, batch_norm_net, hooked], ids=lambda f: f.__name__)
+def test_what_could_tell_gets_its_own_pass(make, monkeypatch):
+    model = build(make)
+    assert taken(model, draw(6, 4), labels(6), GradientMagnitude(), monkeypatch, True)[2] == 0
+
+
+def test_a_parameter_of_no_optimizer_gets_its_gradient_too():
+    model = build(mlp)
+    held = list(model.parameters())[1:]
+    opt = SAM(torch.optim.SGD(held, lr=0.1), KLExact(along=Euclidean()))
+    opt.step(geosam.Problem(model, nn.CrossEntropyLoss()).on(draw(6, 4), labels(6)))
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def test_no_graph_outlives_the_step():
+    model = build(mlp)
+    opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1), KLExact(along=Euclidean()))
+    opt.step(geosam.Problem(model, nn.CrossEntropyLoss()).on(draw(6, 4), labels(6)))
+    assert opt._landing is None and not opt.last.loss.requires_grad
+    assert all(p.grad is not None and p.grad.grad_fn is None for p in model.parameters())

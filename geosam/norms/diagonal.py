@@ -37,7 +37,7 @@ class Diagonal(InnerProduct):
 
         Where the host may look, entries within the range of the parameters' own precision are rounded to it.
         """
-        amount = resolve(damping, lambda: torch.stack([s.sum(dtype=torch.float64) for s in squares]).sum() / vec.count(squares))
+        amount = resolve(damping, lambda: torch.stack([s.sum().double() for s in squares]).sum() / vec.count(squares))
         if isinstance(amount, float) and amount == 0 and any(bool((s == 0).any()) for s in squares):
             raise singular(what)
         fits = vec.reads_are_free(squares) and float(amount) > 1e-30

@@ -51,7 +51,8 @@ class Rows(ABC):
     def moments(self) -> tuple[list[Tensor], list[Tensor]]:
         """(g, (1/n) Σᵢ gᵢ²), g = Jᵀ1/n in the parameters' type."""
         like = self.like[0]
-        return self.materialise(torch.full((self.n,), 1 / self.n, dtype=like.dtype, device=like.device)), self.mean_squares()
+        even = torch.full((self.n,), 1 / self.n, dtype=like.dtype, device=like.device)
+        return self.materialise(even), self.mean_squares()
 
     @property
     def held(self) -> int:

@@ -58,6 +58,12 @@ class Materialised(Rows):
         narrow = self._reduced(mean, self.like[0].dtype)
         return narrow if vec.within_range(narrow) else self._reduced(mean, torch.float64)
 
+    @torch.no_grad()
+    def spent(self) -> tuple[list[Tensor], list[Tensor]]:
+        """(g, (1/n) Σ gᵢ²) in the rows' own type. The rows are their squares afterwards."""
+        even = torch.full((self.n,), 1 / self.n, dtype=self.like[0].dtype, device=self.like[0].device)
+        return self.materialise(even), self._reduced(lambda block: even @ block.square_(), even.dtype)
+
     @property
     def held(self) -> int:
         """All of them."""

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ... import _vectors as vec
 from ..._vectors import Vectors
 from ...rows import Materialised, Rows
 from .capture import Use
-from .layers import jacobian, total
+from .layers import is_linear_in_parameters, jacobian, total
 from .layout import Layout
 
 
@@ -30,15 +31,18 @@ class Formed(Rows):
         self.n = n * len(self.uses[0][3])
         self._kept: Materialised | None = None
 
-    @torch.no_grad()
     def _rows(self) -> Materialised:
         if self._kept is not None:
             return self._kept
-        rows = [self._drawn(k) for k in range(self.n // self.samples)]
-        formed = Materialised([torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*rows, strict=True)])
+        formed = self._form()
         if self.keep:
             self._kept, self.uses = formed, []
         return formed
+
+    @torch.no_grad()
+    def _form(self) -> Materialised:
+        rows = [self._drawn(k) for k in range(self.n // self.samples)]
+        return Materialised([torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*rows, strict=True)])
 
     def _drawn(self, k: int) -> list[Tensor]:
         sums: dict[int, Tensor] = {}
@@ -66,23 +70,30 @@ class Formed(Rows):
         if self._kept is not None or a.dtype != self.like[0].dtype:
             return self._rows().materialise(a)
         sums: dict[int, Tensor] = {}
+        even = vec.reads_are_free([a]) and bool((a == a[0]).all())  # the batch gradient: nothing need be weighted
         for use, layout, places, deltas in self.uses:
             _refuse_overwritten(use)
-            assert layout.out is not None, "only operations with a known layout come here"
-            parts = zip(a.view(-1, self.samples), deltas, strict=True)
-            weighted = torch.stack([layout.out.weighted(delta, weights) for weights, delta in parts]).sum(0)
-            for place, gradient in total(use, weighted, self._shaped(places)).items():
+            whole = _added(deltas) if even else _added(self._weighted(layout, deltas, a))
+            for place, gradient in total(use, layout, whole, self.samples, self._shaped(places)).items():
                 i = places[place]
                 sums[i] = sums[i] + gradient if i in sums else gradient
-        return [sums[i] for i in range(len(self.like))]
+        return [sums[i] * a[0] if even else sums[i] for i in range(len(self.like))]
+
+    def _weighted(self, layout: Layout, deltas: Sequence[Tensor], a: Tensor) -> list[Tensor]:
+        assert layout.out is not None, "only operations with a known layout come here"
+        return [layout.out.weighted(d, weights) for d, weights in zip(deltas, a.view(-1, self.samples), strict=True)]
 
     def mean_squares(self) -> list[Tensor]:
         """Of the rows."""
         return self._rows().mean_squares()
 
     def moments(self) -> tuple[list[Tensor], list[Tensor]]:
-        """Of the rows, formed once and let go."""
-        return self._rows().moments()
+        """Of the rows; unless they are held already they are formed for this alone and overwritten by their squares."""
+        # the rows of any other operation may be its δ itself, or a view of it
+        if self._kept is not None or not all(is_linear_in_parameters(use) for use, *_ in self.uses):
+            return self._rows().moments()
+        mean, squares = self._form().spent()
+        return mean, squares if vec.within_range(squares) else self._form().mean_squares()
 
     @property
     def held(self) -> int:
@@ -97,3 +108,7 @@ class Formed(Rows):
 def _refuse_overwritten(use: Use) -> None:
     if use.overwritten():
         raise RuntimeError(f"an input of {use.name} was overwritten after the forward pass; its rows can no longer be formed")
+
+
+def _added(tensors: Sequence[Tensor]) -> Tensor:
+    return tensors[0] if len(tensors) == 1 else torch.stack(list(tensors)).sum(0)

@@ -35,8 +35,8 @@ def jacobian(use: Use, layout: Layout, delta: Tensor, n: int, like: dict[int, Te
     return _mapped(use, layout, delta, n, like)
 
 
-def total(use: Use, delta: Tensor, like: dict[int, Tensor]) -> dict[int, Tensor]:
-    """∂⟨delta, out⟩/∂θ over all samples together: [*shape] for each parameter of ``like``."""
+def total(use: Use, layout: Layout, delta: Tensor, n: int, like: dict[int, Tensor]) -> dict[int, Tensor]:
+    """The sum of the rows, [*shape] for each parameter of ``like``: a weight gradient where that takes less than rows do."""
     if is_linear(use):
         a, d = use.flat[0].flatten(0, -2), delta.flatten(0, -2)
         return {i: d.T @ a.to(d.dtype) if i == 1 else d.sum(0) for i in like}
@@ -44,6 +44,8 @@ def total(use: Use, delta: Tensor, like: dict[int, Tensor]) -> dict[int, Tensor]
         args, _ = use.given
         weight = {1: _WEIGHT_GRADIENT[use.func](args[0].to(delta.dtype), like[1].shape, delta, *args[3:7])} if 1 in like else {}
         return weight | ({2: delta.transpose(0, 1).flatten(1).sum(1)} if 2 in like else {})
+    if _is_affine(use):
+        return {i: rows.sum(0) for i, rows in jacobian(use, layout, delta, n, like).items()}
     return dict(zip(like, _pull_back(use, list(like), {})(delta), strict=True))
 
 

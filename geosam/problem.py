@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.utils._pytree import tree_leaves, tree_map
 
 from . import _vectors as vec
@@ -19,6 +18,7 @@ from ._vectors import Vectors
 from .engines.checks import couples_samples
 from .evidence import Evidence
 from .frozen import frozen
+from .functional import Slots, called
 from .likelihoods import Likelihood, of_loss
 from .losses import Loss, SampleLoss, canonical, one_number, sample_loss
 from .predictive import Predictive
@@ -118,10 +118,7 @@ class Bound:
 
     def call(self, model: Callable[..., Any], x: Any = None) -> Any:
         """The model's outputs on x, by default the bound inputs."""
-        x = self.x if x is None else x
-        if isinstance(x, Mapping):
-            return model(**x)
-        return model(*x) if isinstance(x, tuple | list) else model(x)
+        return called(model, self.x if x is None else x)
 
     def outputs(self) -> Tensor:
         """Outputs at the parameters as they are, without a graph and without a trace on buffers or random numbers."""
@@ -131,22 +128,13 @@ class Bound:
     def pure(self, parameters: Vectors) -> Callable[[Sequence[Tensor], Any], Any]:
         """(parameters, x) → outputs with the model's buffers left alone."""
         self.names(parameters)
-        # by module, not by name: a module registered twice has one slot, a parameter tied across modules has several
-        slots = [(name, m) for name, m in self.model.named_modules()]
-        places = {f"{n}.{k}" if n else k: p for n, m in slots for k, p in m._parameters.items() if p is not None}
-        stored = {f"{n}.{k}" if n else k: b for n, m in slots for k, b in m._buffers.items() if b is not None}
-        others = {id(p): p.detach() for p in places.values()}
-        whole = not stored and len(others) == len(parameters)
-        buffers = {id(b): b.clone() for b in stored.values()}
+        slots, others, buffers = Slots.of(self.model, parameters)
+        kept, alone = [b.clone() for b in buffers], not others and not buffers
 
         def forward(values: Sequence[Tensor], x: Any) -> Any:
-            if whole and all(v is p for v, p in zip(values, parameters, strict=True)):
+            if alone and all(v is p for v, p in zip(values, parameters, strict=True)):
                 return self.call(self.model, x)
-            held = {**others, **{id(p): v for p, v in zip(parameters, values, strict=True)}}
-            fresh = {key: b.clone() for key, b in buffers.items()}  # a pass in training mode writes to them
-            tensors = {name: held[id(p)] for name, p in places.items()}
-            tensors.update({name: fresh[id(b)] for name, b in stored.items()})
-            return self.call(lambda *a, **k: functional_call(self.model, tensors, a, k, tie_weights=False), x)
+            return slots.call(self.model, values, others, kept, x)
 
         return forward
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import types
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -13,45 +15,57 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from .. import _vectors as vec
 from .._vectors import Vectors
+from ..functional import Slots
 from ..randomness import Replay
 from ..rows import Captured, Draw, Engine, Materialised
+from . import mapped
 from .checks import refuse_coupled_samples
 
 if TYPE_CHECKING:
     from ..problem import Bound
 
 _CHUNK_BYTES = 256 * 2**20
+_NUMBER = itertools.count()
+
+Compiler = Callable[[mapped.Function], mapped.Function]
 
 
 @dataclass(frozen=True)
 class Func(Engine):
     """vmap(grad(ℓᵢ)). The rows are held in memory: 4nP bytes in float32; ``squares`` bounds this by chunks of samples.
 
-    chunk_size: samples that are mapped at once; by default all for ``rows``, and as many as fit in 256 MiB for ``squares``.
+    chunk_size: samples that are mapped at once, at most; by default all for ``rows``, and as many as fit in 256 MiB for
+    ``squares``. compiler: such as ``functools.partial(torch.compile, fullgraph=True)``, applied once for a problem to the
+    mapped function, of which all that changes between steps is an input; another batch size or mode of the model is compiled
+    once more. ``squares`` is compiled with its sums: a compiler that fuses them holds no rows of linear layers.
     Right for tied weights, raw parameters, attention, GroupNorm, LSTM, Embedding, weight norm. Dropout draws one mask a
-    sample. Where vmap has no rule for an operation the samples are taken one by one.
-    Raises: ValueError for BatchNorm in training mode.
+    sample. Where vmap has no rule for an operation the samples are taken one by one, unless there is a compiler.
+    Raises: ValueError for BatchNorm in training mode; with a compiler also for what it cannot compile, and for a forward pass
+    that draws random numbers, because compiled code may draw others.
     """
 
     chunk_size: int | None = None
+    compiler: Compiler | None = None
+
+    def __post_init__(self) -> None:
+        if self.compiler is not None and not callable(self.compiler):
+            raise TypeError(f"compiler takes a function and returns it compiled, as torch.compile does; got {self.compiler!r}")
 
     def capture(self, bound: Bound, parameters: Vectors, draw: Draw | None = None) -> Captured:
         """Rows in memory. Cotangents are drawn at the outputs of the same pass, and pulled back under its dropout masks."""
-        mapped = _Mapped(bound, parameters, outputs=draw is not None)
-        losses, jacobian, outputs = mapped(bound.x, bound.y, self.chunk_size)
-        drawn = None if draw is None else _pulled(bound, parameters, draw(outputs), self.chunk_size, mapped)
+        here = _Here(self, bound, parameters)
+        losses, jacobian, outputs = here.rows(bound.x, bound.y, draw is not None, self.chunk_size)
+        drawn = None if draw is None else here.pulled(draw(outputs), self.chunk_size)
         return Captured(losses, Materialised(jacobian), drawn)
 
     def squares(self, bound: Bound, parameters: Vectors) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """(ℓ, g, (1/n) Σ gᵢ²), chunk by chunk."""
-        width = self.chunk_size or max(1, _CHUNK_BYTES // (4 * vec.count(parameters)))
-        mapped = _Mapped(bound, parameters)
+        most = self.chunk_size or max(1, _CHUNK_BYTES // (4 * vec.count(parameters)))
+        width = -(-bound.n // -(-bound.n // most))  # as even as can be: each size is compiled once
+        here = _Here(self, bound, parameters)
         losses, total, squares = [], None, None
         for start in range(0, bound.n, width):
-            x, y = tree_map(lambda t, s=start: t[s : s + width], (bound.x, bound.y))
-            some, jacobian, _ = mapped(x, y, None)
-            part = Materialised(jacobian)
-            sums, square = part.materialise(torch.ones_like(some)), vec.scale(part.mean_squares(), part.n)
+            some, sums, square = here.sums(*tree_map(lambda t, s=start: t[s : s + width], (bound.x, bound.y)))
             total = sums if total is None else vec.add(total, sums)
             squares = square if squares is None else vec.add(squares, square)
             losses.append(some)
@@ -59,71 +73,105 @@ class Func(Engine):
         return torch.cat(losses), vec.scale(total, 1 / bound.n), vec.scale(squares, 1 / bound.n)
 
 
-class _Mapped:
-    """(x, y, chunk) ↦ (ℓ, rows, outputs if wanted) for some samples; what belongs to the whole batch is computed here, once.
+class _Here:
+    """The mapped functions at a problem's tensors as they are now; what belongs to the whole batch is computed here, once.
 
-    replay: the random numbers of the last call. looped: whether it took the samples one by one.
+    replay: the random numbers of the last rows. looped: whether their samples were taken one by one.
     """
 
-    def __init__(self, bound: Bound, parameters: Vectors, outputs: bool = False) -> None:
+    def __init__(self, engine: Func, bound: Bound, parameters: Vectors) -> None:
         refuse_coupled_samples(bound.model)
+        bound.names(parameters)
+        self.bound, self.parameters, self.compiler = bound, parameters, engine.compiler
+        self.slots, others, buffers = Slots.of(bound.model, parameters)
         factor = bound.sample.factor(bound.y, bound.outputs)
-        call, self.parameters = bound.pure(parameters), parameters
-        self.theta = [p.detach() for p in parameters]
+        if not isinstance(factor, Tensor):  # a number would be compiled in
+            factor = torch.full((), factor, dtype=torch.float64, device=parameters[0].device)
+        self.tensors = [p.detach() for p in parameters], others, buffers, factor
         self.replay, self.looped = Replay.now(parameters), False
 
-        def loss(theta: list[Tensor], x: Any, y: Any) -> tuple[Tensor, Any]:
-            x, y = tree_map(lambda t: t.unsqueeze(0), (x, y))
-            z = call(theta, x)
-            return bound.sample.one(z, y, factor), z.squeeze(0) if outputs else ()
-
-        self.one = torch.func.grad_and_value(loss, has_aux=True)
-
-    def __call__(self, x: Any, y: Any, chunk: int | None) -> tuple[Tensor, list[Tensor], Any]:
+    def rows(self, x: Any, y: Any, outputs: bool, chunk: int | None) -> tuple[Tensor, list[Tensor], Any]:
+        """(ℓ, rows, outputs if wanted) for some samples."""
         self.replay = Replay.now(self.parameters)
         try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message="There is a performance drop")  # vmap's fallback: slower, not wrong
-                every = torch.func.vmap(self.one, in_dims=(None, 0, 0), randomness="different", chunk_size=chunk)
-                jacobian, (losses, outputs) = every(self.theta, x, y)
+            jacobian, (losses, z) = self._run(mapped.rows, (outputs, chunk), x, y)
         except RuntimeError:  # no batching rule (LSTM in float64): an error of the model's own is raised again below
             self.replay, self.looped = Replay.now(self.parameters), True
+            one = mapped.gradient_of_one(self.bound.model, self.bound.sample, self.slots, outputs)
             n = tree_leaves(x)[0].shape[0]
-            found = [self.one(self.theta, *tree_map(lambda t, i=i: t[i], (x, y))) for i in range(n)]
-            jacobian = [torch.stack(rows) for rows in zip(*(g for g, _ in found), strict=True)]
-            losses, outputs = tree_map(lambda *t: torch.stack(t), *(value for _, value in found))
-        return losses.detach(), [j.detach() for j in jacobian], tree_map(Tensor.detach, outputs)
+            found = [one(self.tensors, *tree_map(lambda t, i=i: t[i], (x, y))) for i in range(n)]
+            jacobian, (losses, z) = tree_map(lambda *t: torch.stack(t), *found)
+        return losses.detach(), [j.detach() for j in jacobian], tree_map(Tensor.detach, z)
+
+    def sums(self, x: Any, y: Any) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """(ℓ, Σ gᵢ, Σ gᵢ²) for some samples."""
+        if self.compiler is not None:
+            return tree_map(Tensor.detach, self._run(mapped.sums, (), x, y))
+        losses, jacobian, _ = self.rows(x, y, False, None)
+        part = Materialised(jacobian)
+        return losses, part.materialise(torch.ones_like(losses)), vec.scale(part.mean_squares(), part.n)
+
+    def pulled(self, cotangents: Tensor, chunk: int | None) -> Materialised:
+        """Rows Jᵢᵀu for K cotangents of each sample's outputs, [K, n, ...], with the random numbers of the last rows."""
+        x = self.bound.x
+        if not self.looped:
+            try:
+                with self.replay:
+                    found = self._run(mapped.pulled, (chunk,), x, cotangents)
+                return Materialised([r.detach().flatten(0, 1) for r in found])
+            except RuntimeError as error:  # no batching rule, as above
+                if self.replay.used:
+                    raise ValueError(
+                        "the forward pass draws random numbers for all samples at once, and pulling back cotangents has no "
+                        "batching rule here: it would see other masks. Use engines.Hooks(), or put dropout in eval mode."
+                    ) from error
+        one = mapped.pulled_of_one(self.bound.model, self.slots, together=False)
+        with self.replay:
+            each = [one(self.tensors, tree_map(lambda t, i=i: t[i], x), u) for i, u in enumerate(cotangents.unbind(1))]
+        return Materialised([torch.stack(r, 1).detach().flatten(0, 1) for r in zip(*each, strict=True)])
+
+    def _run(self, make: Callable[..., mapped.Function], settings: tuple[Any, ...], x: Any, y: Any) -> Any:
+        """What ``make`` builds, at these tensors. It is built, and compiled, once for a structure."""
+        model, sample = self.bound.model, self.bound.sample
+
+        def built() -> mapped.Function:
+            function = make(model, sample, self.slots, *settings)
+            return function if self.compiler is None else _compiled(function, self.compiler)
+
+        # torch.compile does not look whether hooks have changed; each has a number of its own
+        hooks = tuple(
+            (*m._forward_pre_hooks, *m._forward_hooks, *m._backward_pre_hooks, *m._backward_hooks) for m in model.modules()
+        )
+        # what is kept refers to the model, so that its id stays its own
+        function = self.bound.remembered((make, settings, self.compiler, id(model), self.slots, hooks), built)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="There is a performance drop")  # vmap's fallback: slower, not wrong
+            return function(self.tensors, x, y)
 
 
-def _pulled(bound: Bound, parameters: Vectors, cotangents: Tensor, chunk: int | None, mapped: _Mapped) -> Materialised:
-    """Rows Jᵢᵀu for K cotangents of each sample's outputs, [K, n, ...], with the random numbers of ``mapped``."""
-    call, theta = bound.pure(parameters), tuple(mapped.theta)
+def _compiled(function: mapped.Function, compiler: Compiler) -> mapped.Function:
+    """ValueError where it does not compile, or turns out to draw random numbers."""
+    plain = cast(types.FunctionType, function)
+    # its own code under its own name: torch.compile gives up on a code object after eight compilations, and takes sizes that
+    # differ under one name, here those of several problems, for variable ones
+    code = plain.__code__.replace(co_name=f"{plain.__name__}_{next(_NUMBER)}")
+    compiled = compiler(types.FunctionType(code, plain.__globals__, code.co_name, None, plain.__closure__))
 
-    def one(x: Any, u: Tensor) -> tuple[Tensor, ...]:
-        x = tree_map(lambda t: t.unsqueeze(0), x)
-        _, pull = torch.func.vjp(lambda *values: call(list(values), x), *theta)  # type: ignore[misc]
-        return torch.func.vmap(lambda v: pull(v.unsqueeze(0)))(u)
-
-    if not mapped.looped:
-        every = torch.func.vmap(one, in_dims=(0, 1), out_dims=1, randomness="different", chunk_size=chunk)
+    def checked(tensors: Any, x: Any, y: Any) -> Any:
+        replay = Replay.now(tensors[0])
         try:
-            with warnings.catch_warnings(), mapped.replay:
-                warnings.filterwarnings("ignore", message="There is a performance drop")
-                return Materialised([r.detach().flatten(0, 1) for r in every(bound.x, cotangents)])
-        except RuntimeError as error:  # no batching rule, as above
-            if mapped.replay.used:
-                raise ValueError(
-                    "the forward pass draws random numbers for all samples at once, and pulling back cotangents has no "
-                    "batching rule here: it would see other masks. Use engines.Hooks(), or put dropout in eval mode."
-                ) from error
-    with mapped.replay:
-        found = [
-            _looped(call, theta, tree_map(lambda t, i=i: t[i : i + 1], bound.x), cotangents[:, i : i + 1])
-            for i in range(bound.n)
-        ]
-    return Materialised([torch.stack(r, 1).detach().flatten(0, 1) for r in zip(*found, strict=True)])
+            with replay:
+                out = compiled(tensors, x, y)
+        except RuntimeError as error:
+            raise ValueError(
+                f"the per-sample gradients do not run in compiled form: {str(error).strip().splitlines()[0]}. Leave out the "
+                "compiler of engines.Func, or let it break the graph: torch.compile without fullgraph=True."
+            ) from error
+        if replay.used:
+            raise ValueError(
+                "the forward pass draws random numbers, and compiled code may draw others than the model does. Leave out the "
+                "compiler of engines.Func, or put dropout in eval mode."
+            )
+        return out
 
-
-def _looped(call: Callable[..., Any], theta: tuple[Tensor, ...], x: Any, u: Tensor) -> list[Tensor]:
-    _, pull = torch.func.vjp(lambda *values: call(list(values), x), *theta)  # type: ignore[misc]
-    return [torch.stack(r) for r in zip(*(pull(v) for v in u), strict=True)]
+    return checked

@@ -1,0 +1,79 @@
+"""What is mapped over samples: pure functions of all that changes between steps, built from a problem's structure alone.
+
+tensors: (θ, the other parameters, buffers, the factor of the per-sample loss).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from ..functional import Slots
+from ..losses import SampleLoss
+
+Function = Callable[..., Any]
+
+
+def gradient_of_one(model: nn.Module, sample: SampleLoss, slots: Slots, outputs: bool) -> Function:
+    """One sample: (tensors, x, y) ↦ (gᵢ, (ℓᵢ, outputs if wanted))."""
+
+    def one(tensors: Any, x: Any, y: Any) -> Any:
+        theta, others, buffers, factor = tensors
+        x, y = tree_map(lambda t: t.unsqueeze(0), (x, y))
+
+        def loss(theta: list[Tensor]) -> tuple[Tensor, Any]:
+            z = slots.call(model, theta, others, buffers, x)
+            return sample.one(z, y, factor), z.squeeze(0) if outputs else ()
+
+        return torch.func.grad_and_value(loss, has_aux=True)(theta)
+
+    return one
+
+
+def rows(model: nn.Module, sample: SampleLoss, slots: Slots, outputs: bool, chunk: int | None) -> Function:
+    """Some samples: (tensors, x, y) ↦ (rows, (ℓ, outputs if wanted))."""
+    one = gradient_of_one(model, sample, slots, outputs)
+
+    def mapped(tensors: Any, x: Any, y: Any) -> Any:
+        return torch.func.vmap(one, in_dims=(None, 0, 0), randomness="different", chunk_size=chunk)(tensors, x, y)
+
+    return mapped
+
+
+def sums(model: nn.Module, sample: SampleLoss, slots: Slots) -> Function:
+    """Some samples: (tensors, x, y) ↦ (ℓ, Σ gᵢ, Σ gᵢ² in float64), for a compiler: it can square a row where it is made."""
+    every = rows(model, sample, slots, False, None)
+
+    def summed(tensors: Any, x: Any, y: Any) -> Any:
+        jacobian, (losses, _) = every(tensors, x, y)
+        return losses, [j.sum(0) for j in jacobian], [j.double().square().sum(0) for j in jacobian]
+
+    return summed
+
+
+def pulled_of_one(model: nn.Module, slots: Slots, together: bool) -> Function:
+    """One sample: (tensors, x, u of shape [K, ...]) ↦ Jᵢᵀu. together: all K at once, by vmap."""
+
+    def one(tensors: Any, x: Any, u: Tensor) -> Any:
+        theta, others, buffers, _ = tensors
+        x = tree_map(lambda t: t.unsqueeze(0), x)
+        back = torch.func.vjp(lambda theta: slots.call(model, theta, others, buffers, x), theta)[1]
+        if together:
+            return torch.func.vmap(lambda v: back(v.unsqueeze(0))[0])(u)
+        return tree_map(lambda *t: torch.stack(t), *(back(v.unsqueeze(0))[0] for v in u))
+
+    return one
+
+
+def pulled(model: nn.Module, sample: SampleLoss, slots: Slots, chunk: int | None) -> Function:
+    """Some samples: (tensors, x, u of shape [K, n, ...]) ↦ Jᵢᵀu, [K, n, ...]."""
+    one = pulled_of_one(model, slots, together=True)
+
+    def mapped(tensors: Any, x: Any, u: Tensor) -> Any:
+        return torch.func.vmap(one, in_dims=(None, 0, 1), out_dims=1, randomness="different", chunk_size=chunk)(tensors, x, u)
+
+    return mapped

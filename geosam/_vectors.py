@@ -22,6 +22,9 @@ _SAFE_SUM = 1e-22
 # Longer sums are taken in pieces of this many terms: float32 accumulation loses 1e-3 over 2e7 terms.
 _PIECE = 2**18
 
+_SAFE_FACTOR = 1e38
+_WIDE = (torch.float32, torch.float64)
+
 
 def reads_are_free(v: Vectors) -> bool:
     """Whether the host may look at a number without waiting: on a CPU, and not while a graph is traced."""
@@ -98,7 +101,11 @@ def add(u: Vectors, v: Vectors, factor: float = 1.0) -> list[Tensor]:
 
 def axpy(u: Vectors, factor: Scalar, v: Vectors) -> list[Tensor]:
     """u + factor · v for a factor that may live on the device."""
-    return add(u, scale(v, factor))
+    if isinstance(factor, Tensor) and reads_are_free(v):
+        factor = factor.item()
+    if isinstance(factor, Tensor) or abs(factor) > _SAFE_FACTOR or any(t.dtype not in _WIDE for t in u):
+        return add(u, scale(v, factor))  # torch rounds the factor of a sum to the tensors' type, and raises where it has none
+    return add(u, v, factor)
 
 
 def stepped(u: Vectors, factor: Tensor, v: Vectors) -> list[Tensor]:

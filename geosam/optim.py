@@ -182,8 +182,7 @@ class SAM(torch.optim.Optimizer):
                 # its passes write where this one's gradient lies, and metrics still read it
                 evidence = _own(evidence)
                 solver = solver.along(self._covector_around(source, parameters, scaler))
-            quiet = evidence.predictive is not None and not evidence.predictive.random
-            lands = quiet and isinstance(source, Bound) and source.lands(parameters)
+            lands = evidence.predictive is not None and isinstance(source, Bound) and source.lands(parameters)
             found = self._solve(evidence, solver, lands)
             finite = found.finite & torch.isfinite(evidence.loss).to(found.finite.device)
             found = replace(found, finite=finite, scale=torch.where(finite, found.scale, 0.0))

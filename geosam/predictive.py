@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,6 +14,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from . import _vectors as vec
 from ._abstract import Landing
+from ._jacobian import Jacobian
+from ._linear import Recorder
 from ._vectors import Vectors
 from .likelihoods import Likelihood, mean_kl
 from .sampling import Exact
@@ -25,26 +25,13 @@ _CHUNK_BYTES = 256 * 2**20
 Forward = Callable[[Sequence[Tensor]], Tensor]
 
 
-@contextmanager
-def _forward_mode() -> Iterator[None]:
-    """Kernels that have a forward-mode derivative: fused attention and fused recurrences have none."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's remarks on its own tracing, imports and flags
-        with (
-            sdpa_kernel(SDPBackend.MATH),
-            torch.backends.mkldnn.flags(enabled=False),
-            torch.backends.cudnn.flags(enabled=False),
-        ):
-            yield
-
-
 @dataclass(frozen=True)
 class Predictive:
     """p_θ(·|x) on one batch.
 
-    forward: parameters → outputs, a pure function (one dropout mask, buffers left alone). outputs: those at θ. random: whether
-    the forward pass draws random numbers. alone: (parameters, input) → outputs of one sample, and the inputs, batch first; None
-    where samples meet (BatchNorm).
+    forward: parameters → outputs, a pure function (one dropout mask, buffers left alone). outputs: those at θ. alone:
+    (parameters, input) → outputs of one sample, and the inputs, batch first; None where samples meet (BatchNorm) or random
+    numbers are drawn. recorder: where products with J are recorded once for all points; by default they are not.
     The distribution is formed in float64: at small radii KL is a difference of nearly equal logarithms.
     """
 
@@ -52,8 +39,8 @@ class Predictive:
     likelihood: Likelihood
     parameters: Vectors
     outputs: Tensor
-    random: bool = False
     alone: tuple[Callable[[Sequence[Tensor], Any], Tensor], Any] | None = None
+    recorder: Recorder | None = None
 
     def outputs_at(self, epsilon: Vectors) -> Tensor:
         """Outputs at θ + ε, without a graph."""
@@ -87,7 +74,7 @@ class Predictive:
 
     def fisher(self, v: Vectors) -> list[Tensor]:
         """Fv = Jᵀ H J v, H the Fisher information with respect to the outputs; two model products a call."""
-        return self._through(v, self._output_fisher)
+        return list(self._jacobian.through(v, self._output_fisher))
 
     def drawn_fisher(self, cotangents: Tensor, v: Vectors) -> list[Tensor]:
         """Fv = (1/(K n)) Σ_k Σᵢ Jᵢᵀ u_kᵢ ⟨u_kᵢ, Jᵢv⟩ for cotangents u of shape [K, n, ...]; two model products a call."""
@@ -98,45 +85,11 @@ class Predictive:
             along = torch.einsum("kne,ne->kn", u, tangent.reshape(n, -1).double())
             return torch.einsum("kn,kne->ne", along, u).reshape(tangent.shape) / (draws * n)
 
-        return self._through(v, information)
-
-    def _through(self, v: Vectors, information: Callable[[Tensor], Tensor]) -> list[Tensor]:
-        push, pull = self._products
-        with torch.no_grad():
-            tangent = push(*[t.to(p.dtype) for t, p in zip(v, self.parameters, strict=True)])
-        return list(pull(information(tangent).to(self.outputs.dtype)))
+        return list(self._jacobian.through(v, information))
 
     @cached_property
-    def _products(self) -> tuple[Callable[..., Tensor], Callable[[Tensor], tuple[Tensor, ...]]]:
-        def forward(*parameters: Tensor) -> Tensor:
-            return self.forward(parameters)
-
-        def differentiate(*tangents: Tensor) -> Tensor:
-            with _forward_mode():
-                try:
-                    return torch.func.jvp(forward, theta, tangents)[1]
-                except NotImplementedError:  # no forward-mode derivative (weight norm): Jv is the derivative of u ↦ ⟨Jᵀu, v⟩
-                    _, back = torch.func.vjp(torch.func.vjp(forward, *theta)[1], torch.zeros_like(self.outputs))  # type: ignore[misc]
-                    return back(tangents)[0]
-
-        theta = tuple(p.detach() for p in self.parameters)
-        _, pull = torch.func.vjp(forward, *theta)  # type: ignore[misc]
-        # the graph that linearize records would draw a new dropout mask at every call
-        return differentiate if self.random else self._linearized(forward, theta) or differentiate, pull
-
-    def _linearized(self, forward: Callable[..., Tensor], theta: tuple[Tensor, ...]) -> Callable[..., Tensor] | None:
-        """v ↦ Jv from one recording; None where torch has no such derivative, or where the recording spoils itself.
-
-        An operation in place on a constant of the graph (an LSTM's gates in float64) makes every call but the first wrong.
-        """
-        try:
-            with _forward_mode():
-                push = torch.func.linearize(forward, *theta)[1]
-        except NotImplementedError:
-            return None
-        probe = tuple(torch.ones_like(p) for p in theta)
-        with torch.no_grad():
-            return push if torch.equal(push(*probe), push(*probe)) else None
+    def _jacobian(self) -> Jacobian:
+        return Jacobian(self.forward, self.parameters, self.recorder)
 
     @cached_property
     def _output_gradient(self) -> tuple[Tensor, Tensor]:
@@ -178,12 +131,11 @@ class Predictive:
             return torch.func.vmap(squares, chunk_size=width)(inputs, roots).sum()
 
     def _squares_together(self, roots: Tensor) -> Tensor:
-        _, pull = self._products
         total = torch.zeros((), dtype=torch.float64, device=roots.device)
         for i, root in enumerate(roots):
             u = torch.zeros(root.shape[0], *self.outputs.shape, dtype=root.dtype, device=root.device)
             u[:, i] = root
-            pulled = torch.func.vmap(pull)(u)
+            pulled = self._jacobian.pull(u, batched=True)
             total += vec.dot(pulled, pulled)
         return total
 
@@ -204,4 +156,5 @@ class Predictive:
         if alone is not None:
             one, inputs = alone
             alone = (lambda parameters, x: one(embed(parameters), x)), inputs
-        return Predictive(forward, self.likelihood, [full[i] for i in index], self.outputs, self.random, alone)
+        recorder = None if self.recorder is None else self.recorder.restrict(index, full)
+        return Predictive(forward, self.likelihood, [full[i] for i in index], self.outputs, alone, recorder)

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 from . import _vectors as vec
 from ._abstract import Landing, Metric, Needs
+from ._linear import Recorder
 from ._vectors import Vectors
 from .engines.checks import couples_samples
 from .evidence import Evidence
@@ -127,16 +128,21 @@ class Bound:
 
     def pure(self, parameters: Vectors) -> Callable[[Sequence[Tensor], Any], Any]:
         """(parameters, x) → outputs with the model's buffers left alone."""
+        rest, call = self._opened(parameters)
+        return lambda values, x: call(values, rest, x)
+
+    def _opened(self, parameters: Vectors) -> tuple[list[Tensor], Callable[[Sequence[Tensor], Sequence[Tensor], Any], Any]]:
+        """The model's other parameters and its buffers as they are, and (parameters, these, x) → outputs."""
         self.names(parameters)
         slots, others, buffers = Slots.of(self.model, parameters)
-        kept, alone = [b.clone() for b in buffers], not others and not buffers
+        alone = not others and not buffers
 
-        def forward(values: Sequence[Tensor], x: Any) -> Any:
+        def forward(values: Sequence[Tensor], rest: Sequence[Tensor], x: Any) -> Any:
             if alone and all(v is p for v, p in zip(values, parameters, strict=True)):
                 return self.call(self.model, x)
-            return slots.call(self.model, values, others, kept, x)
+            return slots.call(self.model, values, rest[: len(others)], rest[len(others) :], x)
 
-        return forward
+        return [*others, *(b.clone() for b in buffers)], forward
 
     def structure(self, parameters: Vectors) -> Structure:
         """Found by one forward pass, once for each shape of input and mode of the model."""
@@ -173,13 +179,18 @@ class Bound:
     def lands(self, parameters: Vectors) -> bool:
         """Whether a forward pass of :meth:`pure` and its graph may stand for one of ``self()``: nobody else is shown that one.
 
-        Not where training writes to buffers, a parameter has hooks or is not asked for, or there are several processes.
+        Not where it draws random numbers, training writes to buffers, a parameter has hooks or is not asked for, or there are
+        several processes.
         """
         own = [p for p in self.model.parameters() if p.requires_grad]
         hooked = any(p._backward_hooks or p._post_accumulate_grad_hooks for p in own)
         written = any(m.training and any(True for _ in m.buffers(recurse=False)) for m in self.model.modules())
         together = torch.distributed.is_available() and torch.distributed.is_initialized()
-        return {*map(id, own)} == {*map(id, parameters)} and not (hooked or written or together)
+        return (
+            {*map(id, own)} == {*map(id, parameters)}
+            and not (hooked or written or together)
+            and not self.structure(parameters).random
+        )
 
     def arrive(self, landing: Landing) -> None:
         """What ``self()`` does to gradients, from a forward pass that was made before."""
@@ -348,7 +359,10 @@ class Bound:
     def _predictive(self, parameters: Vectors, theta: Vectors, replay: Replay, seen: Tensor | None) -> Predictive:
         """seen: the outputs of the pass at ``replay``, where they are known."""
         assert self.likelihood is not None
-        call = self.pure(parameters)
+        rest, opened = self._opened(parameters)
+
+        def call(values: Sequence[Tensor], x: Any) -> Any:
+            return opened(values, rest, x)
 
         def forward(values: Sequence[Tensor]) -> Tensor:
             with replay:
@@ -360,7 +374,21 @@ class Bound:
         alone = None
         if not replay.used and not any(couples_samples(module) for module in self.model.modules()):
             alone = (lambda values, x: call(values, tree_map(lambda t: t.unsqueeze(0), x)).squeeze(0)), self.x
-        return Predictive(forward, self.likelihood, theta, outputs, replay.used, alone)
+        recorder = self._recorder(parameters, rest, opened, replay)
+        return Predictive(forward, self.likelihood, theta, outputs, alone, recorder)
+
+    def _recorder(self, parameters: Vectors, rest: Vectors, opened: Callable[..., Any], replay: Replay) -> Recorder:
+        leaves, tree = tree_flatten(self.x)
+        places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
+
+        def program(values: Vectors, given: Vectors) -> Tensor:
+            inputs = dict(zip(places, given[len(rest) :], strict=True))
+            x = tree_unflatten([inputs.get(i, leaf) for i, leaf in enumerate(leaves)], tree)
+            return opened(values, given[: len(rest)], x)
+
+        modes = tuple(m.training for m in self.model.modules())
+        key = (*self.names(parameters), modes, repr(tree))
+        return Recorder(program, [*rest, *(leaves[i] for i in places)], replay, self.memory, key)
 
 
 def _in_products(request: Draws) -> bool:

@@ -12,8 +12,9 @@ from typing import Any
 import jinja2
 from matplotlib.figure import Figure
 
+from .files import write
 from .provenance import commit
-from .store import Record, write
+from .store import Record
 from .style import styled
 
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
-from pydantic import BaseModel
 
 import geosam
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-class Provenance(BaseModel):
+@dataclass(frozen=True)
+class Provenance:
     """commit: None outside a git checkout, with "-dirty" appended where tracked files had been changed."""
 
     commit: str | None
@@ -32,7 +33,7 @@ class Provenance(BaseModel):
         return cls(
             commit=commit(),
             versions=versions | {name: _version(name) for name in ("torch", "numpy", "scikit-learn")},
-            device=f"cpu, {_cpu()}",
+            device=f"cpu, {cpu()}",
             threads=torch.get_num_threads(),
             finished=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         )
@@ -54,10 +55,14 @@ def _version(name: str) -> str:
         return "unknown"
 
 
-def _cpu() -> str:
+def cpu() -> str:
+    """Model name, and where Linux says so family and model, for a name such as "AMD EPYC" is that of many."""
     info = Path("/proc/cpuinfo")
     if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+        fields = dict(line.split(":", 1) for line in info.read_text().splitlines() if ":" in line)
+        named = {key.strip(): value.strip() for key, value in fields.items()}
+        keys = ("model name", "cpu family", "model")
+        found = [named[key] if key == "model name" else f"{key} {named[key]}" for key in keys if key in named]
+        if found:
+            return ", ".join(found)
     return platform.processor() or platform.machine()

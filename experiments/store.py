@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -12,6 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from .describe import describe, fingerprint
+from .files import write
 from .provenance import Provenance
 
 Result = TypeVar("Result", bound=BaseModel)
@@ -81,19 +80,3 @@ class Store(Generic[Result]):
         )
         write(self.path(job), record.model_dump_json(indent=1).encode())
         return record
-
-
-def write(path: Path, content: bytes) -> None:
-    """Atomically: a reader, or a run that comes after a crash, finds the old file or the new one and never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

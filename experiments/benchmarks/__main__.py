@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from ..provenance import ROOT
 from . import record, report
 
 NAMES = ("move", "step", "fisher_cost", "memory", "graph")
@@ -32,7 +33,7 @@ def main(
         raise typer.BadParameter(f"the allocator is pinned or unpinned, not {allocator}")
     where = records or (None if quick else record.RECORDS)
     console = Console(width=120)
-    void, commit = False, record.commit()
+    void = False
     for name in names or NAMES:
         wanted = (allocator,) if allocator else import_module(f"{__package__}.{name}").ALLOCATORS
         runs = {each: _inside(name, each, quick) for each in wanted}
@@ -40,7 +41,7 @@ def main(
             report.show(name, each, result, console)
         void |= any(part["void"] for result in runs.values() for part in result.values() if _is_race(part))
         if where is not None:
-            record.write(where / f"{name}.json", {"name": name, "commit": commit, "quick": quick, "runs": runs})
+            record.write(where / f"{name}.json", {"name": name, "quick": quick, "runs": runs})
             console.print(f"written: {where / name}.json")
     if void:
         console.print("[bold red]At least one race is void: run it again on a quiet machine.[/]")
@@ -52,7 +53,7 @@ def _inside(name: str, allocator: str, quick: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "result.json"
         command = [sys.executable, "-m", f"{__package__}.worker", name, allocator, "quick" if quick else "full", str(path)]
-        subprocess.run(command, env=record.environment(allocator), cwd=record.ROOT, check=True)
+        subprocess.run(command, env=record.environment(allocator), cwd=ROOT, check=True)
         return json.loads(path.read_text())
 
 

@@ -6,13 +6,14 @@ import json
 import os
 import platform
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
-ROOT = Path(__file__).resolve().parents[2]
+from ..files import write as write_bytes
+from ..provenance import ROOT
+
 RECORDS = ROOT / "experiments" / "records" / "benchmarks"
 
 # glibc gives pages above these sizes back to the system at every free, and faults them in again at the next step.
@@ -31,50 +32,27 @@ def environment(allocator: str) -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers depend on."""
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    """What timings depend on beside provenance."""
+    gpu = torch.cuda.is_available()
     return {
-        "cpu": _cpu_model(),
         "cores": os.cpu_count(),
-        "gpu": gpu,
+        "gpu": torch.cuda.get_device_name() if gpu else None,
+        "driver": _driver() if gpu else None,
+        "cuda": torch.version.cuda if gpu else None,
         "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
         "allocator": {key: value for key, value in os.environ.items() if key.startswith("MALLOC_")},
         "load_average": round(os.getloadavg()[0], 2),
     }
 
 
-def _cpu_model() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        fields = dict(line.split(":", 1) for line in info.read_text().splitlines() if ":" in line)
-        named = {key.strip(): value.strip() for key, value in fields.items()}
-        keys = ("model name", "cpu family", "model")
-        return ", ".join(f"{key} {named[key]}" if key != "model name" else named[key] for key in keys if key in named)
-    return platform.processor()
-
-
-def commit() -> str | None:
-    """The commit that ran, marked where tracked files had been changed."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+def _driver() -> str | None:
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[0]
+    except (OSError, subprocess.CalledProcessError, IndexError):
         return None
 
 
 def write(path: Path, value: Any) -> None:
-    """Atomically: a reader finds the old record or the new one, never half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w") as file:
-            json.dump(value, file, indent=1, ensure_ascii=False)
-            file.write("\n")
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    """As JSON."""
+    write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())

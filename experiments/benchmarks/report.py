@@ -13,7 +13,7 @@ _COLUMNS = ("process_ms", "wall_ms", "ratio", "wall_ratio", "to_sgd", "memory_co
 def show(name: str, allocator: str, result: dict[str, Any], console: Console) -> None:
     """Every race and table of one run."""
     for title, part in result.items():
-        if title in ("machine", "settings"):
+        if title in ("provenance", "machine", "settings"):
             continue
         heading = f"{name} · {title} · allocator {allocator}"
         if isinstance(part, dict) and "jobs" in part:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 
 import torch
 
+from ..provenance import Provenance
 from .record import machine
 
 
 def main(name: str, allocator: str, quick: str, path: str) -> None:
-    """Write the numbers, with the machine as this process saw it, to ``path``."""
+    """Write the numbers, with the machine as this process found it, to ``path``."""
     torch.set_num_threads(1)
     before = machine()
     result = import_module(f"{__package__}.{name}").run(quick == "quick", allocator)
-    Path(path).write_text(json.dumps({"machine": before, **result}))
+    Path(path).write_text(json.dumps({"provenance": asdict(Provenance.here()), "machine": before, **result}))
 
 
 if __name__ == "__main__":

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from matplotlib.figure import Figure
 from pydantic import BaseModel
 from rich.console import Console
 
+from ..files import write
 from ..page import png
 from ..provenance import Provenance
 from ..scheduling import Done, run_all
-from ..store import Job, Record, Store, write
+from ..store import Job, Record, Store
 from ..style import styled
 from . import figures
 from .config import NAMES, Study
@@ -41,7 +43,7 @@ def run(study: Study, out: Path, *, workers: int, fresh: bool, figure: Path | No
         console.print(f"[red]No report: {len(failed)} of {len(every)} jobs failed. The others have their records.[/]")
         return None
     summary = summarise(study, *([(d.job, d.record) for d in part] for part in (counted, charted, hunted)))
-    record = {"provenance": Provenance.here().model_dump(), **summary.record()}
+    record = {"provenance": asdict(Provenance.here()), **summary.record()}
     write(out / "summary.json", json.dumps(record, indent=1, ensure_ascii=False).encode())
     pictures = draw(summary)
     for name, picture in pictures.items():

@@ -8,7 +8,8 @@ import pytest
 from pydantic import BaseModel
 
 from experiments.describe import fingerprint
-from experiments.store import Record, Store, write
+from experiments.files import write
+from experiments.store import Record, Store
 
 
 class Number(BaseModel):

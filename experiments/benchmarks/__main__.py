@@ -16,14 +16,15 @@ from rich.console import Console
 from ..provenance import ROOT
 from . import record, report
 
-NAMES = ("move", "step", "fisher_cost", "memory", "graph")
+NAMES = ("move", "step", "fisher_cost", "growth", "memory", "graph")
 
 
 def main(
     names: Annotated[list[str] | None, typer.Argument(help=f"any of {', '.join(NAMES)}; by default all")] = None,
     quick: Annotated[bool, typer.Option(help="few rounds, to see that it runs; nothing is recorded unless --records")] = False,
     allocator: Annotated[str | None, typer.Option(help="pinned or unpinned; by default those the benchmark asks for")] = None,
-    records: Annotated[Path | None, typer.Option(help="where records go")] = None,
+    records: Annotated[Path | None, typer.Option(help="where records are")] = None,
+    figure: Annotated[Path | None, typer.Option(help="measure nothing: draw the record of growth here (PNG)")] = None,
 ) -> None:
     """Time geosam against its floors and its peers, as ratios within one run."""
     unknown = set(names or NAMES) - set(NAMES)
@@ -31,6 +32,9 @@ def main(
         raise typer.BadParameter(f"no benchmark is called {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
     if allocator not in (None, "pinned", "unpinned"):
         raise typer.BadParameter(f"the allocator is pinned or unpinned, not {allocator}")
+    if figure is not None:
+        _draw(names, (records or record.RECORDS) / "growth.json", figure)
+        return
     where = records or (None if quick else record.RECORDS)
     console = Console(width=120)
     void = False
@@ -46,6 +50,18 @@ def main(
     if void:
         console.print("[bold red]At least one race is void: run it again on a quiet machine.[/]")
         raise typer.Exit(1)
+
+
+def _draw(names: list[str] | None, path: Path, figure: Path) -> None:
+    from .. import page, style  # reports need more than measuring does
+    from .growth_figure import growth
+
+    if names != ["growth"]:
+        raise typer.BadParameter("only growth has a figure: growth --figure PATH")
+    if not path.exists():
+        raise typer.BadParameter(f"there is no record {path} to draw: measure first, or name its folder with --records")
+    with style.styled():
+        page.png(growth(path), figure)
 
 
 def _inside(name: str, allocator: str, quick: bool) -> dict[str, Any]:

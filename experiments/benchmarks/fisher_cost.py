@@ -1,11 +1,9 @@
-"""What the Fishers cost: a whole step over the whole Euclidean step, with each engine, and how that grows."""
+"""What the Fishers cost: a whole step over the whole Euclidean step, with each engine."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 import torch
@@ -15,7 +13,7 @@ import geosam
 from geosam import engines, metrics
 from geosam.problem import Bound
 
-from .memory import RHO, extra_copies, peak_bytes
+from .memory import RHO, extra_copies
 from .networks import VisionTransformer, group_resnet, mlp
 from .timing import Job, Target, race
 
@@ -33,11 +31,10 @@ class Case:
     shape: tuple[int, ...]
     limits: tuple[float, ...]
 
-    def make(self, n: int | None = None) -> tuple[nn.Module, Tensor, Tensor]:
+    def make(self) -> tuple[nn.Module, Tensor, Tensor]:
         """Always the same numbers."""
         torch.manual_seed(0)
-        n = n or self.n
-        return self.model(), torch.randn(n, *self.shape), torch.randint(10, (n,))
+        return self.model(), torch.randn(self.n, *self.shape), torch.randint(10, (self.n,))
 
     @property
     def targets(self) -> list[Target]:
@@ -69,7 +66,7 @@ SLOW: dict[str, geosam.Metric] = {  # rows formed for every parameter, n·C rows
 
 
 def run(quick: bool, allocator: str) -> dict[str, Any]:
-    """A race a network, one more of what is slow, one product with the Fisher, and growth on the first network."""
+    """A race a network, one more of what is slow, and one product with the Fisher."""
     settings = {"base": {"class": "SGD", **SGD}, "rho": RHO, "n": {case.name: case.n for case in CASES}}
     result: dict[str, Any] = {"settings": settings}
     for case in CASES:
@@ -78,14 +75,13 @@ def run(quick: bool, allocator: str) -> dict[str, Any]:
         result[case.name] = raced
         result[f"{case.name}, slow"] = _race(case, {"Euclidean": METRICS["Euclidean"], **SLOW}, 1 if quick else 3)
         result[f"{case.name}, one product"] = _product(case, 1 if quick else 15)
-    result["growth with n on the MLP"] = _growth((32, 64) if quick else (128, 256, 512, 1024, 2048, 4096))
     return result
 
 
 def _race(case: Case, chosen: Mapping[str, geosam.Metric], rounds: int, targets: list[Target] | None = None) -> dict[str, Any]:
     model, x, y = case.make()
     problem = geosam.Problem(model, nn.CrossEntropyLoss()).on(x, y)
-    jobs = [_job(name, model, metric, problem) for name, metric in chosen.items()]
+    jobs = [stepping(name, model, metric, problem) for name, metric in chosen.items()]
     raced = race(jobs[0], jobs[1:], rounds, targets or (), warmup=3 if targets else 1)
     for name, row in raced["jobs"].items():
         if name in chosen:
@@ -95,7 +91,8 @@ def _race(case: Case, chosen: Mapping[str, geosam.Metric], rounds: int, targets:
     return raced
 
 
-def _job(name: str, model: nn.Module, metric: geosam.Metric, problem: Bound) -> Job:
+def stepping(name: str, model: nn.Module, metric: geosam.Metric, problem: Bound) -> Job:
+    """A whole step, from no gradients."""
     optimizer = geosam.SAM(torch.optim.SGD(model.parameters(), **SGD), metric, RHO)
 
     def reset() -> None:
@@ -119,28 +116,3 @@ def _product(case: Case, rounds: int) -> dict[str, Any]:
     v = [torch.ones_like(p) for p in model.parameters()]
     raced = race(Job("forward and backward", problem), [Job("product", lambda: norm.flat(v))], rounds, [Target("product", 1.4)])
     return {**raced, "notes": ["labels are summed over in closed form"]}
-
-
-def _growth(sizes: tuple[int, ...]) -> dict[str, Any]:
-    """Seconds and peak bytes of a step of EmpiricalFisher, and of a Euclidean one, over the batch size."""
-    case, rows = CASES[0], {}
-    for n in sizes:
-        model, x, y = case.make(n)
-        problem = geosam.Problem(model, nn.CrossEntropyLoss()).on(x, y)
-        row: dict[str, float] = {}
-        for name in ("Euclidean", "EmpiricalFisher"):
-            job = _job(name, model, METRICS[name], problem)
-            times = []
-            for _ in range(4):
-                job.prepare()
-                begin = time.process_time()
-                job.run()
-                times.append(time.process_time() - begin)
-            job.prepare()
-            row |= {f"{name}_ms": round(1e3 * median(times[1:]), 2), f"{name}_mb": round(_peak(job, model) / 2**20, 1)}
-        rows[str(n)] = row
-    return rows
-
-
-def _peak(job: Job, model: nn.Module) -> int:
-    return peak_bytes(job.run, next(model.parameters()).device)

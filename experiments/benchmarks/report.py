@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-_COLUMNS = ("process_ms", "wall_ms", "ratio", "wall_ratio", "to_sgd", "memory_copies")
+_COLUMNS = ("process_ms", "device_ms", "wall_ms", "ratio", "wall_ratio", "to_sgd", "memory_copies", "peak_mb")
 
 
 def show(name: str, allocator: str, result: dict[str, Any], console: Console) -> None:
@@ -18,6 +18,8 @@ def show(name: str, allocator: str, result: dict[str, Any], console: Console) ->
         heading = f"{name} · {title} · allocator {allocator}"
         if isinstance(part, dict) and "jobs" in part:
             _race(heading, part, console)
+        elif isinstance(part, dict) and part and all(isinstance(row, dict) for row in part.values()):
+            _rows(heading, part, console)
         elif isinstance(part, dict):
             _plain(heading, part, console)
         else:
@@ -35,12 +37,22 @@ def _race(heading: str, part: dict[str, Any], console: Console) -> None:
     for target in part["targets"]:
         verdict = "met" if target["met"] else "[bold]missed[/]"
         console.print(f"  {target['job']} over {target['over']}: {target['value']:.3f}, limit {target['limit']}: {verdict}")
+    for job, reason in part.get("left_out", {}).items():
+        console.print(f"  left out: {job}: {reason}", markup=False)
     for note in part.get("notes", []):
         console.print(f"  {note}")
+
+
+def _rows(heading: str, part: dict[str, dict[str, Any]], console: Console) -> None:
+    columns = list(dict.fromkeys(key for row in part.values() for key in row))
+    table = Table("", *columns, title=heading, title_justify="left")
+    for name, row in part.items():
+        table.add_row(name, *("" if row.get(column) is None else str(row[column]) for column in columns))
+    console.print(table)
 
 
 def _plain(heading: str, part: dict[str, Any], console: Console) -> None:
     table = Table("", "value", title=heading, title_justify="left")
     for key, value in part.items():
-        table.add_row(str(key), "  ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value))
+        table.add_row(str(key), str(value))
     console.print(table)

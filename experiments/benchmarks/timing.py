@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gc
+import math
 import random
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import torch
 
 VOID = 0.02
 """The A/A difference above which a run says nothing."""
@@ -28,6 +31,37 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Clock:
+    """name: of its milliseconds in a record. measure: run ↦ those that it took."""
+
+    name: str
+    measure: Callable[[Callable[[], Any]], float]
+
+
+def _process(run: Callable[[], Any]) -> float:
+    begin = time.process_time()
+    run()
+    return 1e3 * (time.process_time() - begin)
+
+
+def _device(run: Callable[[], Any]) -> float:
+    begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    torch.cuda.synchronize()
+    begin.record()
+    run()
+    end.record()
+    end.synchronize()
+    return begin.elapsed_time(end)
+
+
+PROCESS = Clock("process", _process)
+"""Other processes on the machine do not count into it."""
+
+DEVICE = Clock("device", _device)
+"""Events on the current CUDA device: from the first kernel to the last, gaps in which it waits for the host included."""
+
+
+@dataclass(frozen=True)
 class Target:
     """The limit on the time of ``job`` over that of ``over``; None over stands for the floor."""
 
@@ -36,68 +70,79 @@ class Target:
     over: str | None = None
 
 
-def race(floor: Job, jobs: Sequence[Job], rounds: int, targets: Sequence[Target] = (), warmup: int = 3) -> dict[str, Any]:
+def race(
+    floor: Job,
+    jobs: Sequence[Job],
+    rounds: int,
+    targets: Sequence[Target] = (),
+    warmup: int = 3,
+    *,
+    clock: Clock = PROCESS,
+    until: float = math.inf,
+) -> dict[str, Any]:
     """Medians in milliseconds of every job, their ratios to the floor, and the floor's difference to itself (A/A).
 
-    Process time decides (other processes on the machine do not count into it); wall time stands beside it.
+    The clock's time decides; wall time stands beside it. until: a reading of ``time.monotonic`` after which no further round
+    begins; one is always run.
     """
     again = Job(f"{floor.name} (again)", floor.run, floor.prepare)
     entered = [floor, again, *jobs]
     order = random.Random(0)
-    process: dict[str, list[float]] = {job.name: [] for job in entered}
+    timed: dict[str, list[float]] = {job.name: [] for job in entered}
     wall: dict[str, list[float]] = {job.name: [] for job in entered}
     gc.collect()
     gc.freeze()
     gc.disable()
     try:
         for turn in range(warmup + rounds):
+            if turn > warmup and time.monotonic() > until:
+                break
             for job in order.sample(entered, len(entered)):
                 job.prepare()
-                begin_wall, begin = time.perf_counter(), time.process_time()
-                job.run()
-                end, end_wall = time.process_time(), time.perf_counter()
+                begin = time.perf_counter()
+                taken = clock.measure(job.run)
                 if turn >= warmup:
-                    process[job.name].append(1e3 * (end - begin))
-                    wall[job.name].append(1e3 * (end_wall - begin_wall))
+                    timed[job.name].append(taken)
+                    wall[job.name].append(1e3 * (time.perf_counter() - begin))
             gc.collect()
     finally:
         gc.enable()
         gc.unfreeze()
-    return _summary(floor.name, again.name, process, wall, rounds, targets)
+    return _summary(floor.name, again.name, clock.name, timed, wall, targets)
 
 
 def _summary(
     floor: str,
     again: str,
-    process: dict[str, list[float]],
+    clock: str,
+    timed: dict[str, list[float]],
     wall: dict[str, list[float]],
-    rounds: int,
     targets: Sequence[Target],
 ) -> dict[str, Any]:
-    cpu = {name: statistics.median(times) for name, times in process.items()}
-    clock = {name: statistics.median(times) for name, times in wall.items()}
+    median = {name: statistics.median(times) for name, times in timed.items()}
+    by_wall = {name: statistics.median(times) for name, times in wall.items()}
     rows = {
         name: {
-            "process_ms": round(cpu[name], 4),
-            "wall_ms": round(clock[name], 4),
-            "ratio": round(cpu[name] / cpu[floor], 4),
-            "wall_ratio": round(clock[name] / clock[floor], 4),
+            f"{clock}_ms": round(median[name], 4),
+            "wall_ms": round(by_wall[name], 4),
+            "ratio": round(median[name] / median[floor], 4),
+            "wall_ratio": round(by_wall[name] / by_wall[floor], 4),
         }
-        for name in cpu
+        for name in median
     }
-    difference = abs(cpu[again] / cpu[floor] - 1)
+    difference = abs(median[again] / median[floor] - 1)
     verdicts = []
     for target in targets:
         over = target.over or floor
-        if target.job in cpu and over in cpu:
-            value = round(cpu[target.job] / cpu[over], 4)
+        if target.job in median and over in median:
+            value = round(median[target.job] / median[over], 4)
             verdict = {"job": target.job, "over": over, "limit": target.limit, "value": value}
             verdicts.append({**verdict, "met": value <= target.limit})
     return {
         "floor": floor,
-        "rounds": rounds,
+        "rounds": len(timed[floor]),
         "aa_difference": round(difference, 4),
-        "aa_difference_wall": round(abs(clock[again] / clock[floor] - 1), 4),
+        "aa_difference_wall": round(abs(by_wall[again] / by_wall[floor] - 1), 4),
         "void": difference > VOID,
         "jobs": rows,
         "targets": verdicts,

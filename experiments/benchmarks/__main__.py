@@ -16,7 +16,7 @@ from rich.console import Console
 from ..provenance import ROOT
 from . import record, report
 
-NAMES = ("move", "step", "fisher_cost", "growth", "memory", "graph")
+NAMES = ("move", "step", "fisher_cost", "growth", "memory", "graph", "accelerator")
 
 
 def main(
@@ -44,7 +44,10 @@ def main(
         for each, result in runs.items():
             report.show(name, each, result, console)
         void |= any(part["void"] for result in runs.values() for part in result.values() if _is_race(part))
-        if where is not None:
+        kept = where and where / f"{name}.json"
+        if kept and kept.exists() and all("not run" in result for result in runs.values()):
+            console.print(f"kept as it was: {kept}")
+        elif where is not None:
             record.write(where / f"{name}.json", {"name": name, "quick": quick, "runs": runs})
             console.print(f"written: {where / name}.json")
     if void:

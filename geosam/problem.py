@@ -286,7 +286,7 @@ class Bound:
             predictive = self._predictive(parameters, theta, replay, seen) if needs.predictive else None
             for request, why in refused.items():
                 if why is not None and predictive is not None:
-                    drawn[request] = request.products(why, predictive)
+                    drawn[request] = request.products(why, predictive, self, parameters)
         return Evidence(theta, gradient, loss.detach(), names, rows, squares, predictive, drawn, factors)
 
     def _apart(self, needs: Needs, parameters: Vectors, train: bool) -> AbstractContextManager[Bound]:

@@ -50,7 +50,7 @@ class Fisher(Metric):
 
     @property
     def _draws(self) -> Draws:
-        return Draws(self.sampling, self.engine, self.rows_limit)
+        return Draws(self.sampling, self.engine, self.rows_limit, scale=isinstance(self.damping, Relative))
 
     @property
     def needs(self) -> Needs:
@@ -72,7 +72,8 @@ class Fisher(Metric):
         predictive, u = evidence.predictive, seen.cotangents
         assert predictive is not None
         product = predictive.fisher if u is None else partial(predictive.drawn_fisher, u)
-        damping = resolve(self.damping, partial(predictive.mean_diagonal, u))
+        known = seen.mean_diagonal
+        damping = resolve(self.damping, partial(predictive.mean_diagonal, u) if known is None else lambda: known)
         return Explained(MatrixFree(product, evidence.parameters, damping, self.tolerance, self.iterations), seen.how)
 
 

@@ -31,7 +31,8 @@ class Sampled:
     """What a draw gave. how: in words, for reports.
 
     rows: of the drawn cotangents, K·n of them. squares: their mean squares. coordinates: (α [K, n], spanned [n]) with
-    Jᵢᵀ∂ℓᵢ/∂zᵢ = Σ_k α_kᵢ row_kᵢ for the samples that are spanned. cotangents: u, [K, n, ...], where products stand in for rows.
+    Jᵢᵀ∂ℓᵢ/∂zᵢ = Σ_k α_kᵢ row_kᵢ for the samples that are spanned. cotangents: u, [K, n, ...], where products stand in for rows;
+    mean_diagonal: then tr(F)/P, if it was asked for and rows gave it.
     """
 
     how: str
@@ -39,11 +40,13 @@ class Sampled:
     squares: Vectors | None = None
     coordinates: tuple[Tensor, Tensor] | None = None
     cotangents: Tensor | None = None
+    mean_diagonal: Tensor | None = None
 
     def restrict(self, index: Sequence[int]) -> Sampled:
         """The same labels seen by some of the parameters."""
         rows = None if self.rows is None else self.rows.restrict(index)
-        return replace(self, rows=rows, squares=None if self.squares is None else [self.squares[i] for i in index])
+        squares = None if self.squares is None else [self.squares[i] for i in index]
+        return replace(self, rows=rows, squares=squares, mean_diagonal=None)
 
 
 @dataclass(frozen=True)
@@ -51,12 +54,13 @@ class Draws:
     """Asks for rows of ``sampling``'s cotangents from ``engine``.
 
     limit: of K·n; above it, or where rows would take more than 512 MiB, none are formed. None: asks for their mean squares
-    only, which are summed over chunks of samples of 256 MiB.
+    only, which are summed over chunks of samples of 256 MiB. scale: whether tr(F) is wanted where no rows are formed.
     """
 
     sampling: Sampling
     engine: Engine
     limit: int | None = None
+    scale: bool = False
 
     def looking(self) -> AbstractContextManager[None]:
         """The sampling's."""
@@ -116,10 +120,23 @@ class Draws:
         alpha = self.sampling.coordinates(bound.likelihood, outputs, cotangents, _slopes(bound, outputs))
         return captured, outputs, Sampled(how, rows=drawn, coordinates=alpha)
 
-    def products(self, why: str, predictive: Predictive) -> Sampled:
+    def products(self, why: str, predictive: Predictive, bound: Bound, parameters: Vectors) -> Sampled:
         """In place of rows: the cotangents that were drawn, none where the products are exact."""
-        u = self.sampling.cotangents(predictive.likelihood, predictive.outputs) if self.sampling.random else None
-        return Sampled(f"conjugate gradients: {why}", cotangents=u)
+        how = f"conjugate gradients: {why}"
+        if self.sampling.random:
+            return Sampled(how, cotangents=self.sampling.cotangents(predictive.likelihood, predictive.outputs))
+        seen = bound.structure(parameters)
+        alone = self.scale and not (seen.coupled or seen.random or self._failed(bound) in bound.memory)
+        return Sampled(how, mean_diagonal=self._mean_diagonal(bound, parameters) if alone else None)
+
+    def _mean_diagonal(self, bound: Bound, parameters: Vectors) -> Tensor | None:
+        """From mean squares of rows, which linear layers give without forming them; None where the engine has no rows."""
+        try:
+            squares = self.in_chunks(bound, parameters).squares
+        except (ValueError, RuntimeError):
+            return None
+        assert squares is not None, "in_chunks() gives squares"
+        return torch.stack([s.double().sum() for s in squares]).sum() / vec.count(squares)
 
     def whole(self, bound: Bound, parameters: Vectors) -> bool:
         """Whether one pass serves the loss's rows as well."""

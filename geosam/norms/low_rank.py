@@ -126,7 +126,8 @@ class LowRank(InnerProduct):
         if not vec.reads_are_free([weights]):
             return weights
         sizes = weights.abs()
-        cancels = sizes @ k.lengths > _CANCELS * (weights @ k.gram @ weights).clamp_min(0).sqrt()
+        total = float(weights @ k.gram @ weights)
+        cancels = float(sizes @ k.lengths) > _CANCELS * math.sqrt(max(total, 0.0))
         # far from the ends of float32, also where the weights meet the factors of the rows
         fits = all(1e-12 < float(top) < 1e12 for top in (sizes.amax(), k.lengths.amax()))
         return weights.to(self.like[0].dtype) if fits and not cancels else weights

@@ -24,9 +24,10 @@ class Shifted:
 
     def __init__(self, gram: Tensor, shift: Tensor | float, rounded: bool = False) -> None:
         self.gram, self.rounded, self.lengths = gram, rounded, _lengths(gram)
-        shifted = gram.clone()
-        shifted.diagonal().add_(shift)
-        self._factor, failed = torch.linalg.cholesky_ex(shifted)
+        self._factor = gram.clone()
+        self._factor.diagonal().add_(shift)
+        failed = torch.empty((), dtype=torch.int32, device=gram.device)
+        torch.linalg.cholesky_ex(self._factor, out=(self._factor, failed))
         # A gram that is not finite, or whose damping is below its rounding, has no factor. NaN flows on to the dual norm
         # and is selected away there.
         if not vec.reads_are_free([gram]) or failed:

@@ -15,6 +15,6 @@ def add_square(out: Tensor, x: Tensor) -> None:
     for start in range(0, n, size):
         strip = slice(start, start + size)
         below = torch.mm(x[strip], x[: strip.stop].T)
-        out[strip, : strip.stop] += below
+        out[strip, : strip.stop].add_(below)
         if start:
-            out[:start, strip] += below[:, :start].T
+            out[:start, strip].add_(below[:, :start].T)

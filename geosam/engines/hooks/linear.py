@@ -46,9 +46,9 @@ class Linear(Rows):
         d, four = self.deltas.to(precision), out.view(draws, n, draws, n)
         for strip in self._strips(draws * draws * positions * positions * torch.finfo(precision).bits // 8):
             below = self._pairs(d[:, strip], d[:, : strip.stop], strip)
-            four[:, strip, :, : strip.stop] += below
+            four[:, strip, :, : strip.stop].add_(below)
             if strip.start:
-                four[:, : strip.start, :, strip] += below[..., : strip.start].permute(2, 3, 0, 1)
+                four[:, : strip.start, :, strip].add_(below[..., : strip.start].permute(2, 3, 0, 1))
 
     def _pairs(self, d: Tensor, e: Tensor, strip: slice) -> Tensor:
         """[K, S, K, E]: Σ_tt′ (δεᵀ)∘(aaᵀ + 1) for δ of the samples in ``strip`` and ε of the first E samples."""

@@ -100,16 +100,18 @@ class LowRank(InnerProduct):
         if self._undamped:
             along = k.solve(met if a is None else met + k.gram @ a)
             v, square = self.rows.materialise(self.n * k.solve(along)), self.n * along.square().sum()
-            return [t.to(like.dtype) for t, like in zip(v, c, strict=True)], square.sqrt()
+            return [t.to(like.dtype) for t, like in zip(v, self.like, strict=True)], square.sqrt()
         weights = k.solve(-met if a is None else self.n * self.damping * a - met)
-        reached = met + k.gram @ weights  # λJv
-        inside = 0.0 if a is None else a @ reached
-        if k.rounded and not self._sum_believed(k, vec.dot(c, c), inside, met, weights):
+        inside = 0.0 if a is None else a @ (met + k.gram @ weights)  # ⟨a, λJv⟩
+        whole = wide.square() if isinstance(wide, Pulled) else vec.dot(wide, wide)
+        if k.rounded and not self._sum_believed(k, whole, inside, met, weights):
             return None
-        pulled = self.rows.materialise(self._narrowed(k, weights) if k.rounded else weights)
-        v = vec.scale(vec.add(wide, pulled), 1 / self.damping)
-        square = vec.dot(wide, v) + inside / self.damping
-        return [t.to(like.dtype) for t, like in zip(v, c, strict=True)], square.clamp_min(0).sqrt()
+        scaled = weights / self.damping
+        v = self.rows.add(wide, 1 / self.damping, self._narrowed(k, scaled) if k.rounded else scaled)
+        # float64 cancels where c lies near the span: then v's own product with c is what normalises v
+        across = whole + met @ weights if k.rounded else self.damping * vec.dot(wide, v)
+        square = (across + inside) / self.damping
+        return [t.to(like.dtype) for t, like in zip(v, self.like, strict=True)], square.clamp_min(0).sqrt()
 
     def _sum_believed(self, k: Kernel, square: Tensor, inside: Tensor | float, met: Tensor, weights: Tensor) -> bool:
         """square: ‖c‖². ‖λv‖² = ‖c‖² + 2⟨Jc, w⟩ + wᵀKw and λ‖v‖²_G = ‖c‖² + ⟨Jc, w⟩ + ⟨a, λJv⟩."""

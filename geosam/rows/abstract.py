@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import overload
 
 import torch
 from torch import Tensor
 
+from .. import _vectors as vec
 from .._vectors import Vectors
 
 
@@ -34,11 +36,20 @@ class Rows(ABC):
 
     @abstractmethod
     def apply(self, v: Vectors) -> Tensor:
-        """Jv, shape [n], float64; the products are taken in v's precision."""
+        """Jv, shape [n], float64; the products are taken in v's precision. A vector of kindred rows need not be formed."""
 
-    def cross(self, other: Rows, a: Tensor) -> Tensor | None:
-        """J(J'ᵀa), [n] float64 from products in the rows' precision, where that takes less than J'ᵀa itself does; else None."""
+    def add(self, c: Vectors, factor: vec.Scalar, a: Tensor) -> list[Tensor]:
+        """factor · c + Jᵀa. A vector of kindred rows need not be formed."""
+        return vec.axpy(self.materialise(a), factor, c)
+
+    def square(self, a: Tensor) -> Tensor | None:
+        """‖Jᵀa‖², float64, where that takes less than Jᵀa itself does; else None."""
         return None
+
+    @property
+    def parts(self) -> Sequence[tuple[Sequence[int], Rows]]:
+        """(positions of parameters, rows of these) of which J consists."""
+        return [(range(len(self.like)), self)]
 
     @abstractmethod
     def materialise(self, a: Tensor) -> list[Tensor]:
@@ -65,8 +76,8 @@ class Rows(ABC):
 
     def restrict(self, index: Sequence[int]) -> Rows:
         """The same columns as one and the same object, however often: vectors recognise their rows by identity."""
-        parts: dict[tuple[int, ...], Rows] = vars(self).setdefault("_parts", {})
-        return parts.setdefault(tuple(index), self.columns(index))
+        restricted: dict[tuple[int, ...], Rows] = vars(self).setdefault("_restricted", {})
+        return restricted.setdefault(tuple(index), self.columns(index))
 
     def pull(self, a: Tensor) -> Pulled:
         """Jᵀa as a vector that remembers its coordinates a in the row space."""
@@ -82,7 +93,6 @@ class Pulled(Sequence[Tensor]):
 
     def __init__(self, rows: Rows, coordinates: Tensor) -> None:
         self.rows, self.coordinates = rows, coordinates
-        self._tensors: list[Tensor] | None = None
 
     def restrict(self, index: Sequence[int]) -> Pulled:
         """The part that belongs to some parameters, which remembers as well."""
@@ -93,13 +103,27 @@ class Pulled(Sequence[Tensor]):
         """Tensors with its shapes, for which nothing need be computed."""
         return self.rows.like
 
-    @property
+    @cached_property
     def tensors(self) -> list[Tensor]:
         """The vector itself."""
-        if self._tensors is None:
+        if self.rows in (rows for _, rows in self.rows.parts):
             wide = self.rows.materialise(self.coordinates)
-            self._tensors = [t.to(like.dtype) for t, like in zip(wide, self.rows.like, strict=True)]
-        return self._tensors
+            return [t.to(like.dtype) for t, like in zip(wide, self.rows.like, strict=True)]
+        found = {i: t for index, part in self._parts.items() for i, t in zip(index, part.tensors, strict=True)}
+        return [found[i] for i in sorted(found)]
+
+    @cached_property
+    def _parts(self) -> dict[tuple[int, ...], Pulled]:
+        return {tuple(index): self if rows is self.rows else Pulled(rows, self.coordinates) for index, rows in self.rows.parts}
+
+    def part(self, index: Sequence[int]) -> Vectors:
+        """The tensors at these positions, as the vector of a part of its rows where they are one."""
+        return self._parts.get(tuple(index)) or [self[i] for i in index]
+
+    def square(self) -> Tensor:
+        """‖Jᵀa‖², 0-dimensional, float64."""
+        found = [(part, part.rows.square(part.coordinates)) for part in self._parts.values()]
+        return torch.stack([vec.dot(part, part) if square is None else square for part, square in found]).sum()
 
     @overload
     def __getitem__(self, index: int) -> Tensor: ...

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from .._vectors import Vectors
+from .._vectors import Scalar, Vectors
 from .abstract import Pulled, Rows
 
 
@@ -15,9 +15,14 @@ class Stacked(Rows):
     """Rows whose columns are dealt out to parts: (positions of the parameters, the rows of these)."""
 
     def __init__(self, parts: Sequence[tuple[Sequence[int], Rows]]) -> None:
-        self.parts = list(parts)
-        self.n = self.parts[0][1].n
-        self.like = self._dealt(lambda rows: rows.like)
+        self._parts = list(parts)
+        self.n = self._parts[0][1].n
+        self.like = self._dealt(lambda _, rows: rows.like)
+
+    @property
+    def parts(self) -> Sequence[tuple[Sequence[int], Rows]]:
+        """As they were given."""
+        return self._parts
 
     def accumulate(self, out: Tensor, precision: torch.dtype) -> None:
         """Part by part."""
@@ -25,24 +30,20 @@ class Stacked(Rows):
             rows.accumulate(out, precision)
 
     def apply(self, v: Vectors) -> Tensor:
-        """The sum of the parts'. A vector of other rows that are dealt out alike may be met in its own row space."""
-        total = torch.zeros(self.n, dtype=torch.float64, device=self.like[0].device)
-        theirs: dict[tuple[int, ...], Rows] = {}
-        if isinstance(v, Pulled) and isinstance(v.rows, Stacked):
-            theirs = {tuple(index): rows for index, rows in v.rows.parts}
-        for index, rows in self.parts:
-            other = theirs.get(tuple(index))
-            met = rows.cross(other, v.coordinates) if isinstance(v, Pulled) and other is not None else None
-            total += rows.apply([v[i] for i in index]) if met is None else met
-        return total
+        """The sum of the parts'."""
+        return torch.stack([rows.apply(_part(v, index)) for index, rows in self.parts]).sum(0)
+
+    def add(self, c: Vectors, factor: Scalar, a: Tensor) -> list[Tensor]:
+        """Each part's own."""
+        return self._dealt(lambda index, rows: rows.add(_part(c, index), factor, a))
 
     def materialise(self, a: Tensor) -> list[Tensor]:
         """Each part's own."""
-        return self._dealt(lambda rows: rows.materialise(a))
+        return self._dealt(lambda _, rows: rows.materialise(a))
 
     def mean_squares(self) -> list[Tensor]:
         """Each part's own."""
-        return self._dealt(lambda rows: rows.mean_squares())
+        return self._dealt(lambda _, rows: rows.mean_squares())
 
     def moments(self) -> tuple[list[Tensor], list[Tensor]]:
         """Part by part, so that no more than one part's rows need be held at once."""
@@ -65,10 +66,14 @@ class Stacked(Rows):
                 parts.append(([place[held[k]] for k in inside], rows.columns(inside)))
         return Stacked(parts)
 
-    def _dealt(self, of: Callable[[Rows], Vectors]) -> list[Tensor]:
-        return self._sorted([(index, of(rows)) for index, rows in self.parts])
+    def _dealt(self, of: Callable[[Sequence[int], Rows], Vectors]) -> list[Tensor]:
+        return self._sorted([(index, of(index, rows)) for index, rows in self.parts])
 
     @staticmethod
     def _sorted(parts: Sequence[tuple[Sequence[int], Vectors]]) -> list[Tensor]:
         found = {i: t for index, tensors in parts for i, t in zip(index, tensors, strict=True)}
         return [found[i] for i in sorted(found)]
+
+
+def _part(v: Vectors, index: Sequence[int]) -> Vectors:
+    return v.part(index) if isinstance(v, Pulled) else [v[i] for i in index]

@@ -44,6 +44,11 @@ class MonteCarlo(Sampling):
     def cotangents(self, likelihood: Likelihood, outputs: Tensor) -> Tensor:
         """The scores of n labels a sample."""
         samples, z = outputs.shape[0], outputs.detach().double()
+        if likelihood is categorical:  # p − e_ŷ, by hand: this is every step of every classifier
+            p = z.softmax(1)
+            labels = self._inverted(p.movedim(1, -1)).flatten(0, 1).unsqueeze(1)
+            scores = p.repeat(self.n, *[1] * (z.dim() - 1)).scatter_add_(1, labels, -torch.ones_like(labels, dtype=p.dtype))
+            return (scores / z[0, 0].numel() ** 0.5).reshape(self.n, *outputs.shape).to(outputs.dtype)
         distribution = likelihood(z)
         shape = distribution.batch_shape
         if not shape or shape[0] != samples:
@@ -53,10 +58,6 @@ class MonteCarlo(Sampling):
             )
         places = shape.numel() / samples
         labels = self._labels(distribution, z.device).flatten(0, 1)
-        if likelihood is categorical:  # p − e_ŷ, by hand: this is every step of every classifier
-            scores = z.softmax(1).repeat(self.n, *[1] * (z.dim() - 1))
-            scores.scatter_add_(1, labels.unsqueeze(1), -torch.ones_like(scores[:, :1]))
-            return (scores / places**0.5).reshape(self.n, *outputs.shape).to(outputs.dtype)
         copies = z.repeat(self.n, *[1] * (z.dim() - 1)).requires_grad_()
         with torch.enable_grad():
             (scores,) = torch.autograd.grad(-likelihood(copies).log_prob(labels).sum(), copies)
@@ -66,9 +67,7 @@ class MonteCarlo(Sampling):
         shape = (self.n, *distribution.batch_shape)
         with torch.no_grad():
             if isinstance(distribution, Categorical):
-                below = distribution.probs.cumsum(-1)
-                threshold = self._noise(torch.rand, shape, device).unsqueeze(-1) * below[..., -1:]
-                return (threshold >= below).sum(-1).clamp_max(below.shape[-1] - 1)
+                return self._inverted(distribution.probs)
             if isinstance(distribution, Bernoulli):
                 return (self._noise(torch.rand, shape, device) < distribution.probs).double()
             if isinstance(distribution, Normal):
@@ -79,6 +78,12 @@ class MonteCarlo(Sampling):
             with torch.random.fork_rng([device] if device.type == "cuda" else []):
                 torch.manual_seed(int(seed))
                 return distribution.sample((self.n,))
+
+    def _inverted(self, probabilities: Tensor) -> Tensor:
+        """n labels, [n, ...], by the inverse of the distribution function over the last dimension."""
+        below = probabilities.cumsum(-1)
+        noise = self._noise(torch.rand, (self.n, *below.shape[:-1]), below.device).unsqueeze(-1)
+        return (noise * below[..., -1:] >= below).sum(-1).clamp_max(below.shape[-1] - 1)
 
     def seed(self) -> int:
         """A seed from the stream, for samplers that are seeded."""

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from ... import _vectors as vec
-from ..._vectors import Vectors
-from ...rows import Rows
+from ..._vectors import Scalar, Vectors
+from ...rows import Pulled, Rows
 from ...rows.square import add_square
 from .inputs import Inputs
 
@@ -64,16 +64,18 @@ class Linear(Rows):
         size = max(1, min(256, _BLOCK_BYTES // (bytes_a_pair * n)))
         yield from (slice(start, min(start + size, n)) for start in range(0, n, size))
 
-    def cross(self, other: Rows, a: Tensor) -> Tensor | None:
-        """Σ_t δ_t · Σ_jt′ α_j δ′_jt′ (a_t·a_jt′ + 1), from the products of the inputs that both share."""
-        positions = self.deltas.shape[2]
-        alike = isinstance(other, Linear) and other.inputs is self.inputs and other.has == self.has
-        if not alike or not self.inputs.known or not self.has[0]:
-            return None
-        weighted = other._weighted(a.to(self.deltas.dtype))  # type: ignore[attr-defined]
-        through = self.inputs.gram(slice(0, len(weighted) // positions), self.deltas.dtype) @ weighted
-        through = through + weighted.sum(0) if self.has[1] else through
-        return (self.deltas.flatten(1, 2) * through).sum(2).view(self.n, positions).double().sum(1)
+    def _kindred(self, v: Vectors) -> tuple[Linear, Tensor] | None:
+        """(rows, a) of a vector Jᵀa of the same layer and pass, whose inputs' products are at hand."""
+        if isinstance(v, Pulled) and isinstance(v.rows, Linear):
+            rows = v.rows
+            if rows.inputs is self.inputs and rows.has == self.has and self.inputs.known and self.has[0]:
+                return rows, v.coordinates.to(self.deltas.dtype)
+        return None
+
+    def _through(self, weighted: Tensor) -> Tensor:
+        """(aaᵀ + 1)δ′ for the positions' weighted deltas, [nT, o]."""
+        along = self.inputs.gram(slice(0, self.deltas.shape[1]), weighted.dtype) @ weighted
+        return along + weighted.sum(0) if self.has[1] else along
 
     def _blocks(self, precision: torch.dtype) -> Iterator[Tensor]:
         """Rows in this precision, [n, w], some outputs at a time, weight and bias in turn."""
@@ -86,9 +88,12 @@ class Linear(Rows):
                 yield d.sum(2).reshape(self.n, -1)
 
     def apply(self, v: Vectors) -> Tensor:
-        """Σ_to δ ∘ (aVᵀ + b)."""
+        """Σ_to δ ∘ (aVᵀ + b); for Σ δ′aᵀ it is Σ_to δ ∘ (aaᵀ + 1)δ′."""
+        if (kin := self._kindred(v)) is not None:
+            through = self._through(kin[0]._weighted(kin[1]))
+            return (self.deltas.flatten(1, 2) * through).sum(2).view(self.n, -1).double().sum(1)
         parts, dtype = list(v), v[0].dtype
-        through = self.inputs.tensor.to(dtype) @ parts.pop(0).T if self.has[0] else 0
+        through = self.inputs.tensor.to(dtype) @ parts.pop(0).T if self.has[0] else torch.zeros((), dtype=dtype)
         through = through + (parts.pop(0) if self.has[1] else 0)
         return (through * self.deltas.to(dtype)).sum((2, 3)).double().reshape(-1)
 
@@ -99,8 +104,23 @@ class Linear(Rows):
 
     def materialise(self, a: Tensor) -> list[Tensor]:
         """Σ (a∘δ)ᵀ inputs, and Σ a∘δ: one weight gradient, whatever the number of draws."""
-        weighted = self._weighted(a)
-        weight = weighted.T @ self.inputs.tensor.to(a.dtype).flatten(0, 1) if self.has[0] else None
+        return self._pulled(self._weighted(a))
+
+    def add(self, c: Vectors, factor: Scalar, a: Tensor) -> list[Tensor]:
+        """One weight gradient where c is of the same layer and pass."""
+        if (kin := self._kindred(c)) is None:
+            return super().add(c, factor, a)
+        return self._pulled(self._weighted(a) + factor * kin[0]._weighted(kin[1]))
+
+    def square(self, a: Tensor) -> Tensor | None:
+        """Σ δ′ ∘ (aaᵀ + 1)δ′."""
+        if self._kindred(self.pull(a)) is None:
+            return None
+        weighted = self._weighted(a.to(self.deltas.dtype))
+        return (weighted * self._through(weighted)).sum(1).double().sum()
+
+    def _pulled(self, weighted: Tensor) -> list[Tensor]:
+        weight = weighted.T @ self.inputs.tensor.to(weighted.dtype).flatten(0, 1) if self.has[0] else None
         return self._parts(weight, weighted.sum(0))
 
     def mean_squares(self) -> list[Tensor]:

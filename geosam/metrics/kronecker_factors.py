@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
-from collections import Counter
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,28 +14,23 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from .._vectors import Vectors
-from ..engines.backpack import walk
 from ..engines.checks import refuse_coupled_samples
-from ..likelihoods import bernoulli, categorical, gaussian
+from ..losses import sample_loss
 from ..norms import Factor, Factors
 from ..problem import Bound
 from ..randomness import Replay
 from ..sampling import Empirical, Exact, MonteCarlo
-
-_LOSSES: dict[Any, type[nn.Module]] = {
-    categorical: nn.CrossEntropyLoss,
-    bernoulli: nn.BCEWithLogitsLoss,
-    gaussian: nn.MSELoss,
-}
+from .kronecker_coverage import private, uncovered, watched
 
 
 @dataclass(frozen=True)
 class KFAC:
     """KFAC-expand: A the mean of aaᵀ over samples and positions, B the sum over positions of δδᵀ, a mean over samples.
 
-    Weight and bias of a layer in one block, a with a 1 appended. sampling: Exact (curvlinops' type-2), MonteCarlo, or
-    Empirical. Runs on a private copy of the model that shares the parameters, and once more in float64 where the factors leave
-    the range of float32. Covers nn.Linear and nn.Conv2d without groups, called once.
+    δ: a cotangent u of the outputs, drawn back to the layer's; those of ``sampling``, a mean over them, so that any likelihood
+    and any shape of outputs will do; for Empirical u = ∂ℓᵢ/∂zᵢ. Weight and bias of a layer in one block, a with a 1 appended.
+    Runs on a private copy of the model that shares the parameters, and once more in float64 where the factors leave the range
+    of float32.
     """
 
     sampling: Exact | MonteCarlo | Empirical
@@ -46,78 +41,83 @@ class KFAC:
 
     def factors(self, bound: Bound, parameters: Vectors, replay: Replay) -> Factors:
         """Of the Fisher matrix, not divided by anything but n."""
+        operator = _operator_class()
         refuse_coupled_samples(bound.model)
-        modes = tuple(m.training for m in bound.model.modules())
-        bare = bound.remembered(("kfac", modes, len(parameters)), lambda: _bare(bound, parameters))
+        bare = uncovered(bound, parameters)
         covered = [i for i in range(len(parameters)) if i not in bare]
         seed = self.sampling.seed() if isinstance(self.sampling, MonteCarlo) else 0
-        blocks = self._blocks(bound, parameters, covered, seed, replay) if covered else []
+        blocks = self._blocks(operator, bound, parameters, covered, seed, replay) if covered else []
         if any(not 1e-30 < float(t.abs().amax()) < 1e37 for block in blocks for t in (block.outer, block.inner)):
             wide = _widened(bound, parameters)
-            blocks = self._blocks(wide, wide.parameters, covered, seed, replay)
+            blocks = self._blocks(operator, wide, wide.parameters, covered, seed, replay)
         return Factors(blocks, bare)
 
-    def _blocks(self, bound: Bound, parameters: Vectors, covered: list[int], seed: int, replay: Replay) -> list[Factor]:
-        operator = _operator_class()
-        twin = _twin(bound)
-        loss, y = self._loss(bound)
-        # curvlinops scales every kind as a true Fisher, the mean of its terms; gᵢ is that mean itself, squared afterwards
-        terms = y.numel() / bound.n if isinstance(self.sampling, Empirical) else 1
-        kfac = operator(
-            _Called(twin, bound),
-            loss,
+    def _blocks(
+        self, operator: Any, bound: Bound, parameters: Vectors, covered: list[int], seed: int, replay: Replay
+    ) -> list[Factor]:
+        scores = _Scores(bound, self._cotangents(bound, seed))
+        kfac = scores.kfac = operator(
+            scores,
+            nn.MSELoss(),
             [parameters[i] for i in covered],
-            [(torch.empty(bound.n, device=parameters[0].device), y)],
+            [(parameters[0].new_empty(bound.n), parameters[0].new_zeros(bound.n, 1))],
             check_deterministic=False,
-            seed=seed % 2**63,
-            fisher_type=_TYPES[type(self.sampling)],
-            mc_samples=self.sampling.n if isinstance(self.sampling, MonteCarlo) else 1,
+            fisher_type="type-2",
             separate_weight_and_bias=False,
             num_data=bound.n,
         )
         with replay, torch.enable_grad():
             kfac.compute_kronecker_factors()
         found = []
-        for module, places in kfac._mapping.items():
-            outer = kfac._gradient_covariances[module]
-            inner = kfac._input_covariances.get(module, outer.new_ones(1, 1))
+        for layer, places in kfac._mapping.items():
+            outer = kfac._gradient_covariances[layer].detach()
+            inner = scores.inner.get(layer, outer.new_ones(1, 1))
             weight, bias = (covered[places[k]] if k in places else None for k in ("weight", "bias"))
-            found.append(Factor(weight, bias, outer.detach() / terms, inner.detach()))
+            found.append(Factor(weight, bias, outer, inner))
         return found
 
-    def _loss(self, bound: Bound) -> tuple[nn.Module, Tensor]:
-        """(loss, targets) for curvlinops: the likelihood's loss for the model's labels, the training loss for the data's."""
+    def _cotangents(self, bound: Bound, seed: int) -> Callable[[Tensor], Tensor]:
+        """Outputs [n, ...] ↦ u, [K, n, ...]."""
         if isinstance(self.sampling, Empirical):
-            if type(bound.loss) not in _LOSSES.values() or getattr(bound.loss, "ignore_index", -100) != -100:
-                raise TypeError(f"curvlinops' empirical factors know {_known()} only, not {bound.loss!r}")
-            return bound.loss, _column(bound.y, bound.loss)  # type: ignore[return-value, arg-type]
-        kind = next((loss for known, loss in _LOSSES.items() if known is bound.likelihood), None)
-        if kind is None:
-            raise TypeError(
-                f"curvlinops knows the predictive distributions of {_known()}, and not {bound.likelihood!r}. "
-                "Use metrics.BlockDiagonal(metrics.Fisher())."
-            )
-        z = bound.outputs()
-        y = z[:, 0].long() * 0 if kind is nn.CrossEntropyLoss else torch.zeros_like(z)
-        return kind(), _column(y, kind())
+            return partial(_slopes, bound)
+        assert bound.likelihood is not None, "collect() asks for it"
+        sampling: Exact | MonteCarlo = self.sampling
+        if isinstance(sampling, MonteCarlo):
+            sampling = replace(sampling, generator=torch.Generator().manual_seed(seed))
+        return partial(sampling.cotangents, bound.likelihood)
 
 
-def _column(y: Tensor, loss: nn.Module) -> Tensor:
-    """Targets of one number a sample as curvlinops wants them, [n, 1]."""
-    return y.unsqueeze(1) if y.dim() == 1 and not isinstance(loss, nn.CrossEntropyLoss) else y
+class _Scores(nn.Module):
+    """s_ik = ⟨u_ki, z_i⟩/√2, [n, K]: their mean squared error has ∂²/∂s² = (2/K) I, and its factors are those of the u.
 
+    Outputs of two dimensions only: curvlinops would add the scores of a sample's places before it squares them.
+    """
 
-class _Called(nn.Module):
-    """The model on the bound inputs, however they are passed; curvlinops is given the number of samples only."""
+    kfac: Any
 
-    def __init__(self, model: nn.Module, bound: Bound) -> None:
+    def __init__(self, bound: Bound, cotangents: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        self.model = model
-        self.bound = bound
+        self.model, self.bound, self.cotangents = private(bound.model, list(bound.model.parameters())), bound, cotangents
+        self.calls, self.inner = watched(self.model), dict[str, Tensor]()
 
     def forward(self, samples: Tensor) -> Tensor:
-        outputs: Tensor = self.bound.call(self.model)
-        return outputs.unsqueeze(1) if outputs.dim() == 1 else outputs
+        z: Tensor = self.bound.call(self.model)
+        for name in self.kfac._mapping:
+            if self.calls.get(self.get_submodule(name)) != [self.bound.n]:
+                raise ValueError(
+                    f"KFAC: {name.removeprefix('model.')} is called otherwise than in an earlier batch of the same shape, with "
+                    f"{self.calls.get(self.get_submodule(name), 'no')} rows for {self.bound.n} samples: samples take different "
+                    "ways through the model. Give its parameters another metric, by metrics.Blockwise."
+                )
+        # as they are now: a checkpoint calls layers again, in the backward pass
+        self.inner = {name: a.clone() for name, a in self.kfac._input_covariances.items()}
+        u = self.cotangents(z.detach())
+        return torch.einsum("kne,ne->nk", u.reshape(*u.shape[:2], -1), z.reshape(len(z), -1)) / 2**0.5
+
+
+def _slopes(bound: Bound, outputs: Tensor) -> Tensor:
+    z = outputs.requires_grad_()
+    return torch.autograd.grad(bound.sample.all(z, bound.y).sum(), z)[0].unsqueeze(0)
 
 
 def _operator_class() -> Any:
@@ -133,57 +133,15 @@ def _operator_class() -> Any:
     return KFACLinearOperator
 
 
-_TYPES: dict[type, str] = {Exact: "type-2", MonteCarlo: "mc", Empirical: "empirical"}
-
-
-def _known() -> str:
-    return ", ".join(loss.__name__ for loss in _LOSSES.values())
-
-
-def _bare(bound: Bound, parameters: Vectors) -> dict[int, str]:
-    """Which parameters KFAC does not cover, and why; curvlinops itself would be wrong in silence for most of these."""
-    twin = _twin(bound)
-    owners: dict[int, list[nn.Module]] = {}
-    calls: Counter[int] = Counter()
-    for module in twin.modules():
-        module.register_forward_hook(lambda m, *_: calls.update([id(m)]))
-        for p in module.parameters(recurse=False):
-            owners.setdefault(id(p), []).append(module)
-    with Replay.now(parameters), torch.enable_grad():
-        outputs = bound.call(twin)
-    uses: Counter[int] = Counter()
-    if outputs.grad_fn is not None:
-        walk(outputs.grad_fn, lambda variable: uses.update([id(variable)]))
-
-    def why(p: Tensor) -> str | None:
-        held = owners[id(p)]
-        if len(held) > 1:
-            return "shared by several modules"
-        if not isinstance(held[0], nn.Linear | nn.Conv2d):
-            return f"in {type(held[0]).__name__}, neither Linear nor Conv2d"
-        if isinstance(held[0], nn.Conv2d) and held[0].groups > 1:
-            return "of a convolution with groups"
-        if calls[id(held[0])] != 1 or uses[id(p)] != 1:
-            return f"used {uses[id(p)]} times, by {calls[id(held[0])]} calls of its layer"
-        return None
-
-    reasons = {i: why(p) for i, p in enumerate(parameters)}
-    return {i: reason for i, reason in reasons.items() if reason is not None}
-
-
-def _twin(bound: Bound) -> nn.Module:
-    """A copy with the same parameters and buffers of its own."""
-    return copy.deepcopy(bound.model, {id(p): p for p in bound.model.parameters()})
-
-
 def _widened(bound: Bound, parameters: Vectors) -> Bound:
     """All of it copied to float64."""
 
     def double(t: Any) -> Any:
         return t.double() if isinstance(t, Tensor) and t.is_floating_point() else t
 
-    model = copy.deepcopy(bound.model).double()
+    model = private(bound.model).double()
     own = {id(p): q for p, q in zip(bound.model.parameters(), model.parameters(), strict=True)}
-    loss = copy.deepcopy(bound.loss).double() if isinstance(bound.loss, nn.Module) else bound.loss
+    loss = private(bound.loss).double() if isinstance(bound.loss, nn.Module) else bound.loss
     x, y = tree_map(double, (bound.x, bound.y))
-    return replace(bound, model=model, loss=loss, x=x, y=y, chosen=[own[id(p)] for p in parameters])
+    chosen = [own[id(p)] for p in parameters]
+    return replace(bound, model=model, loss=loss, sample=sample_loss(loss), x=x, y=y, chosen=chosen)

@@ -23,11 +23,12 @@ class KroneckerFisher(Metric):
     to each factor, which inverts another matrix (72 % apart in one solve). sampling: ``Exact()``, ``MonteCarlo(n)``, or
     ``Empirical()``, the data's labels under the training loss. rest: the metric of the parameters that KFAC does not cover, in
     a joint ball with its blocks.
-    Needs curvlinops (``pip install 'geosam[kronecker]'``). Covers nn.Linear and nn.Conv2d without groups, called once in a
-    forward pass, with the losses CrossEntropyLoss, BCEWithLogitsLoss and MSELoss or their distributions.
+    Needs curvlinops (``pip install 'geosam[kronecker]'``). Covers nn.Linear and nn.Conv2d without groups and padded with zeros,
+    with torch's own forward, called once in a forward pass with the samples in the first dimension, under any likelihood and
+    for outputs of any shape. A backward pass each for every entry of a sample's outputs (Exact), label drawn, or for one.
     Source: Martens & Grosse 2015; Grosse & Martens 2016; Eschenhagen et al. 2023. Raises: ImportError without curvlinops;
     ValueError for a parameter that KFAC does not cover, λ < 0, λ = 0 where the product is singular, or BatchNorm in training
-    mode; TypeError for another likelihood.
+    mode; TypeError where the loss names no distribution.
     """
 
     damping: Damping = Relative(0.1)

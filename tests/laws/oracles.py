@@ -101,14 +101,18 @@ def monge(bound):
 
 
 def _output_information(loss, z):
-    """The Fisher information of one sample's distribution with respect to its outputs z, divided as the loss averages."""
+    """The Fisher information of one sample's distribution with respect to its outputs z, flat, divided as the loss averages."""
     if isinstance(loss, nn.CrossEntropyLoss):
-        p = z.softmax(0)
-        return p.diag() - torch.outer(p, p)
+        p = z.softmax(0).reshape(len(z), -1)
+        places = torch.diag_embed(p.T) - torch.einsum("ar,br->rab", p, p)
+        whole = torch.zeros(*p.shape, *p.shape, dtype=torch.float64)
+        for r, block in enumerate(places):
+            whole[:, r, :, r] = block
+        return whole.reshape(p.numel(), p.numel()) / p.shape[1]
     if isinstance(loss, nn.BCEWithLogitsLoss):
-        p = z.sigmoid()
-        return (p * (1 - p)).diag() / len(z)
-    return 2 * torch.eye(len(z), dtype=torch.float64) / len(z)
+        p = z.sigmoid().flatten()
+        return (p * (1 - p)).diag() / len(p)
+    return 2 * torch.eye(z.numel(), dtype=torch.float64) / z.numel()
 
 
 def fisher(damping):
@@ -203,18 +207,40 @@ def _patches(layer, a):
     return torch.cat([a, a.new_ones(len(a), 1)], 1)
 
 
-def kronecker_factors(bound, model, x, layer):
-    """(B, A) of one layer, sample by sample, from the square root of each sample's output information."""
+def every_label(bound, i, outputs):
+    """Cotangents whose squares add up to the expectation over labels."""
+    values, basis = torch.linalg.eigh(_output_information(bound.loss, outputs.detach()))
+    return (basis * values.clamp_min(0).sqrt()).T
+
+
+def the_data_s_label(bound, i, outputs):
+    """The slope of sample i's own loss."""
+    z = outputs.detach().requires_grad_()
+    _, _, y = twin(bound)
+    return torch.autograd.grad(bound.loss(z.unsqueeze(0), y[i : i + 1]), z)[0].reshape(1, -1)
+
+
+def these_labels(drawn):
+    """Classes that were drawn, [K, n]: the mean over K."""
+
+    def cotangents(bound, i, outputs):
+        rows = [outputs.detach().softmax(0) - torch.eye(len(outputs), dtype=torch.float64)[k] for k in drawn[:, i]]
+        return torch.stack(rows) / len(rows) ** 0.5
+
+    return cotangents
+
+
+def kronecker_factors(bound, model, x, layer, cotangents=every_label):
+    """(B, A) of one layer, sample by sample and cotangent by cotangent."""
     seen = {}
     handle = layer.register_forward_hook(lambda m, inputs, output: seen.update(a=inputs[0].detach(), z=output))
     A, B, positions = 0.0, 0.0, 1
     for i in range(bound.n):
         outputs = model(x[i : i + 1])[0]
-        a = _patches(layer, seen["a"])
+        a, z = _patches(layer, seen["a"]), seen["z"]
         A, positions = A + a.T @ a, len(a)
-        values, basis = torch.linalg.eigh(_output_information(bound.loss, outputs.detach()))
-        for root in (basis * values.clamp_min(0).sqrt()).T:
-            (delta,) = torch.autograd.grad(outputs @ root, seen["z"], retain_graph=True)
+        for u in cotangents(bound, i, outputs):
+            (delta,) = torch.autograd.grad(outputs.flatten() @ u, z, retain_graph=True)
             delta = (
                 delta[0].reshape(len(delta[0]), -1) if isinstance(layer, nn.Conv2d) else delta.reshape(-1, delta.shape[-1]).T
             )
@@ -230,14 +256,15 @@ def kronecker(B, A):
     return torch.kron(B, A)[order][:, order]
 
 
-def kronecker_fisher(damping):
+def kronecker_fisher(damping, cotangents=every_label):
     """KFAC by definition, and 1 for the parameters of other layers."""
 
     def dense(bound):
         model, x, _ = twin(bound)
         layers = [m for m in model.modules() if list(m.parameters(recurse=False))]
         covered = [isinstance(m, (nn.Linear, nn.Conv2d)) for m in layers]
-        blocks = [kronecker(*kronecker_factors(bound, model, x, m)) for m, c in zip(layers, covered, strict=True) if c]
+        factors = [kronecker_factors(bound, model, x, m, cotangents) for m, c in zip(layers, covered, strict=True) if c]
+        blocks = [kronecker(B, A) for B, A in factors]
         strength = damping
         if isinstance(damping, Relative):
             strength = damping.ratio * torch.cat([block.diagonal() for block in blocks]).mean()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,7 +30,8 @@ class Sharpness:
     worst: L(θ + ε*) − L(θ) at SAM's one-step ε*, ‖ε*‖_G = ρ. ascended: the largest rise that ``steps`` steps of projected
     ascent met, the first of which is ε*; a lower bound of the maximum over the ball.
     eigenvalue: the largest μ with Hv = μGv, H = ∇²L(θ), so that max L over ‖ε‖_G ≤ ρ is L + ½ρ²μ + O(ρ³) where ∇L = 0.
-    residual, iterations, converged: what Lanczos's method has to say of it, see :func:`geosam.sharpness`.
+    residual, iterations, converged: what Lanczos's method has to say of it, see :func:`geosam.sharpness`. report: what the
+    solver of ε* has to say, such as how conjugate gradients ended.
     What was left out is None.
     """
 
@@ -44,6 +47,7 @@ class Sharpness:
     residual: float | None = None
     iterations: int = 0
     converged: bool | None = None
+    report: Mapping[str, Any] = field(default_factory=dict)
 
 
 def sharpness(
@@ -75,8 +79,8 @@ def sharpness(
     surface = Surface(bound, evidence.parameters)
     noise = torch.Generator().manual_seed(0) if generator is None else generator
     start = surface.loss(vec.zeros_like(surface.theta))
-    epsilon = solve(geometry, evidence.gradient, rho).epsilon
-    worst = surface.loss(epsilon) - start
+    found = solve(geometry, evidence.gradient, rho)
+    worst = surface.loss(found.epsilon) - start
     ascended = worst
     if steps > 1:
         ascended = _ascended(surface, _norm(geometry, metric), evidence.gradient, rho, steps) - start
@@ -98,6 +102,7 @@ def sharpness(
         residual=None if ritz is None else ritz.residual,
         iterations=0 if ritz is None else ritz.iterations,
         converged=None if ritz is None else ritz.converged,
+        report=found.report,
     )
 
 

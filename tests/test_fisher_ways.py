@@ -23,6 +23,20 @@ from .networks import batch_norm_net, build, draw, dropout_net, labels, mlp, net
 FLOAT64 = torch.float64
 
 
+EARLY = Fisher(1e-6, rows_limit=0, iterations=2)
+HALVES = {"0.*": (EARLY, 1.0), "*": (EARLY, 1.0)}
+UNFINISHED = {
+    "BlockDiagonal": (BlockDiagonal(EARLY), (0, 1)),
+    "Blockwise, p = 2": (metrics.Blockwise(HALVES), (0, 1)),
+    "Blockwise, p = ∞": (metrics.Blockwise(HALVES, math.inf), (0, 1)),
+    "Blockwise with a norm that is no inner product": (
+        metrics.Blockwise({"0.*": (norms.Sup(), 1.0), "*": (EARLY, 1.0)}),
+        (1,),
+    ),
+    "the ray of KLExact": (metrics.KLExact(along=BlockDiagonal(EARLY)), (0, 1)),
+}
+
+
 class TestWhichWay:
     def report(self, metric, bound):
         evidence = bound.collect(metric.needs, "test")
@@ -45,6 +59,36 @@ class TestWhichWay:
         bound = geosam.Problem(model, nn.CrossEntropyLoss()).on(x, y)
         found = self.report(Fisher(1e-9, rows_limit=0, tolerance=1e-12, iterations=10_000), bound)
         assert found["ended"] == "stalled" and not found["converged"]
+
+    @pytest.mark.parametrize("name", UNFINISHED)
+    def test_what_wraps_an_iteration_that_ended_early_says_so_too(self, name):
+        part = self.report(EARLY, bind())
+        assert part["converged"] is False
+        wrapped, where = UNFINISHED[name]
+        found = self.report(wrapped, bind())
+        assert found["converged"] is False
+        assert [found["blocks"][b]["ended"] for b in where] == ["iterations spent"] * len(where)
+
+    def test_a_product_s_report_is_empty_where_no_part_has_one_and_converged_where_all_did(self):
+        assert self.report(BlockDiagonal(metrics.GradientMagnitude()), bind()) == {}
+        parts = {"0.*": (metrics.Euclidean(), 1.0), "*": (Fisher(0.1, rows_limit=0), 1.0)}
+        found = self.report(metrics.Blockwise(parts), bind())
+        assert found["converged"] is True and list(found["blocks"]) == [1]
+        gram = self.report(BlockDiagonal(Fisher(0.1)), bind())
+        assert gram == {"blocks": {b: {"solve": "Gram matrix of 15 rows"} for b in (0, 1)}}
+
+    def test_groups_preconditioners_and_sharpness_pass_it_on(self):
+        bound = bind()
+        parameters = list(bound.model.parameters())
+        groups = [{"params": parameters[:2], "rho": 0.1}, {"params": parameters[2:], "rho": 0.2}]
+        opt = geosam.SAM(torch.optim.SGD(groups, lr=0.1), EARLY)
+        opt.step(bound)
+        assert opt.last.report["converged"] is False and len(opt.last.report["blocks"]) == 2
+        for by in (EARLY, BlockDiagonal(EARLY)):
+            opt = geosam.SAM(torch.optim.SGD(parameters, lr=0.1), objective=geosam.objectives.Preconditioned(by))
+            opt.step(bound.wrt(parameters))
+            assert opt.last.report["covector"]["converged"] is False
+        assert geosam.sharpness(bound, EARLY, 0.1, samples=0, iterations=0, steps=1).report["converged"] is False
 
     def test_dropout_goes_matrix_free_under_one_mask(self):
         torch.manual_seed(3)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,6 +33,15 @@ def _assemble(blocks: Sequence[Block], parts: Sequence[Vectors]) -> list[Tensor]
     return [whole[i] for i in sorted(whole)]
 
 
+def _reports(blocks: Sequence[Block]) -> Mapping[str, Any]:
+    """What the blocks have to say, by their position; ``converged``, if any says so, is whether all did."""
+    parts = {b: block.norm.report for b, block in enumerate(blocks) if block.norm.report}
+    if not parts:
+        return {}
+    converged = [part["converged"] for part in parts.values() if "converged" in part]
+    return {"blocks": parts, **({"converged": all(converged)} if converged else {})}
+
+
 def _over(norm: Tensor, weight: float) -> Tensor:
     """norm / weight, where weight 0 pins the block: 0 / 0 = 0."""
     return torch.where(norm == 0, 0, norm / weight) if weight else torch.where(norm == 0, 0, torch.inf)
@@ -43,6 +53,11 @@ class JointBall(Norm):
 
     blocks: Sequence[Block]
     like: Vectors | None = None
+
+    @property
+    def report(self) -> Mapping[str, Any]:
+        """blocks: position → the block's own; converged: whether all that iterate did."""
+        return _reports(self.blocks)
 
     def ascend(self, c: Vectors) -> tuple[Vectors, Tensor]:
         """(♯c, ‖c‖*). A weight of 0 pins its block without dividing."""
@@ -62,6 +77,11 @@ class JointInnerProduct(InnerProduct):
 
     blocks: Sequence[Block]
     like: Vectors | None = None
+
+    @property
+    def report(self) -> Mapping[str, Any]:
+        """blocks: position → the block's own; converged: whether all that iterate did."""
+        return _reports(self.blocks)
 
     def ascend(self, c: Vectors) -> tuple[Vectors, Tensor]:
         """(♯c, ‖c‖*), as for any joint ball."""
@@ -108,6 +128,11 @@ class BallEach(Norm):
 
     blocks: Sequence[Block]
     like: Vectors | None = None
+
+    @property
+    def report(self) -> Mapping[str, Any]:
+        """blocks: position → the block's own; converged: whether all that iterate did."""
+        return _reports(self.blocks)
 
     def ascend(self, c: Vectors) -> tuple[Vectors, Tensor]:
         """(♯c, ‖c‖*). A block whose covector is 0 stays where it is."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
 
 from .._abstract import InnerProduct, Metric, Needs, Objective, State, check_instance
 from .._vectors import Vectors
@@ -11,6 +14,12 @@ from ..evidence import Evidence
 from .gradient import Gradient
 
 Precondition = Callable[[Vectors], Vectors]
+
+
+class Solved(list[Tensor]):
+    """♯c with what the iteration that found it had to say, if any."""
+
+    report: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -22,7 +31,8 @@ class Preconditioned(Objective):
     everything else (♭ is ``norm.flat``). With D ≠ I the first-order rise of ε* = ρ ♯(Dg)/‖Dg‖* is ⟨g, ε*⟩ ≤ ρ‖g‖*, with
     equality only where Dg is parallel to g: ε* is steepest for c and no longer for the loss. State: {"metric", "objective"}.
     Source: Zhang, Li & Giannakis 2025 (preSAM), whose objective preconditioner is D and whose constraint preconditioner is the
-    metric. Raises: TypeError for a metric that is no inner product.
+    metric. What D's own solve has to say stands under "covector" in the report of ε*. Raises: TypeError for a metric that is
+    no inner product.
     """
 
     by: Metric | Precondition
@@ -53,7 +63,9 @@ class Preconditioned(Objective):
                 f"Preconditioned(by={self.by!r}) needs an inner product, whose ♯ is linear; this is {norm!r}. Pass a function "
                 "of the covector instead, or the metric itself as SAM's metric."
             )
-        return norm.sharp(c), _unless_empty(metric=of_metric, objective=of_objective)
+        found = Solved(norm.sharp(c))
+        found.report = norm.report
+        return found, _unless_empty(metric=of_metric, objective=of_objective)
 
 
 def _unless_empty(**states: State) -> State:

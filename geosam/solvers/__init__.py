@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from .._abstract import Divergence, Norm, Perturbation, Solver
 from .._vectors import Vectors
@@ -28,7 +29,8 @@ def solve(geometry: Norm | Divergence, c: Vectors, rho: float, solver: Solver | 
     """ε*: the steepest ascent of ⟨c, ε⟩ in the ball of radius rho.
 
     geometry: a norm (‖ε‖ ≤ rho) or a divergence (D(ε) ≤ rho²/2). c: tensors in parameter order. solver: by default the one
-    that fits the geometry, :class:`DualNorm` or :class:`Radial`.
+    that fits the geometry, :class:`DualNorm` or :class:`Radial`. The report of a covector that was itself solved for
+    (``Preconditioned``) stands under "covector".
     """
     rho = check_radius(rho)
     if len(c) == 0:
@@ -42,4 +44,5 @@ def solve(geometry: Norm | Divergence, c: Vectors, rho: float, solver: Solver | 
         if shapes != theirs:
             raise ValueError(f"the covector's shapes {theirs} are not those of the geometry, {shapes}")
     solver = solver or (Radial() if isinstance(geometry, Divergence) else DualNorm())
-    return solver.solve(geometry, c, rho)
+    found, of_covector = solver.solve(geometry, c, rho), getattr(c, "report", {})
+    return replace(found, report={**found.report, "covector": of_covector}) if of_covector else found

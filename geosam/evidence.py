@@ -35,7 +35,7 @@ class Evidence:
 
     parameters: θ, in optimizer order. gradient: g = ∇ of the batch mean loss; with rows it is their lazy pull Jᵀ1/n.
     loss: the batch mean loss. names: of the parameters, or None. squares: (1/n) Σ gᵢ², float64. drawn, factors: what the
-    requests in ``needs`` gave.
+    requests in ``needs`` gave. origin: of a part, the evidence of all parameters.
     """
 
     parameters: Vectors
@@ -47,6 +47,7 @@ class Evidence:
     predictive: Predictive | None = None
     drawn: Mapping[Draws, Sampled] = field(default_factory=dict)
     factors: Mapping[Factorising, Factors] = field(default_factory=dict)
+    origin: Evidence | None = None
 
     def collect(self, needs: Needs, who: str) -> Evidence:
         """Itself, if it holds what is needed; evidence cannot be added to afterwards."""
@@ -84,6 +85,7 @@ class Evidence:
             predictive=None if self.predictive is None else self.predictive.restrict(index),
             drawn={request: sampled.restrict(index) for request, sampled in self.drawn.items()},
             factors={request: factors.restrict(index) for request, factors in self.factors.items()},
+            origin=self.origin or self,
         )
 
     def named(self) -> list[tuple[str | None, Tensor]]:

@@ -307,6 +307,28 @@ class TestBlockwise:
     def test_patterns_without_names(self):
         refused(ValueError, r"names.*named_parameters\(\).*function", Blockwise({"*": (Euclidean(), 1.0)}), closure)
 
+    @pytest.mark.parametrize(
+        "metric",
+        [
+            geosam.metrics.only("norm.*"),
+            geosam.metrics.only("norm.*", EmpiricalFisher()),
+            Blockwise({"norm.*": (Euclidean(), 1.0), "*": (Monge(), 1.0)}),
+            Blockwise({"*": (Monge(), 1.0), "norm.*": (Euclidean(), 1.0)}, math.inf),
+            Blockwise({"*": (geosam.metrics.only("norm.*"), 1.0)}),
+        ],
+        ids=lambda metric: repr(list(metric.parts))[:30],
+    )
+    def test_a_selector_that_fits_nothing(self, metric):
+        refused(ValueError, r"'norm\.\*' matches none of the 4 parameters, which are 0\.weight, 0\.bias, 2\.w", metric, problem)
+
+    def test_a_function_that_selects_nothing(self):
+        metric = geosam.metrics.only(lambda name, p: p.dim() > 7)
+        refused(ValueError, r"<function .*matches none of the 4 parameters, which are None", metric, closure)
+
+    def test_a_selector_may_be_spent_by_an_earlier_one(self):
+        metric = Blockwise({"0.*": (Euclidean(), 1.0), "2.*": (Monge(), 1.0), "*": (Euclidean(), 1.0)})
+        assert len(metric.at(problem(build(mlp))).blocks) == 2
+
     def test_functions_need_no_names(self):
         model = build(mlp)
         metric = Blockwise({lambda name, p: p.dim() > 1: (Monge(), 1.0), lambda name, p: True: (Euclidean(), 0.5)})

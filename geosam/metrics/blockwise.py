@@ -30,6 +30,15 @@ def _selects(selector: Selector, name: str | None, parameter: Tensor) -> bool:
     return fnmatch.fnmatchcase(name, selector)
 
 
+def _check_fits(selector: Selector, evidence: Evidence) -> None:
+    """ValueError where nothing at all is selected: a name misspelt would train with ε = 0, or without its metric."""
+    named = evidence.named()
+    if any(_selects(selector, name, parameter) for name, parameter in named):
+        return
+    some = ", ".join(str(name) for name, _ in named[:6]) + (", ..." if len(named) > 6 else "")
+    raise ValueError(f"the selector {selector!r} matches none of the {len(named)} parameters, which are {some}")
+
+
 @dataclass(frozen=True)
 class Blockwise(Metric):
     """Product geometry from {selector: (metric, weight)}.
@@ -37,7 +46,8 @@ class Blockwise(Metric):
     p = 2: one joint ball, ‖ε‖² = Σ_b (‖ε_b‖_b / w_b)². p = ∞: a ball each, ‖ε‖ = max_b ‖ε_b‖_b / w_b. A weight multiplies ρ
     for its block; weight 0 pins it. selector: a pattern on names ("*.bias") or a function (name, parameter) → bool; the
     first that matches wins, and every parameter must be matched. A metric sees its own block's evidence only.
-    Raises: ValueError for a parameter that nothing selects, a negative weight, or another p.
+    Raises: ValueError for a parameter that nothing selects, a selector that fits no parameter of the model (one of another
+    block, or one that an earlier selector took, will do), a negative weight, or another p.
     """
 
     parts: Mapping[Selector, tuple[Metric, float]]
@@ -67,6 +77,9 @@ class Blockwise(Metric):
             if match is None:
                 raise ValueError(f"no selector matches parameter {i} ({name}); end with '*' to catch the rest")
             chosen[match].append(i)
+        for selector, index in chosen.items():
+            if not index:
+                _check_fits(selector, evidence.origin or evidence)
         return product(evidence, [(index, *self.parts[s]) for s, index in chosen.items()], state, self.p)
 
 

@@ -17,7 +17,7 @@ def only(selector: Selector, metric: Metric | None = None) -> Blockwise:
 
     selector: as in :class:`Blockwise`. metric: on the parameters selected, by default Euclidean, and it sees them alone.
     ``only(normalisation(model))`` perturbs scales and shifts of normalisation layers and nothing else.
-    Source: Mueller et al. 2023 (SAM-ON); with ParameterScaled its ASAM form.
+    Source: Mueller et al. 2023 (SAM-ON); with ParameterScaled its ASAM form. Raises: ValueError if nothing is selected.
     """
     return Blockwise({selector: (Euclidean() if metric is None else metric, 1.0), _everything: (Euclidean(), 0.0)})
 

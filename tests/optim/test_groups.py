@@ -7,7 +7,7 @@ from torch import Tensor, nn
 import geosam
 from geosam import SAM, Copy, Swap
 from geosam import _vectors as vec
-from geosam.metrics import EmpiricalFisher, Euclidean, GradientMagnitude, KLExact, Monge, ParameterScaled
+from geosam.metrics import EmpiricalFisher, Euclidean, GradientMagnitude, KLExact, Monge, ParameterScaled, only
 from geosam.objectives import Smoothed
 
 from ..networks import Closure, build, draw, labels, mlp, same
@@ -89,6 +89,12 @@ def test_a_divergence_has_one_radius():
     with pytest.raises(TypeError, match=r"KLExact\(along=Blockwise"):
         opt.step(geosam.Problem(model, nn.CrossEntropyLoss()).on(X, Y))
     assert same([p.detach() for p in model.parameters()], before)
+
+
+def test_a_selector_may_fit_the_parameters_of_another_group_only():
+    model, opt = model_and_opt(0.1, 0.05, metric=only("2.*"))
+    with opt.perturbed(geosam.Problem(model, nn.CrossEntropyLoss()).on(X, Y)) as p:
+        assert [bool(e.any()) for e in p.epsilon] == [name.startswith("2.") for name, _ in model.named_parameters()]
 
 
 def test_frozen_parameters_in_a_group_are_passed_over():

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 Loss = Callable[[Any, Any], Tensor]
 
@@ -123,7 +123,9 @@ class _OverEntries(SampleLoss):
 
     def factor(self, targets: Any, outputs: Callable[[], Tensor]) -> Tensor | float:
         weights = (getattr(self.entries, name, None) for name in ("weight", "pos_weight"))
-        if any(w is not None and w.dim() >= targets.dim() for w in weights):
+        # torch aligns shapes at their ends, so these are the sizes that meet the samples
+        meeting = (k for w in weights if w is not None for k in w.shape[: max(0, w.dim() - targets.dim() + 1)])
+        if any(k > 1 for k in meeting):
             raise ValueError("a loss weight with a batch dimension ties the loss to one batch; weight the entries instead")
         return 1.0
 
@@ -154,7 +156,7 @@ class _Opaque(SampleLoss):
             z = outputs()
             together, alone = one_number(self.loss(z, targets)), self._alone(z, targets).mean()
         # eps^½ is loose enough for any summation order and far below a wrong scale
-        tolerance = torch.finfo(z.dtype).eps ** 0.5
+        tolerance = torch.finfo(alone.dtype).eps ** 0.5
         if not torch.allclose(together, alone, rtol=tolerance, atol=tolerance, equal_nan=True):
             raise ValueError(
                 f"the loss of the batch is {together.item():.6g}, but its samples taken alone average {alone.item():.6g}: "
@@ -171,5 +173,10 @@ class _Opaque(SampleLoss):
         return self._alone(outputs, targets)
 
     def _alone(self, outputs: Tensor, targets: Any) -> Tensor:
-        rows = [tree_map(lambda t, i=i: t[i : i + 1], (outputs, targets)) for i in range(outputs.shape[0])]
+        samples = next(t.shape[0] for t in tree_leaves((outputs, targets)) if _has_samples(t))
+        rows = [tree_map(lambda t, i=i: t[i : i + 1] if _has_samples(t) else t, (outputs, targets)) for i in range(samples)]
         return torch.stack([self.loss(*row) for row in rows])
+
+
+def _has_samples(leaf: Any) -> bool:
+    return isinstance(leaf, Tensor) and leaf.dim() > 0

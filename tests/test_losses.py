@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 import geosam
 from geosam.losses import canonical, sample_loss
-from geosam.metrics import EmpiricalFisher
+from geosam.metrics import DiagonalEmpiricalFisher, EmpiricalFisher
 
 CLASSES, HEIGHT = 4, 3
 WEIGHT = torch.tensor([0.2, 1.0, 3.0, 0.0], dtype=torch.float64)
@@ -199,6 +199,52 @@ def test_a_positive_weight_with_a_batch_dimension_is_refused():
     bound = geosam.Problem(nn.Linear(2, 3), loss).on(torch.ones(4, 2), torch.ones(4, 3))
     with pytest.raises(ValueError, match="ties the loss to one batch"):
         EmpiricalFisher().at(bound)
+
+
+@pytest.mark.parametrize("shape, outputs", [((1,), ()), ((1, CLASSES), (CLASSES,)), ((3, 1), (2, 3, 2))])
+def test_a_weight_that_meets_the_samples_with_size_one_is_a_weight(shape, outputs):
+    g = torch.Generator().manual_seed(0)
+    loss = nn.BCEWithLogitsLoss(pos_weight=torch.rand(shape, generator=g, **WIDE) + 0.5)
+    z, y = torch.randn(5, *outputs, generator=g, **WIDE), torch.rand(5, *outputs, generator=g, **WIDE)
+    torch.testing.assert_close(sample_loss(loss).all(z, y).mean(), loss(z, y))
+
+
+def test_a_positive_weight_of_one_number_with_outputs_of_one_number():
+    loss = nn.BCEWithLogitsLoss(pos_weight=torch.tensor([3.0], **WIDE))
+    model, x = nn.Sequential(nn.Linear(2, 1, **WIDE), nn.Flatten(0)), torch.randn(5, 2, generator=torch.Generator(), **WIDE)
+    y = torch.tensor([0.0, 1.0, 1.0, 0.0, 1.0], **WIDE)
+    evidence = geosam.Problem(model, loss).on(x, y).collect(EmpiricalFisher().needs, "test")
+    torch.testing.assert_close(torch.cat([g.reshape(-1) for g in evidence.gradient]), gradient(loss(model(x), y), model))
+
+
+class Outputs(nn.Module):
+    """A tuple, or a dict with something in it that is no tensor."""
+
+    def __init__(self, named: bool) -> None:
+        super().__init__()
+        self.first, self.second, self.named = nn.Linear(2, CLASSES, **WIDE), nn.Linear(2, 2, **WIDE), named
+
+    def forward(self, x: Tensor) -> object:
+        a, b = self.first(x), self.second(x)
+        return {"a": a, "b": b, "c": None} if self.named else (a, b)
+
+
+@pytest.mark.parametrize("metric", [EmpiricalFisher(), DiagonalEmpiricalFisher()], ids=lambda metric: type(metric).__name__)
+@pytest.mark.parametrize("named", [False, True], ids=["tuple", "dict"])
+def test_outputs_and_targets_may_be_containers(named, metric):
+    g = torch.Generator().manual_seed(0)
+    x, y = torch.randn(5, 2, generator=g, **WIDE), (classes(5, g), torch.randn(5, 2, generator=g, **WIDE))
+    a, b = ("a", "b") if named else (0, 1)
+
+    def loss(z, y):
+        return F.cross_entropy(z[a], y[0]) + F.mse_loss(z[b], y[1])
+
+    model = Outputs(named)
+    evidence = geosam.Problem(model, loss).on(x, y).collect(metric.needs, "test")
+    rows = torch.stack([gradient(loss(model(x[i : i + 1]), (y[0][i : i + 1], y[1][i : i + 1])), model) for i in range(5)])
+    torch.testing.assert_close(torch.cat([s.reshape(-1) for s in evidence.mean_squares]), rows.square().mean(0))
+    with pytest.raises(ValueError, match="not a mean over samples"):
+        geosam.Problem(model, lambda z, y: 5 * loss(z, y).square()).on(x, y).collect(metric.needs, "test")
 
 
 def test_targets_of_bytes_pick_weights_and_are_no_mask():

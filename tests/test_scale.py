@@ -1,4 +1,4 @@
-"""The true Fisher is the model's: nothing about the loss's bookkeeping or the batch's cutting changes it."""
+"""What a factor on the loss, and the cutting of the batch, do to each Fisher: to the true one, the model's own, nothing."""
 
 import functools
 
@@ -10,7 +10,18 @@ from torch.nn import functional as F
 import geosam
 from geosam.engines import Func, Hooks
 from geosam.likelihoods import categorical
-from geosam.metrics import BlockDiagonal, DiagonalFisher, Exact, Fisher, KroneckerFisher, MonteCarlo, Relative
+from geosam.metrics import (
+    BlockDiagonal,
+    DiagonalEmpiricalFisher,
+    DiagonalFisher,
+    Empirical,
+    EmpiricalFisher,
+    Exact,
+    Fisher,
+    KroneckerFisher,
+    MonteCarlo,
+    Relative,
+)
 from tests.test_fisher_family import FLOAT64, closeness, dense, epsilon, flat
 
 from .networks import build, draw, labels, mlp
@@ -33,6 +44,12 @@ FAMILY = {
     "Kronecker, Monte Carlo": lambda: KroneckerFisher(Relative(0.1), seeded()),
 }
 EACH = pytest.mark.parametrize("name", FAMILY)
+EMPIRICAL = {
+    "empirical": EmpiricalFisher,
+    "diagonal, empirical": DiagonalEmpiricalFisher,
+    "Kronecker, empirical": lambda damping: KroneckerFisher(damping, Empirical()),
+}
+EACH_EMPIRICAL = pytest.mark.parametrize("name", EMPIRICAL)
 
 
 def bind(loss, x=X, y=Y, likelihood=None):
@@ -40,7 +57,15 @@ def bind(loss, x=X, y=Y, likelihood=None):
 
 
 def matrix(name, bound):
+    """G; of the empirical Fishers F, the undamped one."""
+    if name in EMPIRICAL:
+        found = dense(EMPIRICAL[name](1.0).at(bound), bound.parameters)
+        return found - torch.eye(len(found))
     return dense(FAMILY[name]().at(bound), bound.parameters)
+
+
+def times(factor):
+    return lambda z, y: factor * F.cross_entropy(z, y)
 
 
 @EACH
@@ -69,12 +94,28 @@ def test_targets_are_not_the_model_s(name):
 def test_a_factor_on_the_loss_changes_neither_matrix_nor_perturbation(name, factor):
     """What a GradScaler multiplies by. A bound problem takes no scaler; a loss that carries the factor is the same question."""
 
-    def scaled(z, y):
-        return factor * F.cross_entropy(z, y)
+    plain, scaled = (bind(loss, likelihood=categorical) for loss in (F.cross_entropy, times(factor)))
+    assert torch.equal(matrix(name, plain), matrix(name, scaled))
+    assert closeness(epsilon(FAMILY[name](), scaled), epsilon(FAMILY[name](), plain)) < 1e-9
 
-    plain, times = bind(F.cross_entropy, likelihood=categorical), bind(scaled, likelihood=categorical)
-    assert torch.equal(matrix(name, plain), matrix(name, times))
-    assert closeness(epsilon(FAMILY[name](), times), epsilon(FAMILY[name](), plain)) < 1e-9
+
+@EACH_EMPIRICAL
+@pytest.mark.parametrize("factor", [2.0**8, 2.0**-8, 3.0])
+def test_a_factor_on_the_loss_enters_the_empirical_fisher_squared(name, factor):
+    """So that under relative damping ε* keeps its direction, and its length is divided: the ball is that of the norm."""
+    plain, scaled = (bind(loss, likelihood=categorical) for loss in (F.cross_entropy, times(factor)))
+    assert closeness(matrix(name, scaled) / factor**2, matrix(name, plain)) < 1e-11 / min(1.0, factor**2)
+    metric = EMPIRICAL[name](Relative(0.1))
+    assert closeness(factor * epsilon(metric, scaled), epsilon(metric, plain)) < 1e-11
+
+
+@EACH_EMPIRICAL
+@pytest.mark.parametrize("factor", [1e-12, 1e-6, 1e6, 1e12])
+def test_a_factor_of_every_scale_in_float32(name, factor):
+    metric, found = EMPIRICAL[name](Relative(0.1)), []
+    for loss in (F.cross_entropy, times(factor)):
+        found.append(epsilon(metric, geosam.Problem(build(mlp), loss, categorical).on(X.float(), Y)))
+    assert closeness(factor * found[1], found[0]) < 1e-3
 
 
 @pytest.mark.parametrize("reduction", ["sum", "none"])
@@ -100,7 +141,15 @@ def test_chunks_of_samples_are_the_batch(metric, sampling):
         assert closeness(found, want) < 1e-13
 
 
-@pytest.mark.parametrize("name", ["Gram", "matrix-free", "diagonal"])
+@pytest.mark.parametrize("metric", [EmpiricalFisher, DiagonalEmpiricalFisher])
+def test_chunks_of_samples_are_the_batch_for_the_data_s_labels_too(metric):
+    bound = bind(nn.CrossEntropyLoss(weight=torch.tensor([1.0, 5.0, 0.2], dtype=FLOAT64)))
+    want = dense(metric(0.1, engine=Hooks()).at(bound), bound.parameters)
+    for size in (1, 3, 8, 100):
+        assert closeness(dense(metric(0.1, engine=Func(chunk_size=size)).at(bound), bound.parameters), want) < 1e-13
+
+
+@pytest.mark.parametrize("name", ["Gram", "matrix-free", "diagonal", "empirical", "diagonal, empirical"])
 def test_the_matrix_of_a_batch_is_the_mean_of_its_parts_matrices(name):
     """Accumulation over parts of 2, 5 and 1 samples."""
     whole, parts = matrix(name, bind(nn.CrossEntropyLoss())), 0.0
@@ -109,7 +158,7 @@ def test_the_matrix_of_a_batch_is_the_mean_of_its_parts_matrices(name):
     assert closeness(parts, whole) < 1e-12
 
 
-@EACH
+@pytest.mark.parametrize("name", [*FAMILY, *EMPIRICAL])
 def test_a_batch_given_twice_is_the_batch(name):
     if "Monte" in name:  # other labels are drawn for the second copy: the exact expectation is the same instead
         name = name.replace(", Monte Carlo", "") if "," in name else "Gram"
@@ -122,11 +171,8 @@ def test_a_batch_given_twice_is_the_batch(name):
 def test_gradients_of_every_scale_in_float32(name, scale):
     """The loss carries the scale, so that c has it and the model's Fisher does not; ε* is that of scale 1."""
 
-    def scaled(z, y):
-        return scale * F.cross_entropy(z, y)
-
     found = []
-    for loss in (F.cross_entropy, scaled):
+    for loss in (F.cross_entropy, times(scale)):
         model = build(mlp)
         bound = geosam.Problem(model, loss, categorical).on(X.float(), Y)
         found.append(epsilon(FAMILY[name](), bound))

@@ -29,6 +29,14 @@ def everywhere(name, parameter):
     return True
 
 
+def matrices(name, parameter):
+    """Weights of linear layers and convolutions; what KFAC does not cover has one dimension here."""
+    return parameter.dim() > 1
+
+
+REST = metrics.Euclidean()
+
+
 def label(value):
     """Its repr without addresses, which differ from process to process."""
     return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
@@ -103,6 +111,20 @@ CASES = [
         share=0.3,
     ),
     Case("KroneckerFisher, Monte Carlo", metrics.KroneckerFisher(0.1, metrics.MonteCarlo(2), metrics.Euclidean()), share=0.3),
+    Case(
+        "KroneckerFisher, empirical",
+        metrics.KroneckerFisher(Relative(0.1), metrics.Empirical(), metrics.Euclidean()),
+        oracles.kronecker_fisher(Relative(0.1), oracles.the_data_s_label),
+        rounded=1e-3,
+        share=0.3,
+    ),
+    Case(
+        "Averaged(KroneckerFisher)",
+        metrics.Blockwise({matrices: (metrics.Averaged(metrics.KroneckerFisher(0.1)), 1.0), everywhere: (REST, 1.0)}),
+        oracles.on_matrices(oracles.kronecker_fisher(0.1)),
+        rounded=1e-3,
+        share=0.3,
+    ),
     Case(
         "Averaged(DiagonalFisher)",
         metrics.Averaged(metrics.DiagonalFisher()),

@@ -140,6 +140,16 @@ def blockwise(first, rest, weights):
     return dense
 
 
+def on_matrices(dense):
+    """The principal part of the parameters with two dimensions or more, and 1 for the rest."""
+
+    def part(bound):
+        of_matrix = torch.cat([torch.full((p.numel(),), p.dim() > 1) for p in bound.model.parameters()])
+        return torch.where(torch.outer(of_matrix, of_matrix), dense(bound), torch.eye(len(of_matrix), dtype=torch.float64))
+
+    return part
+
+
 def kl(bound):
     """ε ↦ E_x KL(p_{θ+ε} ‖ p_θ), written out for each likelihood."""
 

@@ -13,7 +13,7 @@ from geosam.metrics import Empirical, EmpiricalFisher, Fisher, KroneckerFisher, 
 from tests.laws import oracles
 
 from .fishers import FLOAT64, bind, closeness, dense, rand_labels
-from .networks import build, cnn, draw, labels, mlp
+from .networks import build, cnn, draw, labels, mlp, network
 
 REST = metrics.Euclidean()
 
@@ -219,3 +219,11 @@ def test_a_layer_that_sees_all_samples_in_one_batch_and_some_in_the_next_is_foun
     KroneckerFisher(0.1).at(problem.on(x.abs(), labels(6)))
     with pytest.raises(ValueError, match=r"inner is called otherwise.*\[\d\] rows for 6 samples.*Blockwise"):
         KroneckerFisher(0.1).at(problem.on(x, labels(6)))
+
+
+def test_how_the_rest_was_solved_is_reported():
+    model, x, y = network("LayerNorm")
+    metric = KroneckerFisher(0.1, rest=Fisher(1e-6, rows_limit=0, iterations=1))
+    evidence = geosam.Problem(model, CLASSES).on(x, y).collect(metric.needs, "test")
+    report = geosam.solve(metric.at(evidence), evidence.gradient, 0.1).report
+    assert report["converged"] is False and report["blocks"][1]["iterations"] == 1

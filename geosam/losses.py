@@ -63,8 +63,26 @@ class SampleLoss(ABC):
     def all(self, outputs: Tensor, targets: Any) -> Tensor:
         """ℓ, shape [n]."""
 
+    def slopes(self, outputs: Tensor, targets: Any) -> Tensor:
+        """∂ℓᵢ/∂zᵢ, [n, ...], in float64 where the loss can be taken so: 1 − p keeps its digits near p = 1 then."""
+        y = tree_map(lambda t: t.double() if isinstance(t, Tensor) and t.is_floating_point() else t, targets)
+        try:
+            return _slope(self.wide(), outputs.double(), y)
+        except (RuntimeError, ValueError):  # a function that holds float32 tensors of its own
+            return _slope(self, outputs, targets)
+
+    def wide(self) -> SampleLoss:
+        """The same loss for float64 outputs."""
+        return self
+
     def check(self, outputs: Any, targets: Any) -> None:
         """ValueError where the batch loss itself would average over something else than it seems."""
+
+
+def _slope(loss: SampleLoss, outputs: Tensor, targets: Any) -> Tensor:
+    z = outputs.detach().requires_grad_()
+    with torch.enable_grad():
+        return torch.autograd.grad(loss.all(z, targets).sum(), z)[0]
 
 
 def one_number(loss: Tensor) -> Tensor:
@@ -89,11 +107,18 @@ def _unreduced(loss: nn.Module) -> nn.Module:
     return twin
 
 
-class _OverClasses(SampleLoss):
-    """Cross-entropy and its kin: torch divides by Σ w(yᵢ) over the targets that count, or by their number if soft."""
+class _Known(SampleLoss):
+    """A loss of torch's own, by its unreduced entries."""
 
     def __init__(self, loss: nn.Module) -> None:
         self.entries = _unreduced(loss)
+
+    def wide(self) -> SampleLoss:
+        return type(self)(copy.deepcopy(self.entries).double()) if any(True for _ in self.entries.buffers()) else self
+
+
+class _OverClasses(_Known):
+    """Cross-entropy and its kin: torch divides by Σ w(yᵢ) over the targets that count, or by their number if soft."""
 
     def factor(self, targets: Any, outputs: Callable[[], Tensor]) -> Tensor | float:
         if targets.is_floating_point():
@@ -114,12 +139,24 @@ class _OverClasses(SampleLoss):
         factor = self.factor(targets, lambda: outputs)
         return self.entries(outputs, targets).reshape(outputs.shape[0], -1).sum(1) * factor
 
+    def slopes(self, outputs: Tensor, targets: Any) -> Tensor:
+        """Where labels are hard, weighted or not: n wᵢ(p − e_y)/Σw, by hand: this is every step of every classifier."""
+        entries: Any = self.entries
+        if not isinstance(entries, nn.CrossEntropyLoss) or entries.label_smoothing or targets.is_floating_point():
+            return super().slopes(outputs, targets)
+        targets = targets.long()
+        counted = targets != entries.ignore_index
+        labels = torch.where(counted, targets, 0)
+        each = self.factor(targets, lambda: outputs) * counted.double()
+        if entries.weight is not None:
+            each = each * entries.weight.double()[labels]
+        p = outputs.detach().double().softmax(1)
+        p.scatter_add_(1, labels.unsqueeze(1), torch.full_like(p[:, :1], -1.0))
+        return p.mul_(each.unsqueeze(1))
 
-class _OverEntries(SampleLoss):
+
+class _OverEntries(_Known):
     """Losses that compare outputs and targets entry by entry and average over all of them."""
-
-    def __init__(self, loss: nn.Module) -> None:
-        self.entries = _unreduced(loss)
 
     def factor(self, targets: Any, outputs: Callable[[], Tensor]) -> Tensor | float:
         weights = (getattr(self.entries, name, None) for name in ("weight", "pos_weight"))
@@ -150,6 +187,9 @@ class _Opaque(SampleLoss):
 
     def __init__(self, loss: Loss) -> None:
         self.loss = loss
+
+    def wide(self) -> SampleLoss:
+        return _Opaque(copy.deepcopy(self.loss).double()) if isinstance(self.loss, nn.Module) else self
 
     def factor(self, targets: Any, outputs: Callable[[], Tensor]) -> Tensor | float:
         with torch.no_grad():

@@ -1,6 +1,8 @@
 """Per-sample losses: their mean is the batch loss and the mean of their gradients is the batch gradient, always."""
 
+import copy
 import functools
+import math
 from dataclasses import dataclass
 
 import pytest
@@ -13,6 +15,8 @@ from torch.nn import functional as F
 import geosam
 from geosam.losses import canonical, sample_loss
 from geosam.metrics import DiagonalEmpiricalFisher, EmpiricalFisher
+
+from .networks import draw, labels
 
 CLASSES, HEIGHT = 4, 3
 WEIGHT = torch.tensor([0.2, 1.0, 3.0, 0.0], dtype=torch.float64)
@@ -252,3 +256,30 @@ def test_targets_of_bytes_pick_weights_and_are_no_mask():
     targets = torch.tensor([0, 1, 1])
     found = sample_loss(loss).factor(targets.to(torch.uint8), lambda: outputs)
     assert float(found) == pytest.approx(float(sample_loss(loss).factor(targets, lambda: outputs)))
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"label_smoothing": 0.2}, {"weight": torch.tensor([0.3, 1.0, 4.0])}, {"ignore_index": 1}]
+)
+@pytest.mark.parametrize("shape", [(6, 3), (4, 3, 2, 2)])
+def test_the_slopes_of_cross_entropy_are_autograd_s_in_float64(options, shape):
+    z, y = draw(*shape), labels(shape[0] * math.prod(shape[2:])).view(shape[0], *shape[2:])
+    own, wide = nn.CrossEntropyLoss(**options), nn.CrossEntropyLoss(**options).double()
+    moved = z.double().requires_grad_()
+    (true,) = torch.autograd.grad(shape[0] * wide(moved, y), moved)
+    torch.testing.assert_close(sample_loss(own).slopes(z, y), true, rtol=1e-12, atol=1e-14)
+
+
+def test_the_slope_of_a_label_that_is_all_but_certain_keeps_its_digits():
+    z = torch.tensor([[20.0, 0.0, 0.0]])
+    slope = sample_loss(nn.CrossEntropyLoss()).slopes(z, torch.tensor([0]))
+    true = 2 * math.exp(-20.0) / (1 + 2 * math.exp(-20.0))  # 4e-9: in float32 p is 1
+    assert slope[0, 0].item() == pytest.approx(-true, rel=1e-7)
+
+
+@pytest.mark.parametrize("loss", [nn.MSELoss(), nn.BCEWithLogitsLoss(pos_weight=torch.tensor([1.0, 2.0, 3.0])), nn.HuberLoss()])
+def test_slopes_of_other_losses_are_autograd_s(loss):
+    z, y = draw(5, 3), draw(5, 3, seed=2).sigmoid()
+    moved = z.double().requires_grad_()
+    (true,) = torch.autograd.grad(5 * copy.deepcopy(loss).double()(moved, y.double()), moved)
+    torch.testing.assert_close(sample_loss(loss).slopes(z, y), true)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from .. import _vectors as vec
 from .._vectors import Vectors
-from ..losses import SampleLoss, sample_loss
 from ..rows import Captured, Engine, Rows
 from .abstract import Sampling
 
@@ -117,7 +115,7 @@ class Draws:
         how = f"Gram matrix of {drawn.n} rows"
         if self.limit is None:
             return captured, outputs, Sampled(f"mean squares of {drawn.n} rows", squares=drawn.mean_squares())
-        alpha = self.sampling.coordinates(bound.likelihood, outputs, cotangents, _slopes(bound, outputs))
+        alpha = self.sampling.coordinates(bound.likelihood, outputs, cotangents, bound.sample.slopes(outputs, bound.y))
         return captured, outputs, Sampled(how, rows=drawn, coordinates=alpha)
 
     def products(self, why: str, predictive: Predictive, bound: Bound, parameters: Vectors) -> Sampled:
@@ -173,21 +171,3 @@ class Draws:
 def _part(bound: Bound, start: int, stop: int) -> Bound:
     x, y = tree_map(lambda t: t[start:stop] if isinstance(t, Tensor) else t, (bound.x, bound.y))
     return replace(bound, x=x, y=y, n=min(stop, bound.n) - start)
-
-
-def _slopes(bound: Bound, outputs: Tensor) -> Tensor:
-    """∂ℓᵢ/∂zᵢ, in float64 where the loss can be had so: p_y − 1 keeps its digits then."""
-    y = tree_map(lambda t: t.double() if isinstance(t, Tensor) and t.is_floating_point() else t, bound.y)
-    try:
-        wide = bound.sample
-        if isinstance(bound.loss, nn.Module) and any(True for _ in bound.loss.buffers()):  # class weights
-            wide = sample_loss(copy.deepcopy(bound.loss).double())
-        return _slope(wide, outputs.double(), y)
-    except (RuntimeError, ValueError):  # a function that holds float32 tensors of its own
-        return _slope(bound.sample, outputs, bound.y)
-
-
-def _slope(loss: SampleLoss, outputs: Tensor, y: Any) -> Tensor:
-    z = outputs.detach().requires_grad_()
-    with torch.enable_grad():
-        return torch.autograd.grad(loss.all(z, y).sum(), z)[0]

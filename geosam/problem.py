@@ -16,7 +16,8 @@ from . import _vectors as vec
 from ._abstract import Landing, Metric, Needs
 from ._linear import Recorder
 from ._vectors import Vectors
-from .engines.checks import couples_samples
+from .engines.checks import couples_samples, structure
+from .engines.still import Still
 from .evidence import Evidence
 from .frozen import frozen
 from .functional import Slots, called
@@ -24,6 +25,7 @@ from .likelihoods import Likelihood, of_loss
 from .losses import Loss, SampleLoss, canonical, one_number, sample_loss
 from .predictive import Predictive
 from .randomness import Replay
+from .rows import Engine
 from .sampling import Draws, Sampled
 
 
@@ -253,7 +255,7 @@ class Bound:
                 try:
                     (losses, rows, _), outputs, drawn[first] = first.capture(apart, parameters)
                     gradient, loss = rows.pull(torch.full_like(losses, 1 / self.n)), losses.mean()
-                    apart._verify(parameters, gradient, replay)
+                    apart._verify(parameters, gradient, replay, first.engine)
                 except (ValueError, RuntimeError) as error:
                     if first.limit is None or apart is not self or needs.rows is not None or needs.squares is not None:
                         raise  # only what has no other way is owed the reason
@@ -278,8 +280,9 @@ class Bound:
                             request.capture(apart, parameters)[2] if whole else request.in_chunks(apart, parameters)
                         )
             factors = {request: request.factors(apart, parameters, replay) for request in needs.factors}
-            if first is None and (needs.rows is not None or needs.squares is not None):
-                apart._verify(parameters, gradient, replay)
+            engine = needs.rows or needs.squares
+            if first is None and engine is not None:
+                apart._verify(parameters, gradient, replay, engine)
             # in a step the parameters stay where they are until the geometry has been used; one kept longer owns its point
             theta = parameters if train else vec.map(lambda p: p.detach().clone(), parameters)
             seen = outputs.detach() if apart is self and isinstance(outputs, Tensor) else None  # of training mode, as in KL
@@ -333,21 +336,29 @@ class Bound:
             for p, grad in kept:
                 p.grad = grad
 
-    def _verify(self, parameters: Vectors, gradient: Vectors, replay: Replay) -> None:
-        """Once a model and mode: the rows' mean must be the batch's own gradient, or samples meet in a way nobody declared."""
-        key = ("verified", self.model.training, len(parameters))
+    def _verify(self, parameters: Vectors, gradient: Vectors, replay: Replay, engine: Engine) -> None:
+        """Once for these parameters and modes: the rows' mean must be the batch's own gradient, or samples meet somewhere.
+
+        Where the pass draws random numbers both are taken again without. One sample meets nobody: it is no proof for several.
+        """
+        key = ("verified", self.n == 1, *structure(self.model, parameters))
         if key in self.memory:
             return
-        with torch.enable_grad(), replay:
+        still = Still()
+        with torch.enable_grad(), replay, still:
             true = self._gradient(self._batch_loss(self.pure(parameters)(parameters, self.x)), parameters)
+        if replay.used:
+            with torch.enable_grad(), replay, still:
+                gradient = engine.squares(self, parameters)[1]
         size, gap = vec.norm(true), vec.norm(vec.add(gradient, true, -1.0))
-        if not replay.used and torch.isfinite(gap) and gap > torch.finfo(parameters[0].dtype).eps ** 0.5 * 10 * size:
+        if torch.isfinite(gap) and gap > still.tolerance * size:
             raise ValueError(
                 f"the mean of the per-sample gradients is not the batch gradient (relative gap {(gap / size).item():.2g}): the "
                 "model or the loss lets samples meet, or their dimension is not the first. Such a problem has no per-sample "
                 "gradients; use a metric that needs none: GradientMagnitude, Fisher, KLExact(along=GradientMagnitude())."
             )
-        self.memory[key] = True
+        if torch.isfinite(gap) and size > 0:
+            self.memory[key] = True
 
     def _check_likelihood(self, who: str) -> None:
         if self.likelihood is None:

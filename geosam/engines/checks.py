@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
 _BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
+
+
+def modules(model: nn.Module) -> list[nn.Module]:
+    """Every module, without the names that take longer: this is asked for in every step."""
+    found, known = [model], {model, None}
+    for module in found:
+        for m in module._modules.values():
+            if m not in known:
+                known.add(m)
+                found.append(m)  # type: ignore[arg-type]
+    return found
+
+
+def structure(model: nn.Module, parameters: Any) -> tuple[Any, ...]:
+    """A key for what is found out about derivatives: the modes of all modules, and the parameters themselves, by identity."""
+    return (*(m.training for m in modules(model)), *parameters)
 
 
 def couples_samples(module: nn.Module) -> bool:
@@ -14,11 +32,12 @@ def couples_samples(module: nn.Module) -> bool:
 
 def refuse_coupled_samples(model: nn.Module) -> None:
     """ValueError if BatchNorm uses the batch's own statistics: sample i's loss then depends on every sample."""
-    for name, module in model.named_modules():
-        if couples_samples(module):
-            raise ValueError(
-                f"{name or 'the model'} ({type(module).__name__}) normalises by the batch's statistics, so a per-sample "
-                "gradient does not exist. Pass Problem(model, loss, frozen_statistics=True) for gradients with the batch's "
-                "statistics held constant, put it in eval mode, use GroupNorm, or choose a metric that needs no per-sample "
-                "gradients: GradientMagnitude, Fisher, KLExact(along=GradientMagnitude())."
-            )
+    if not any(couples_samples(module) for module in modules(model)):
+        return
+    name, module = next((name, m) for name, m in model.named_modules() if couples_samples(m))
+    raise ValueError(
+        f"{name or 'the model'} ({type(module).__name__}) normalises by the batch's statistics, so a per-sample "
+        "gradient does not exist. Pass Problem(model, loss, frozen_statistics=True) for gradients with the batch's "
+        "statistics held constant, put it in eval mode, use GroupNorm, or choose a metric that needs no per-sample "
+        "gradients: GradientMagnitude, Fisher, KLExact(along=GradientMagnitude())."
+    )

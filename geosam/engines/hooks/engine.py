@@ -15,10 +15,11 @@ from ... import _vectors as vec
 from ..._vectors import Vectors
 from ...randomness import Replay
 from ...rows import Captured, Choice, Draw, Engine, Rows, Stacked
-from ..checks import refuse_coupled_samples
+from ..checks import refuse_coupled_samples, structure
 from ..func import Func
+from ..still import Still
 from .capture import Capture
-from .layout import Layout, learn, signature
+from .layout import UNKNOWN, Layout, learn, signature
 from .plan import Plan
 
 if TYPE_CHECKING:
@@ -80,37 +81,46 @@ def _gradients(of: Tensor, edges: Sequence[GradientEdge], u: Tensor, retain: boo
 
 def _plan(bound: Bound, parameters: Vectors, seen: Capture, deltas: Sequence[Any]) -> Plan:
     """By layouts that are learnt and tried out once for a structure; if the trial fails, no layout is believed."""
+    key = ("layouts", bound.n == 1, *structure(bound.model, parameters), *signature(seen.uses))
+    layouts = bound.memory.get(key)
+    if layouts is None:
+        with Still() as still:
+            layouts = learn(bound, parameters, seen.uses)
+            right = _right(bound, parameters, layouts, still)
+        if right is False:
+            layouts = [UNKNOWN] * len(layouts)
+        if right is not None:
+            bound.memory[key] = layouts
+    return Plan(seen, layouts, [delta is not None for delta in deltas], bound.n, parameters)
 
-    def learnt() -> list[Layout]:
-        layouts = learn(bound, parameters, seen.uses)
-        trial = Plan(seen, layouts, reached, bound.n, parameters)
-        return layouts if _right(bound, trial, deltas) else [Layout(None, {})] * len(layouts)
 
-    reached = [delta is not None for delta in deltas]
-    layouts = bound.remembered(("layouts", bound.model.training, signature(seen.uses)), learnt)
-    return Plan(seen, layouts, reached, bound.n, parameters)
-
-
-def _right(bound: Bound, plan: Plan, deltas: Sequence[Any]) -> bool:
-    """Whether the first and the last row are the gradients of these samples alone. True where dropout leaves no telling."""
+def _right(bound: Bound, parameters: Vectors, layouts: Sequence[Layout], still: Still) -> bool | None:
+    """Whether the first and the last row are the gradients of these samples alone, without dropout. None: no telling here."""
+    with torch.enable_grad(), Replay.now(parameters):
+        seen, _, losses = _record(bound, parameters)
+        deltas = _gradients(losses, [use.edge for use in seen.uses], torch.ones_like(losses), retain=False)
+    if len(layouts) != len(seen.uses):
+        return False
+    plan = Plan(seen, layouts, [delta is not None for delta in deltas], bound.n, parameters)
     with torch.no_grad():
         parts = plan.rows([deltas])
     if not parts:
         return True
     index = [i for part, _ in parts for i in part]
-    held, call = [plan.parameters[i] for i in index], bound.pure(plan.parameters)
+    held, call = [parameters[i] for i in index], bound.pure(parameters)
     for i in (0, bound.n - 1):
         x, y = tree_map(lambda t, i=i: t[i : i + 1] if isinstance(t, Tensor) else t, (bound.x, bound.y))
-        replay = Replay.now(plan.parameters)
-        with torch.enable_grad(), replay:
+        with torch.enable_grad(), Replay.now(parameters):
             factor = bound.sample.factor(bound.y, bound.outputs)
-            alone = torch.autograd.grad(bound.sample.one(call(plan.parameters, x), y, factor), held, allow_unused=True)
+            alone = torch.autograd.grad(bound.sample.one(call(parameters, x), y, factor), held, allow_unused=True)
         unit = torch.zeros(bound.n, dtype=torch.float64, device=held[0].device)
         unit[i] = 1
         row = [t for _, rows in parts for t in rows.materialise(unit)]
         wanted = [torch.zeros_like(p) if g is None else g for g, p in zip(alone, held, strict=True)]
         gap, size = vec.norm(vec.add(row, vec.map(Tensor.double, wanted), -1.0)), vec.norm(wanted)
-        if not replay.used and torch.isfinite(gap) and gap > 10 * torch.finfo(held[0].dtype).eps ** 0.5 * size:
+        if not torch.isfinite(gap):
+            return None
+        if gap > still.tolerance * size:
             return False
     return True
 

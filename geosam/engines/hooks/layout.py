@@ -60,9 +60,15 @@ class Layout:
         return self.out not in (None, SHARED) and None not in self.activations.values()
 
 
+UNKNOWN = Layout(None, {})
+"""Of what is not known to act on one sample at a time."""
+
+
 def signature(uses: Sequence[Use]) -> tuple[Any, ...]:
-    """What a layout depends on: the operations in their order, with the dimensions of what they take and give."""
-    return tuple((use.name, len(use.shape), tuple(t.dim() for t in use.activations.values())) for use in uses)
+    """What a layout depends on: the operations in their order, their parameters, the dimensions of what they take and give."""
+    return tuple(
+        (use.name, *use.places.items(), len(use.shape), *((i, t.dim()) for i, t in use.activations.items())) for use in uses
+    )
 
 
 def learn(bound: Bound, parameters: Vectors, uses: Sequence[Use]) -> list[Layout]:
@@ -74,7 +80,7 @@ def learn(bound: Bound, parameters: Vectors, uses: Sequence[Use]) -> list[Layout
         two, shares = _probe(bound, parameters, 2)
         three, _ = _probe(bound, parameters, 3)
     if not signature(uses) == signature(two) == signature(three):
-        return [Layout(None, {}) for _ in uses]
+        return [UNKNOWN] * len(uses)
     return [_layout(*case) for case in zip(two, three, shares, strict=True)]
 
 

@@ -1,0 +1,60 @@
+"""A pass without chance, in which it can be told what belongs to one sample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+_DRAWS: tuple[str, ...] = ("bernoulli", "rand", "normal", "log_normal", "uniform", "exponential", "cauchy", "geometric")
+_DRAWS += ("multinomial", "poisson", "binomial", "_standard_gamma", "_sample_dirichlet")
+_LOOSEST = 0.2
+
+
+class Still(TorchDispatchMode):
+    """Within it dropout keeps every entry, times 1/(1 − p), and any other draw is the same constant for everybody.
+
+    For checks that are made once: each operation passes through Python, a compiled model runs as it is written, attention and
+    recurrences unfused. The random stream moves on as ever, so that ``Replay`` around it knows whether something was drawn.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._eps = torch.finfo(torch.float64).eps
+        self._plain = ExitStack()
+
+    def __enter__(self) -> Still:
+        # a fused kernel draws its mask inside, and once more in its backward pass
+        self._plain.enter_context(sdpa_kernel(SDPBackend.MATH))
+        self._plain.enter_context(torch.backends.cudnn.flags(enabled=False))
+        self._plain.enter_context(torch.compiler.set_stance("force_eager"))
+        return super().__enter__()
+
+    def __exit__(self, *raised: Any) -> None:
+        super().__exit__(*raised)
+        self._plain.close()
+
+    @property
+    def tolerance(self) -> float:
+        """Relative: loose enough for any summation order in the narrowest type that was met, autocast's included."""
+        return float(min(10 * self._eps**0.5, _LOOSEST))
+
+    def __torch_dispatch__(self, func: Any, kinds: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None) -> Any:
+        name = func.overloadpacket.__name__
+        if name.startswith("rrelu_with_noise") and "backward" not in name:  # the slope that it has on average
+            args = [*args[:2], *[sum(args[2:4]) / 2] * 2, *args[4:]]
+        out = func(*args, **(kwargs or {}))
+        if name == "native_dropout" and args[2]:
+            out = args[0] * (0 if args[1] == 1 else 1 / (1 - args[1])), torch.ones_like(out[1])
+        floats = [t for t in tree_leaves(out) if isinstance(t, Tensor) and t.is_floating_point()]
+        if name.startswith(_DRAWS):
+            for t in tree_leaves(out):
+                t.fill_(1 if name.startswith("bernoulli") else 0.5 if t.is_floating_point() else 0)
+        self._eps = max([self._eps, *(torch.finfo(t.dtype).eps for t in floats)])
+        return out

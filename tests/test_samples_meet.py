@@ -1,0 +1,131 @@
+"""Rows that are not the samples' own are found out: under dropout, after a batch of one, where data decide the way."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import geosam
+from geosam.engines import Auto, Func
+from geosam.engines.still import Still
+from geosam.metrics import DiagonalEmpiricalFisher, EmpiricalFisher
+
+from .networks import Transformer, build, draw, labels, mlp
+
+
+class Mixing(nn.Module):
+    """Samples meet in a mean, and no BatchNorm says so."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.first, self.dropout, self.last = nn.Linear(4, 6), nn.Dropout(p), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.first(x)
+        return self.last(self.dropout(torch.tanh(h - h.mean(0))))
+
+
+class TimeFirst(nn.Module):
+    """``batch_first`` forgotten: samples attend to each other. The dropout of attention is drawn inside a function."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.head = nn.TransformerEncoderLayer(4, 2, 8, dropout=0.3), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.layer(x).mean(1))
+
+
+class Noisy(nn.Module):
+    """Draws of its own, and layers that draw inside; samples do not meet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.LSTM(4, 5, num_layers=2, dropout=0.4, batch_first=True)
+        self.attention = nn.MultiheadAttention(5, 1, dropout=0.2, batch_first=True)
+        self.relu, self.head = nn.RReLU(), nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.rnn(x)[0]
+        h = self.relu(h + self.attention(h, h, h)[0]) * (1 + 0.1 * torch.randn_like(h))
+        return self.head(F.alpha_dropout(h, 0.2, self.training).mean(1))
+
+
+ENGINES = pytest.mark.parametrize("engine", [Auto(), Func()], ids=repr)
+
+
+def own_rows(bound: geosam.problem.Bound, engine: object = None) -> None:
+    """Every row of collected evidence is autograd's of that sample alone."""
+    rows = bound.collect(EmpiricalFisher(engine=engine or Auto()).needs, "test").rows
+    for i, unit in enumerate(torch.eye(bound.n, dtype=torch.float64)):
+        loss = bound.loss(bound.model(bound.x[i : i + 1]), bound.y[i : i + 1])
+        true = torch.autograd.grad(loss, bound.parameters, allow_unused=True, materialize_grads=True)
+        torch.testing.assert_close(rows.materialise(unit), [t.double() for t in true], rtol=1e-8, atol=1e-10)
+
+
+def bind(model: nn.Module, *shape: int, problem: geosam.Problem | None = None) -> geosam.problem.Bound:
+    x = draw(*shape, dtype=torch.float64)
+    return (problem or geosam.Problem(model, nn.CrossEntropyLoss())).on(x, labels(shape[0]))
+
+
+@pytest.mark.parametrize("make", [lambda: Mixing(0.5), TimeFirst], ids=["mean", "attention"])
+@pytest.mark.parametrize("metric", [EmpiricalFisher, DiagonalEmpiricalFisher])
+@ENGINES
+def test_dropout_does_not_hide_that_samples_meet(make, metric, engine):
+    bound = bind(build(make, dtype=torch.float64), 6, 4) if make is not TimeFirst else bind(build(make).double(), 6, 5, 4)
+    with pytest.raises(ValueError, match="lets samples meet"):
+        metric(engine=engine).at(bound)
+
+
+@ENGINES
+def test_a_batch_of_one_proves_nothing_about_several(engine):
+    model = build(lambda: Mixing(0.0), dtype=torch.float64)
+    problem = geosam.Problem(model, nn.CrossEntropyLoss())
+    EmpiricalFisher(engine=engine).at(bind(model, 1, 4, problem=problem))
+    with pytest.raises(ValueError, match="lets samples meet"):
+        EmpiricalFisher(engine=engine).at(bind(model, 6, 4, problem=problem))
+
+
+def test_a_batch_that_overflows_proves_nothing_about_the_next():
+    model = build(lambda: Mixing(0.0), dtype=torch.float64)
+    problem = geosam.Problem(model, nn.CrossEntropyLoss())
+    problem.on(draw(6, 4, dtype=torch.float64) * torch.inf, labels(6)).collect(EmpiricalFisher().needs, "test")
+    with pytest.raises(ValueError, match="lets samples meet"):
+        EmpiricalFisher().at(bind(model, 6, 4, problem=problem))
+
+
+@ENGINES
+def test_models_that_draw_numbers_pass(engine):
+    model = build(Noisy, dtype=torch.float64)
+    evidence = bind(model, 6, 5, 4).collect(EmpiricalFisher(engine=engine).needs, "test")
+    assert evidence.rows.n == 6
+
+
+def test_within_still_nothing_is_left_to_chance_and_dropout_keeps_its_mean():
+    model, x = build(Noisy, dtype=torch.float64), draw(6, 5, 4, dtype=torch.float64)
+    with Still():
+        first, second = model(x), model(x)
+        doubled = F.dropout(x, 0.5)
+        alone = torch.cat([model(x[i : i + 1]) for i in range(6)])
+    assert torch.equal(first, second) and torch.equal(doubled, 2 * x) and not torch.equal(model(x), model(x))
+    torch.testing.assert_close(first, alone)
+
+
+def test_a_check_is_as_sharp_as_the_narrowest_type_that_was_met():
+    model, x = build(mlp, dtype=torch.float64), draw(2, 4, dtype=torch.float64)
+    with Still() as wide:
+        model(x)
+    model, x = build(mlp), draw(2, 4)
+    with Still() as narrow, torch.autocast("cpu", torch.bfloat16):
+        model(x)
+    assert wide.tolerance < 1e-6 and narrow.tolerance == 0.2
+
+
+def test_modes_of_single_modules_are_told_apart():
+    model = build(Transformer, dtype=torch.float64)
+    problem = geosam.Problem(model, nn.CrossEntropyLoss())
+    own_rows(bind(model, 6, 5, 4, problem=problem))
+    before = len(problem._memory)
+    model.layer.eval()
+    own_rows(bind(model, 6, 5, 4, problem=problem))
+    assert len(problem._memory) == 2 * before

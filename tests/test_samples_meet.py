@@ -1,4 +1,4 @@
-"""Rows that are not the samples' own are found out: under dropout, after a batch of one, where data decide the way."""
+"""Rows that are not the samples' own are found out: under dropout, after one sample, for other parameters, where data route."""
 
 import pytest
 import torch
@@ -129,3 +129,56 @@ def test_modes_of_single_modules_are_told_apart():
     model.layer.eval()
     own_rows(bind(model, 6, 5, 4, problem=problem))
     assert len(problem._memory) == 2 * before
+
+
+class Experts(nn.Module):
+    """Each sample goes to one of two experts by the sign of its first number."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how, self.a, self.b, self.head = how, nn.Linear(4, 6), nn.Linear(4, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        to = x[:, 0, 0] > 0
+        if self.how == "mask":
+            out = torch.zeros(*x.shape[:2], 6, dtype=x.dtype)
+            out[to], out[~to] = self.a(x[to]), self.b(x[~to])
+        else:  # sorted by their expert, which the sizes do not show
+            order = to.long().argsort(stable=True)
+            out = torch.empty(*x.shape[:2], 6, dtype=x.dtype).index_copy(0, order, torch.tanh(self.a(x.index_select(0, order))))
+        return self.head(torch.tanh(out).mean(1))
+
+
+@pytest.mark.parametrize("n, length", [(4, 2), (4, 3), (6, 3)])
+@pytest.mark.parametrize("how", ["mask", "sorted"])
+def test_a_layout_is_not_believed_for_a_batch_that_data_route_elsewhere(how, n, length):
+    model = build(lambda: Experts(how), dtype=torch.float64)
+    x = draw(n, length, 4, dtype=torch.float64)
+    x[:, 0, 0] = x[:, 0, 0].abs()
+    other = x.clone()
+    other[::2, 0, 0] *= -1
+    for first in (x, other):
+        problem = geosam.Problem(model, nn.CrossEntropyLoss())
+        for batch in (first, other, x.flip(0), other.roll(1, 0)):
+            own_rows(problem.on(batch, labels(n)))
+            own_rows(problem.on(batch[:1], labels(1)))
+
+
+class TwoOrders(nn.Module):
+    """Two layers alike in all that one sees of them, but for what lies outside in their first dimension."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.head = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = torch.tanh(self.a(x.reshape(-1, 4))).view(x.shape).transpose(0, 1)
+        return self.head(torch.tanh(self.b(z.reshape(-1, 4))).view(z.shape).mean(0))
+
+
+@pytest.mark.parametrize("order", ["ab", "ba"])
+def test_a_layout_belongs_to_the_parameters_that_it_was_learnt_for(order):
+    model = build(TwoOrders, dtype=torch.float64)
+    problem = geosam.Problem(model, nn.CrossEntropyLoss())
+    for name in order:
+        own_rows(bind(model, 6, 3, 4, problem=problem).wrt(list(getattr(model, name).parameters())))

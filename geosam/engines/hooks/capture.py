@@ -22,6 +22,13 @@ from .arguments import Spec, flatten
 # functions written in Python that are one operation here; any other of torch.nn.functional is looked into
 _WHOLE = (F.layer_norm, F.group_norm, F.embedding)
 
+# by which data can decide where a sample goes: the shapes do not tell
+_ROUTES = {"index_select", "masked_select", "nonzero", "argwhere", "gather", "take", "take_along_dim", "sort", "topk", "unique"}
+_ROUTES |= {"index_put", "index_add", "index_copy", "scatter", "scatter_add", "masked_scatter", "repeat_interleave"}
+_ROUTES |= {"_pack_padded_sequence", "item", "tolist", "numpy", "__int__", "__index__"}
+_ROUTES |= {f"{name}_" for name in _ROUTES}
+_INDEXED = {"__getitem__", "__setitem__"}
+
 
 @dataclass(frozen=True, eq=False)
 class Use:
@@ -74,6 +81,7 @@ class Capture(TorchFunctionMode):
 
     A backward pass to ``edges`` is then one with respect to activations only: no weight gradient is ever computed.
     opaque: indices of parameters that were used in a way that is not recorded, such as through another tensor made of them.
+    routed: whether activations were taken by indices or masks, so that data may decide which sample goes where.
     """
 
     def __init__(self, parameters: Vectors) -> None:
@@ -81,6 +89,7 @@ class Capture(TorchFunctionMode):
         self.index = {id(p): i for i, p in enumerate(parameters)}
         self.uses: list[Use] = []
         self.opaque: set[int] = set()
+        self.routed = False
         self._made: dict[int, tuple[Tensor, set[int]]] = {}
         self._eager: list[Any] = []
 
@@ -98,6 +107,9 @@ class Capture(TorchFunctionMode):
         self, func: Callable[..., Any], kinds: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if name in _ROUTES or (name in _INDEXED and _by_data(args[1])):
+            self.routed = True
         if not self._touches(args) and not self._touches(kwargs.values()):
             return func(*args, **kwargs)
         if _composite(func):
@@ -158,6 +170,12 @@ class Capture(TorchFunctionMode):
             args, kwargs = spec.whole(flat)
             return func(*args, **kwargs)
         return out
+
+
+def _by_data(index: Any) -> bool:
+    """Whether x[index] takes what a tensor or a list says."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return any(part is not None and part is not ... and not isinstance(part, int | slice) for part in parts)
 
 
 def _in_place(func: Callable[..., Any]) -> bool:

@@ -43,8 +43,8 @@ class Hooks(Engine):
         seen, outputs, losses = _record(bound, parameters)
         random = start.over
         edges = [use.edge for use in seen.uses]
-        data = _gradients(losses, edges, torch.ones_like(losses), retain=draw is not None)
-        plan = _plan(bound, parameters, seen, data)
+        data = _gradients(losses, edges, torch.ones_like(losses), retain=draw is not None or seen.routed)
+        plan = _plan(bound, parameters, seen, losses, data)
         if plan.left and random:  # no dropout mask of this pass can be had for the mapped one: one engine for all
             return Func().capture(bound, parameters, draw)
         cotangents = None if draw is None else draw(outputs.detach())
@@ -59,8 +59,8 @@ class Hooks(Engine):
     def explain(self, bound: Bound, parameters: Vectors) -> list[Choice]:
         """The plan for this batch."""
         seen, _, losses = _record(bound, parameters)
-        data = _gradients(losses, [use.edge for use in seen.uses], torch.ones_like(losses), retain=False)
-        plan = _plan(bound, parameters, seen, data)
+        data = _gradients(losses, [use.edge for use in seen.uses], torch.ones_like(losses), retain=seen.routed)
+        plan = _plan(bound, parameters, seen, losses, data)
         names = bound.names(parameters)
         return [Choice([names[i] for i in part.index], part.form, part.why) for part in plan.parts]
 
@@ -76,11 +76,16 @@ def _record(bound: Bound, parameters: Vectors) -> tuple[Capture, Tensor, Tensor]
 
 def _gradients(of: Tensor, edges: Sequence[GradientEdge], u: Tensor, retain: bool) -> Sequence[Any]:
     """The gradient of ⟨of, u⟩ at every edge; None where it does not arrive."""
-    return torch.autograd.grad(of, edges, u, allow_unused=True, retain_graph=retain) if edges and of.requires_grad else ()
+    if not edges or not of.requires_grad:
+        return [None] * len(edges)
+    return torch.autograd.grad(of, edges, u, allow_unused=True, retain_graph=retain)
 
 
-def _plan(bound: Bound, parameters: Vectors, seen: Capture, deltas: Sequence[Any]) -> Plan:
-    """By layouts that are learnt and tried out once for a structure; if the trial fails, no layout is believed."""
+def _plan(bound: Bound, parameters: Vectors, seen: Capture, losses: Tensor, deltas: Sequence[Any]) -> Plan:
+    """By layouts that are learnt and tried out once for a structure; if the trial fails, no layout is believed.
+
+    Where data decide which sample goes where, each batch proves its own.
+    """
     key = ("layouts", bound.n == 1, *structure(bound.model, parameters), *signature(seen.uses))
     layouts = bound.memory.get(key)
     if layouts is None:
@@ -91,7 +96,24 @@ def _plan(bound: Bound, parameters: Vectors, seen: Capture, deltas: Sequence[Any
             layouts = [UNKNOWN] * len(layouts)
         if right is not None:
             bound.memory[key] = layouts
+    layouts = _fitting(layouts, seen, bound.n)
+    if seen.routed and bound.n > 1:
+        layouts = _proven(seen, layouts, losses, deltas)
     return Plan(seen, layouts, [delta is not None for delta in deltas], bound.n, parameters)
+
+
+def _fitting(layouts: Sequence[Layout], seen: Capture, n: int) -> list[Layout]:
+    return [layout if layout.fits(use, n) else UNKNOWN for layout, use in zip(layouts, seen.uses, strict=True)]
+
+
+def _proven(seen: Capture, layouts: Sequence[Layout], losses: Tensor, deltas: Sequence[Any]) -> list[Layout]:
+    """The layouts by which the gradient of Σ wᵢℓᵢ is wᵢ times that of Σ ℓᵢ where they say that sample i is, for odd weights."""
+    weights = torch.cos(torch.arange(len(losses), device=losses.device) * 2.4).to(losses.dtype)
+    weighted = _gradients(losses, [use.edge for use in seen.uses], weights, retain=True)
+    return [
+        layout if d is None or layout.out is None or layout.out.owns(d, w, weights) else UNKNOWN
+        for layout, d, w in zip(layouts, deltas, weighted, strict=True)
+    ]
 
 
 def _right(bound: Bound, parameters: Vectors, layouts: Sequence[Layout], still: Still) -> bool | None:
@@ -101,7 +123,7 @@ def _right(bound: Bound, parameters: Vectors, layouts: Sequence[Layout], still: 
         deltas = _gradients(losses, [use.edge for use in seen.uses], torch.ones_like(losses), retain=False)
     if len(layouts) != len(seen.uses):
         return False
-    plan = Plan(seen, layouts, [delta is not None for delta in deltas], bound.n, parameters)
+    plan = Plan(seen, _fitting(layouts, seen, bound.n), [delta is not None for delta in deltas], bound.n, parameters)
     with torch.no_grad():
         parts = plan.rows([deltas])
     if not parts:

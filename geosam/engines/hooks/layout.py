@@ -36,11 +36,24 @@ class Axis:
             return t.unflatten(self.dim, (n, -1)).movedim(self.dim, 0)
         return t.unflatten(self.dim, (-1, n)).movedim(self.dim + 1, 0)
 
+    def fits(self, shape: torch.Size, n: int) -> bool:
+        """Whether a tensor of this shape can hold n samples so: not where data decide which of them come along."""
+        return self == SHARED or (shape[self.dim] % n == 0 if self.inner else shape[self.dim] == n)
+
     def weighted(self, t: Tensor, weights: Tensor) -> Tensor:
         """t with each sample's entries multiplied by its weight, in the layout of t."""
         k = t.shape[self.dim] // len(weights)
         along = weights.repeat_interleave(k) if self.inner > 0 else weights.repeat(k)
         return t * along.view(-1, *[1] * (t.dim() - self.dim % t.dim() - 1))
+
+    def owns(self, t: Tensor, weighted: Tensor, weights: Tensor) -> bool:
+        """Whether ``weighted`` is t with the weights of the samples, sample by sample."""
+        if not t.numel():
+            return True
+        n, wanted = len(weights), self.weighted(t, weights.to(t.dtype))
+        gaps, sizes = (self.front(x, n).flatten(1).abs().amax(1) for x in (weighted - wanted, t))
+        allowed = torch.finfo(t.dtype).eps ** 0.5 * (sizes + sizes.amax())
+        return not (gaps > allowed).any()  # NaN is not known to be anybody else's
 
 
 SHARED = Axis(-1)
@@ -54,10 +67,11 @@ class Layout:
     out: Axis | None
     activations: dict[int, Axis | None]
 
-    @property
-    def known(self) -> bool:
-        """Whether every axis was found."""
-        return self.out not in (None, SHARED) and None not in self.activations.values()
+    def fits(self, use: Use, n: int) -> bool:
+        """Whether it is known, and the sizes are those of n samples."""
+        if self.out is None or self.out == SHARED or not self.out.fits(use.shape, n):
+            return False
+        return all(axis is not None and axis.fits(use.flat[i].shape, n) for i, axis in self.activations.items())
 
 
 UNKNOWN = Layout(None, {})

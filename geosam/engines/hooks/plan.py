@@ -67,7 +67,7 @@ class Plan:
 
     def _sound(self, i: int) -> bool:
         uses = [(self.seen.uses[k], self.layouts[k]) for k in self.users[i]]
-        return i not in self.seen.opaque and all(layout.known and not use.overwritten() for use, layout in uses)
+        return i not in self.seen.opaque and all(layout.out is not None and not use.overwritten() for use, layout in uses)
 
     def _part(self, i: int) -> Part:
         """Of parameter i, with the bias that always comes with it."""

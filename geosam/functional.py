@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import copy
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from ._vectors import Vectors
+from .randomness import Replay
 
 
 def called(model: Callable[..., Any], x: Any) -> Any:
@@ -47,6 +50,63 @@ class Slots:
         fresh = [b.clone() for b in buffers]  # a pass in training mode writes to them
         tensors = {name: held[i] for name, i in self.parameters} | {name: fresh[i] for name, i in self.buffers}
         return called(lambda *a, **k: functional_call(model, tensors, a, k, tie_weights=False), x)
+
+    def copied(
+        self, model: nn.Module, theta: Sequence[Tensor], others: Sequence[Tensor], buffers: Sequence[Tensor]
+    ) -> nn.Module:
+        """A copy of the model to which these tensors belong."""
+        memo = {id(t): t for m in model.modules() for t in vars(m).values() if isinstance(t, Tensor)}
+        for kind, slots, tensors in (
+            ("_parameters", self.parameters, [*theta, *others]),
+            ("_buffers", self.buffers, [b.clone() for b in buffers]),
+        ):
+            places = _places(model, kind)
+            memo |= {id(places[name]): tensors[i] for name, i in slots}
+        return copy.deepcopy(model, memo)
+
+
+class Opened:
+    """(θ, rest, x) ↦ the model's outputs, with its own tensors left alone; they may be differentiated after the call has ended.
+
+    rest: the parameters that were not chosen and the buffers, as they were. memory: where it is noted that the model recomputes
+    activations in its backward pass. What is computed again must meet these tensors again, so a copy of the model holds them.
+    Raises: RuntimeError where ``torch.func`` differentiates such a model.
+    """
+
+    RECOMPUTES: ClassVar[str] = (
+        "the model recomputes activations in its backward pass (torch.utils.checkpoint), or stores them elsewhere (saved "
+        "tensor hooks), which torch.func cannot differentiate. Switch checkpointing off for this problem, use engines.Hooks(), "
+        "or choose a metric that needs no rows: GradientMagnitude, KLExact(along=GradientMagnitude())."
+    )
+
+    def __init__(self, model: nn.Module, parameters: Vectors, memory: MutableMapping[Any, Any]) -> None:
+        self.model, self.parameters, self.memory = model, parameters, memory
+        self.slots, others, buffers = Slots.of(model, parameters)
+        self.count, self.rest = len(others), [*others, *(b.clone() for b in buffers)]
+
+    def __call__(self, values: Vectors, rest: Vectors, x: Any) -> Any:
+        """The outputs on x with ``values`` in place of the chosen parameters and ``rest`` in place of all else."""
+        if not rest and all(v is p for v, p in zip(values, self.parameters, strict=True)):
+            return called(self.model, x)
+        tensors = (values, rest[: self.count], rest[self.count :])
+        if not torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return self.slots.call(self.model, *tensors, x)
+        if self.RECOMPUTES not in self.memory:
+            replay = Replay.now(self.parameters)
+            try:
+                with torch.autograd.graph.disable_saved_tensors_hooks(self.RECOMPUTES):
+                    return self.slots.call(self.model, *tensors, x)
+            except RuntimeError as error:
+                if str(error) != self.RECOMPUTES:
+                    raise
+            replay.rewind()
+            self.memory[self.RECOMPUTES] = True
+        try:
+            return called(self.slots.copied(self.model, *tensors), x)
+        except RuntimeError as error:
+            if "saved tensor hooks" in str(error):  # torch.func's own words
+                raise RuntimeError(self.RECOMPUTES) from error
+            raise
 
 
 def _places(model: nn.Module, kind: str) -> dict[str, Tensor]:

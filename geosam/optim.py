@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_map
 
 from . import _vectors as vec
 from ._abstract import Divergence, Landing, Metric, Norm, Objective, Perturbation, Solver, check_instance
+from ._landing import arrive, lands
 from ._move import Copy, Move
 from ._vectors import Vectors
 from .closure import closure_evidence, run
@@ -182,8 +183,8 @@ class SAM(torch.optim.Optimizer):
                 # its passes write where this one's gradient lies, and metrics still read it
                 evidence = _own(evidence)
                 solver = solver.along(self._covector_around(source, parameters, scaler))
-            lands = evidence.predictive is not None and isinstance(source, Bound) and source.lands(parameters)
-            found = self._solve(evidence, solver, lands)
+            keep = evidence.predictive is not None and isinstance(source, Bound) and lands(source, parameters)
+            found = self._solve(evidence, solver, keep)
             finite = found.finite & torch.isfinite(evidence.loss).to(found.finite.device)
             found = replace(found, finite=finite, scale=torch.where(finite, found.scale, 0.0))
             if self.raise_nonfinite and not finite:
@@ -211,12 +212,12 @@ class SAM(torch.optim.Optimizer):
 
         return covector
 
-    def _solve(self, evidence: Evidence, solver: Solver | None, lands: bool) -> Perturbation:
+    def _solve(self, evidence: Evidence, solver: Solver | None, keep: bool) -> Perturbation:
         c, self._memory["objective"] = self.objective.step(evidence, self._memory["objective"])
         radii = [check_radius(group["rho"]) for group in self.param_groups]
         if len(set(radii)) == 1:
             norm, self._memory["metric"] = self.metric.step(evidence, self._memory["metric"])
-            return self._solved(norm, c, radii[0], solver, lands)
+            return self._solved(norm, c, radii[0], solver, keep)
         blocks, start = [], 0
         for group, rho in zip(self.param_groups, radii, strict=True):
             count = sum(p.requires_grad for p in group["params"])
@@ -224,13 +225,13 @@ class SAM(torch.optim.Optimizer):
             blocks.append((list(range(start, start + count)), self.metric if rho else Identity(), rho))
             start += count
         norm, self._memory["metric"] = product(evidence, blocks, self._memory["metric"])
-        return self._solved(norm, c, 1.0, solver, lands)
+        return self._solved(norm, c, 1.0, solver, keep)
 
-    def _solved(self, geometry: Norm | Divergence, c: Vectors, rho: float, solver: Solver | None, lands: bool) -> Perturbation:
+    def _solved(self, geometry: Norm | Divergence, c: Vectors, rho: float, solver: Solver | None, keep: bool) -> Perturbation:
         if solver is None and isinstance(geometry, Norm):
             solver = DualNorm(scratch=self._move.buffers)
         if isinstance(geometry, Divergence) and (solver is None or isinstance(solver, Radial)):
-            solver = replace(solver or Radial(), land=lands, **self._memory["solver"])
+            solver = replace(solver or Radial(), land=keep, **self._memory["solver"])
             found = solve(geometry, c, rho, solver)
             if found.report.get("multiple"):
                 self._memory["solver"] = {"start": found.report["multiple"]}
@@ -250,7 +251,7 @@ class SAM(torch.optim.Optimizer):
     def _sharp_pass(self, source: Source, scaler: Any) -> Tensor:
         with self.perturbed(source, scaler) as p:
             if self._landing is not None and isinstance(source, Bound):
-                source.wrt(self._parameters()).arrive(self._landing)
+                arrive(source, self._parameters(), self._landing)
             else:
                 with torch.enable_grad():
                     source()

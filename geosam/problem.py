@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 from . import _vectors as vec
-from ._abstract import Landing, Metric, Needs
+from ._abstract import Metric, Needs
 from ._linear import Recorder
 from ._vectors import Vectors
 from .engines.checks import couples_samples, structure
 from .engines.still import Still
 from .evidence import Evidence
 from .frozen import frozen
-from .functional import Slots, called
+from .functional import Opened, called
 from .likelihoods import Likelihood, of_loss
 from .losses import Loss, SampleLoss, canonical, one_number, sample_loss
 from .predictive import Predictive
@@ -128,23 +128,22 @@ class Bound:
         with torch.no_grad(), Replay.now(self.parameters):
             return self.pure(self.parameters)(self.parameters, self.x)
 
+    @property
+    def recomputes(self) -> bool:
+        """Whether a backward pass was seen to need the model again: activations are checkpointed."""
+        return Opened.RECOMPUTES in self.memory
+
     def pure(self, parameters: Vectors) -> Callable[[Sequence[Tensor], Any], Any]:
-        """(parameters, x) → outputs with the model's buffers left alone."""
-        rest, call = self._opened(parameters)
-        return lambda values, x: call(values, rest, x)
+        """(parameters, x) → outputs with the model's buffers left alone. They may be differentiated after the call has ended.
 
-    def _opened(self, parameters: Vectors) -> tuple[list[Tensor], Callable[[Sequence[Tensor], Sequence[Tensor], Any], Any]]:
-        """The model's other parameters and its buffers as they are, and (parameters, these, x) → outputs."""
+        Raises: RuntimeError where ``torch.func`` differentiates what recomputes activations in its backward pass.
+        """
+        opened = self._opened(parameters)
+        return lambda values, x: opened(values, opened.rest, x)
+
+    def _opened(self, parameters: Vectors) -> Opened:
         self.names(parameters)
-        slots, others, buffers = Slots.of(self.model, parameters)
-        alone = not others and not buffers
-
-        def forward(values: Sequence[Tensor], rest: Sequence[Tensor], x: Any) -> Any:
-            if alone and all(v is p for v, p in zip(values, parameters, strict=True)):
-                return self.call(self.model, x)
-            return slots.call(self.model, values, rest[: len(others)], rest[len(others) :], x)
-
-        return [*others, *(b.clone() for b in buffers)], forward
+        return Opened(self.model, parameters, self.memory)
 
     def structure(self, parameters: Vectors) -> Structure:
         """Found by one forward pass, once for each shape of input and mode of the model."""
@@ -165,7 +164,8 @@ class Bound:
 
         return self.remembered(("structure", modes, *leaves), probe)
 
-    def _batch_loss(self, outputs: Any) -> Tensor:
+    def batch_loss(self, outputs: Any) -> Tensor:
+        """The training loss of these outputs."""
         self.sample.check(outputs, self.y)
         return one_number(self.loss(outputs, self.y))
 
@@ -174,35 +174,9 @@ class Bound:
         for p in self.model.parameters():
             p.grad = None
         with torch.enable_grad():
-            loss = self._batch_loss(self.call(self.model))
+            loss = self.batch_loss(self.call(self.model))
             loss.backward()
         return loss.detach()
-
-    def lands(self, parameters: Vectors) -> bool:
-        """Whether a forward pass of :meth:`pure` and its graph may stand for one of ``self()``: nobody else is shown that one.
-
-        Not where it draws random numbers, training writes to buffers, a parameter has hooks or is not asked for, or there are
-        several processes.
-        """
-        own = [p for p in self.model.parameters() if p.requires_grad]
-        hooked = any(p._backward_hooks or p._post_accumulate_grad_hooks for p in own)
-        written = any(m.training and any(True for _ in m.buffers(recurse=False)) for m in self.model.modules())
-        together = torch.distributed.is_available() and torch.distributed.is_initialized()
-        return (
-            {*map(id, own)} == {*map(id, parameters)}
-            and not (hooked or written or together)
-            and not self.structure(parameters).random
-        )
-
-    def arrive(self, landing: Landing) -> None:
-        """What ``self()`` does to gradients, from a forward pass that was made before."""
-        with torch.enable_grad():
-            loss = self._batch_loss(landing.outputs)
-        gradients = torch.autograd.grad(loss, list(landing.parameters), allow_unused=True)
-        for p in self.model.parameters():
-            p.grad = None
-        for held, gradient in zip(self.parameters, gradients, strict=True):
-            held.grad = gradient
 
     def rise(self, theta: Vectors, epsilon: Vectors) -> float:
         """L(θ + ε) − L(θ) on the batch, with one dropout mask; nothing is changed."""
@@ -270,7 +244,7 @@ class Bound:
             else:
                 own = train and apart is self  # with frozen statistics the buffers have seen their pass already
                 outputs = self.call(self.model) if own else apart.pure(parameters)(parameters, self.x)
-                loss = self._batch_loss(outputs)
+                loss = self.batch_loss(outputs)
                 gradient = self._gradient(loss, parameters)
             for request, why in refused.items():
                 if request is not first and why is None:
@@ -346,7 +320,7 @@ class Bound:
             return
         still = Still()
         with torch.enable_grad(), replay, still:
-            true = self._gradient(self._batch_loss(self.pure(parameters)(parameters, self.x)), parameters)
+            true = self._gradient(self.batch_loss(self.pure(parameters)(parameters, self.x)), parameters)
         if replay.used:
             with torch.enable_grad(), replay, still:
                 gradient = engine.squares(self, parameters)[1]
@@ -370,7 +344,8 @@ class Bound:
     def _predictive(self, parameters: Vectors, theta: Vectors, replay: Replay, seen: Tensor | None) -> Predictive:
         """seen: the outputs of the pass at ``replay``, where they are known."""
         assert self.likelihood is not None
-        rest, opened = self._opened(parameters)
+        opened = self._opened(parameters)
+        rest = opened.rest
 
         def call(values: Sequence[Tensor], x: Any) -> Any:
             return opened(values, rest, x)

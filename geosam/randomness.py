@@ -42,6 +42,10 @@ class Replay:
         else:
             torch.get_device_module(self.device).set_rng_state(state, self.device)
 
+    def rewind(self) -> None:
+        """The stream stands where it stood at ``now``, for good."""
+        self._set(self.state)
+
     def __enter__(self) -> Replay:
         self.outer.append(self._get(self.device))
         self._set(self.state)

@@ -13,7 +13,7 @@ FLOORS = {
     **dict.fromkeys(["_vectors", "_abstract"], 0),
     **dict.fromkeys(["evidence", "likelihoods", "damping", "losses", "rows", "predictive", "randomness", "norms"], 1),
     **dict.fromkeys(["_lanczos", "functional", "sampling", "_jacobian", "_linear", "_tangents"], 1),
-    **dict.fromkeys(["engines", "frozen", "problem", "solvers", "_surface"], 2),
+    **dict.fromkeys(["engines", "frozen", "problem", "solvers", "_surface", "_landing"], 2),
     **dict.fromkeys(["metrics", "objectives", "updates", "ascend", "closure", "_move"], 3),
     **dict.fromkeys(["optim", "last", "compare", "calibrate", "_meter", "testing", "sharpness"], 4),
 }

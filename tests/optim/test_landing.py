@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import geosam
-from geosam import SAM
+from geosam import SAM, _landing, optim
 from geosam.metrics import DiagonalEmpiricalFisher, EmpiricalFisher, Euclidean, GradientMagnitude, KLExact
 
 from ..networks import batch_norm_net, build, draw, dropout_net, labels, mlp, network
@@ -16,10 +16,9 @@ ALONG = [Euclidean(), GradientMagnitude(), DiagonalEmpiricalFisher(0.1), Empiric
 def taken(model, x, y, along, monkeypatch, lands):
     """(gradients, parameters, how often a landing was used) after three steps."""
     used = []
-    arrive, may = geosam.problem.Bound.arrive, geosam.problem.Bound.lands
     with monkeypatch.context() as patched:
-        patched.setattr(geosam.problem.Bound, "arrive", lambda self, at: (used.append(1), arrive(self, at))[1])
-        patched.setattr(geosam.problem.Bound, "lands", lambda self, p: lands and may(self, p))
+        patched.setattr(optim, "arrive", lambda *at: (used.append(1), _landing.arrive(*at))[1])
+        patched.setattr(optim, "lands", lambda *at: lands and _landing.lands(*at))
         opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9), KLExact(along=along), rho=0.1)
         problem = geosam.Problem(model, nn.CrossEntropyLoss())
         for _ in range(3):

@@ -49,7 +49,12 @@ def canonical(loss: Loss) -> Loss:
 
 
 class SampleLoss(ABC):
-    """ℓ₁ … ℓₙ of a batch. ``factor`` is computed once for the batch, ``one`` for a single sample (it can be mapped over)."""
+    """ℓ₁ … ℓₙ of a batch. ``factor`` is computed once for the batch, ``one`` for a single sample (it can be mapped over).
+
+    known: whether it is a loss of torch's own, so that its slopes may be taken in another precision than the outputs'.
+    """
+
+    known: bool = False
 
     @abstractmethod
     def factor(self, targets: Any, outputs: Callable[[], Tensor]) -> Tensor | float:
@@ -109,6 +114,8 @@ def _unreduced(loss: nn.Module) -> nn.Module:
 
 class _Known(SampleLoss):
     """A loss of torch's own, by its unreduced entries."""
+
+    known = True
 
     def __init__(self, loss: nn.Module) -> None:
         self.entries = _unreduced(loss)

@@ -227,7 +227,7 @@ class Bound:
             first = next((r for r, why in refused.items() if why is None and r.whole(apart, parameters)), None)
             if first is not None:
                 try:
-                    (losses, rows, _), outputs, drawn[first] = first.capture(apart, parameters)
+                    (losses, rows, *_), outputs, drawn[first] = first.capture(apart, parameters)
                     gradient, loss = rows.pull(torch.full_like(losses, 1 / self.n)), losses.mean()
                     apart._verify(parameters, gradient, replay, first.engine)
                 except (ValueError, RuntimeError) as error:
@@ -236,10 +236,10 @@ class Bound:
                     first.remember(self, error)
                     raise _NoRows from error
             elif needs.rows is not None:
-                losses, rows = needs.rows.rows(apart, parameters)
+                losses, rows, _, outputs = needs.rows.capture(apart, parameters)
                 gradient, loss = rows.pull(torch.full_like(losses, 1 / self.n)), losses.mean()
             elif needs.squares is not None:
-                losses, gradient, squares = needs.squares.squares(apart, parameters)
+                losses, gradient, squares, outputs = needs.squares.moments(apart, parameters)
                 loss = losses.mean()
             else:
                 own = train and apart is self  # with frozen statistics the buffers have seen their pass already

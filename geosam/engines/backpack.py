@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from .. import _vectors as vec
 from .._vectors import Vectors
-from ..rows import Captured, Draw, Engine, Materialised
+from ..rows import Captured, Draw, Engine, Materialised, Moments
 from .checks import refuse_coupled_samples
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class BackPACK(Engine):
         losses, _, jacobian = self._backward(bound, parameters, BatchGrad(), "grad_batch")
         return Captured(losses, Materialised(jacobian))
 
-    def squares(self, bound: Bound, parameters: Vectors) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    def moments(self, bound: Bound, parameters: Vectors) -> Moments:
         """(ℓ, g, (1/n) Σ gᵢ²). OverflowError where the float32 squares under- or overflow."""
         from backpack.extensions import SumGradSquared
 
@@ -50,7 +50,7 @@ class BackPACK(Engine):
         largest = vec.sup(squares)
         if not 1e-30 < largest < 1e37 and vec.finite(gradient) and vec.sup(total) > 0:
             raise OverflowError("BackPACK's sum of squares left the range of the parameters' precision; use engines.Func()")
-        return losses, gradient, [s.double() / bound.n for s in squares]
+        return Moments(losses, gradient, [s.double() / bound.n for s in squares])
 
     def _backward(
         self, bound: Bound, parameters: Vectors, extension: Any, quantity: str

@@ -17,7 +17,7 @@ from .. import _vectors as vec
 from .._vectors import Vectors
 from ..functional import Slots
 from ..randomness import Replay
-from ..rows import Captured, Draw, Engine, Materialised
+from ..rows import Captured, Draw, Engine, Materialised, Moments
 from . import mapped
 from .checks import refuse_coupled_samples
 
@@ -32,12 +32,12 @@ Compiler = Callable[[mapped.Function], mapped.Function]
 
 @dataclass(frozen=True)
 class Func(Engine):
-    """vmap(grad(ℓᵢ)). The rows are held in memory: 4nP bytes in float32; ``squares`` bounds this by chunks of samples.
+    """vmap(grad(ℓᵢ)). The rows are held in memory: 4nP bytes in float32; ``moments`` bounds this by chunks of samples.
 
     chunk_size: samples that are mapped at once, at most; by default all for ``rows``, and as many as fit in 256 MiB for
-    ``squares``. compiler: such as ``functools.partial(torch.compile, fullgraph=True)``, applied once for a problem to the
+    ``moments``. compiler: such as ``functools.partial(torch.compile, fullgraph=True)``, applied once for a problem to the
     mapped function, of which all that changes between steps is an input; another batch size or mode of the model is compiled
-    once more. ``squares`` is compiled with its sums: a compiler that fuses them holds no rows of linear layers.
+    once more. ``moments`` is compiled with its sums: a compiler that fuses them holds no rows of linear layers.
     Right for tied weights, raw parameters, attention, GroupNorm, LSTM, Embedding, weight norm. Dropout draws one mask a
     sample. Where vmap has no rule for an operation the samples are taken one by one, unless there is a compiler.
     Raises: ValueError for BatchNorm in training mode; with a compiler also for what it cannot compile, and for a forward pass
@@ -58,7 +58,7 @@ class Func(Engine):
         drawn = None if draw is None else here.pulled(draw(outputs), self.chunk_size)
         return Captured(losses, Materialised(jacobian), drawn)
 
-    def squares(self, bound: Bound, parameters: Vectors) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    def moments(self, bound: Bound, parameters: Vectors) -> Moments:
         """(ℓ, g, (1/n) Σ gᵢ²), chunk by chunk."""
         most = self.chunk_size or max(1, _CHUNK_BYTES // (4 * vec.count(parameters)))
         width = -(-bound.n // -(-bound.n // most))  # as even as can be: each size is compiled once
@@ -70,7 +70,7 @@ class Func(Engine):
             squares = square if squares is None else vec.add(squares, square)
             losses.append(some)
         assert total is not None and squares is not None
-        return torch.cat(losses), vec.scale(total, 1 / bound.n), vec.scale(squares, 1 / bound.n)
+        return Moments(torch.cat(losses), vec.scale(total, 1 / bound.n), vec.scale(squares, 1 / bound.n))
 
 
 class _Here:

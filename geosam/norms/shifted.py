@@ -43,19 +43,18 @@ class Shifted:
         """Whether rounding of K moves v = Jᵀw by less than 1e-5 ‖v‖₂ and 1e-3 ‖v‖_G. squares: of ‖v‖₂ and √n‖v‖_G.
 
         The second is of second order: off the steepest direction by a part e in G's own angles, ⟨c, v⟩ loses e²/2 of itself.
-        A residual of the size that rounding leaves, 5e-8 (√Σ(‖gᵢ‖wᵢ)² + more) ‖gᵢ‖zᵢ for some z ~ N(0, I), is solved for like
-        the right-hand side was: δw = (K + nλI)⁻¹r moves ‖v‖² by δwᵀKδw, and n‖v‖²_G by δwᵀK(K + nλI)δw = δwᵀKr. An estimate,
-        not a bound; it sees rows that depend on each other or nearly so, small rows beside large ones, and damping below the
-        rounding.
+        A residual of the size that rounding leaves, r = 5e-8 (√Σ(‖gᵢ‖wᵢ)² + more) ‖gᵢ‖zᵢ for some z ~ N(0, I), is solved for as
+        the right-hand side was, (K + nλI)δw = r. It moves ‖v‖² by δwᵀKδw ≤ δwᵀr and n‖v‖²_G by δwᵀK(K + nλI)δw ≤ rᵀr (K itself
+        may have lost its sign where that matters). An estimate, not a bound; it sees rows that depend on each other or nearly
+        so, small rows beside large ones, and damping below the rounding.
         """
         if not self.rounded:
             return True
         size = _ROUNDING * (torch.linalg.vector_norm(self.lengths * weights) + more)
         r = _probes(len(weights)) * (size * self.lengths).unsqueeze(1)
-        moved = self.solve(r)
-        along = (self.gram @ moved).flatten()
+        moved = (self.solve(r) * r).sum()
         plain, metric = (shows**2 * _PROBES * square for shows, square in zip(_SHOWS, squares, strict=True))
-        return bool(along @ moved.flatten() <= plain and along @ r.flatten() <= metric)
+        return bool(moved <= plain and r.square().sum() <= metric)
 
 
 class Inverted:

@@ -17,11 +17,24 @@ if TYPE_CHECKING:
 
 
 class Captured(NamedTuple):
-    """What one forward pass gave. losses: ℓ, [n]. rows: of ℓ. drawn: of the cotangents that were asked for, [K·n, P]."""
+    """What one forward pass gave. losses: ℓ, [n]. rows: of ℓ. drawn: of the cotangents that were asked for, [K·n, P].
+
+    outputs: the model's on the whole batch, if the engine saw them and they are one tensor.
+    """
 
     losses: Tensor
     rows: Rows
     drawn: Rows | None = None
+    outputs: Tensor | None = None
+
+
+class Moments(NamedTuple):
+    """ℓ, [n]; g = (1/n) Σ gᵢ; (1/n) Σ gᵢ²; and the outputs as in :class:`Captured`."""
+
+    losses: Tensor
+    gradient: list[Tensor]
+    squares: list[Tensor]
+    outputs: Tensor | None = None
 
 
 Draw = Callable[[Tensor], Tensor]
@@ -48,10 +61,14 @@ class Engine(ABC):
         """(ℓ, J): the per-sample losses, shape [n], and the rows with respect to ``parameters``."""
         return self.capture(bound, parameters)[:2]
 
+    def moments(self, bound: Bound, parameters: Vectors) -> Moments:
+        """The losses, the batch gradient and the mean of squared rows, by one forward pass."""
+        captured = self.capture(bound, parameters)
+        return Moments(captured.losses, *captured.rows.moments(), captured.outputs)
+
     def squares(self, bound: Bound, parameters: Vectors) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """(ℓ, g, (1/n) Σ gᵢ²): losses of shape [n], the batch gradient, and the mean of squares."""
-        losses, rows = self.rows(bound, parameters)
-        return losses, *rows.moments()
+        """(ℓ, g, (1/n) Σ gᵢ²)."""
+        return self.moments(bound, parameters)[:3]
 
     def explain(self, bound: Bound, parameters: Vectors) -> Sequence[Choice]:
         """How the rows of each parameter would be computed on this batch, and why."""

@@ -46,7 +46,7 @@ class MonteCarlo(Sampling):
         samples, z = outputs.shape[0], outputs.detach().double()
         if likelihood is categorical:  # p − e_ŷ, by hand: this is every step of every classifier
             p = z.softmax(1)
-            labels = self._inverted(p.movedim(1, -1)).flatten(0, 1).unsqueeze(1)
+            labels = self._labels(Categorical(p.movedim(1, -1), validate_args=False), p.device).flatten(0, 1).unsqueeze(1)
             scores = p.repeat(self.n, *[1] * (z.dim() - 1)).scatter_add_(1, labels, -torch.ones_like(labels, dtype=p.dtype))
             return (scores / z[0, 0].numel() ** 0.5).reshape(self.n, *outputs.shape).to(outputs.dtype)
         distribution = likelihood(z)
@@ -67,7 +67,9 @@ class MonteCarlo(Sampling):
         shape = (self.n, *distribution.batch_shape)
         with torch.no_grad():
             if isinstance(distribution, Categorical):
-                return self._inverted(distribution.probs)
+                below = distribution.probs.cumsum(-1)
+                noise = self._noise(torch.rand, shape, device).unsqueeze(-1)
+                return (noise * below[..., -1:] >= below).sum(-1).clamp_max(below.shape[-1] - 1)
             if isinstance(distribution, Bernoulli):
                 return (self._noise(torch.rand, shape, device) < distribution.probs).double()
             if isinstance(distribution, Normal):
@@ -78,12 +80,6 @@ class MonteCarlo(Sampling):
             with torch.random.fork_rng([device] if device.type == "cuda" else []):
                 torch.manual_seed(int(seed))
                 return distribution.sample((self.n,))
-
-    def _inverted(self, probabilities: Tensor) -> Tensor:
-        """n labels, [n, ...], by the inverse of the distribution function over the last dimension."""
-        below = probabilities.cumsum(-1)
-        noise = self._noise(torch.rand, (self.n, *below.shape[:-1]), below.device).unsqueeze(-1)
-        return (noise * below[..., -1:] >= below).sum(-1).clamp_max(below.shape[-1] - 1)
 
     def seed(self) -> int:
         """A seed from the stream, for samplers that are seeded."""

@@ -43,7 +43,7 @@ class Hooks(Engine):
         seen, outputs, losses = _record(bound, parameters)
         random = start.over
         edges = [use.edge for use in seen.uses]
-        data = _gradients(losses, edges, torch.ones_like(losses), retain=draw is not None or seen.routed)
+        data = _deltas(bound, outputs, losses, edges, retain=draw is not None or seen.routed)
         plan = _plan(bound, parameters, seen, losses, data)
         if plan.left and random:  # no dropout mask of this pass can be had for the mapped one: one engine for all
             return Func().capture(bound, parameters, draw)
@@ -54,7 +54,8 @@ class Hooks(Engine):
             held = [parameters[i] for i in plan.left]
             rest = Func().capture(bound, held, None if cotangents is None else lambda _: cotangents)
         rows = _stacked(plan, [data], rest and rest.rows)
-        return Captured(losses.detach(), rows, _stacked(plan, drawn, rest and rest.drawn) if drawn else None)
+        seen_outputs = outputs.detach() if isinstance(outputs, Tensor) else None
+        return Captured(losses.detach(), rows, _stacked(plan, drawn, rest and rest.drawn) if drawn else None, seen_outputs)
 
     def explain(self, bound: Bound, parameters: Vectors) -> list[Choice]:
         """The plan for this batch."""
@@ -77,6 +78,13 @@ def _record(bound: Bound, parameters: Vectors) -> tuple[Capture, Tensor, Tensor]
             outputs = call(parameters, bound.x)
     seen.end(outputs)
     return seen, outputs, bound.sample.all(outputs, bound.y)
+
+
+def _deltas(bound: Bound, outputs: Any, losses: Tensor, edges: Sequence[GradientEdge], retain: bool) -> Sequence[Any]:
+    """Gradients of Σ ℓᵢ, by slopes in float64 where the loss is torch's own: 1 − p keeps its digits near p = 1 then."""
+    if bound.sample.known and isinstance(outputs, Tensor):
+        return _gradients(outputs, edges, bound.sample.slopes(outputs, bound.y).to(outputs.dtype), retain)
+    return _gradients(losses, edges, torch.ones_like(losses), retain)
 
 
 def _gradients(of: Tensor, edges: Sequence[GradientEdge], u: Tensor, retain: bool) -> Sequence[Any]:

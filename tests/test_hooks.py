@@ -112,7 +112,54 @@ def time_first() -> nn.Module:
     return Model()
 
 
+class Token(nn.Module):
+    """A learnt token written into an empty sequence, and another added to a view of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token, self.other, self.head = nn.Parameter(torch.randn(4)), nn.Parameter(torch.randn(4)), nn.Linear(16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = torch.empty(len(x), 4, 4, dtype=x.dtype)
+        z[:, 0] = self.token
+        z[:, 1:] = x
+        z[:, 3].add_(self.other)
+        return self.head(torch.tanh(z).flatten(1))
+
+
+class Mixture(nn.Module):
+    """One parameter written into a view of what was made of another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Parameter(torch.randn(3, 4)), nn.Parameter(torch.randn(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = 2 * self.a
+        weight[1].add_(self.b)
+        return F.linear(x, weight)
+
+
+class Functional(nn.Module):
+    """Convolutions with as many arguments as they need, and a normalisation over two dimensions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.u, self.v, self.w = (nn.Parameter(0.3 * torch.randn(2, 2, 2, 2)) for _ in range(3))
+        self.shift, self.scale, self.head = nn.Parameter(torch.randn(2)), nn.Parameter(torch.randn(4, 4)), nn.Linear(32, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = F.conv2d(F.conv2d(F.conv2d(x, self.u), self.v, self.shift), self.w, self.shift, 1, (0, 0))
+        z = F.conv2d(z, self.w, None, 1, 1)
+        return self.head(F.layer_norm(z, (4, 4), weight=self.scale).flatten(1))
+
+
 CASES = {
+    "token": (Token, (3, 4)),
+    "mixture": (Mixture, (4,)),
+    "functional": (Functional, (2, 6, 6)),
+    "two dimensions": (lambda: nn.Sequential(nn.LayerNorm((5, 4), bias=False), nn.Flatten(), nn.Linear(20, 3)), (5, 4)),
+    "two dimensions, shifted": (lambda: nn.Sequential(nn.LayerNorm([5, 4]), nn.Flatten(), nn.Linear(20, 3)), (5, 4)),
     "samples outside": (lambda: Flattened("samples"), (4,)),
     "time outside": (lambda: Flattened("time"), (4,)),
     "in place": (InPlace, (4,)),
@@ -151,7 +198,10 @@ def test_rows_are_each_sample_s_own_whatever_the_layout(name, n):
     same_rows(case(name, n))
 
 
-@pytest.mark.parametrize("name", ["samples outside", "time outside", "recurrence", "time first", "convolutions"])
+SEEN = ["samples outside", "time outside", "recurrence", "time first", "convolutions", "functional", "two dimensions"]
+
+
+@pytest.mark.parametrize("name", SEEN)
 def test_such_layouts_are_seen_and_not_left_to_func(name):
     bound = case(name)
     assert {choice.form for choice in Hooks().explain(bound, bound.parameters)} <= {"factors", "rows"}

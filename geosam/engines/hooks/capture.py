@@ -70,6 +70,11 @@ class Use:
         """(args, kwargs) as they were."""
         return self.arguments({})
 
+    @cached_property
+    def positions(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """(args, kwargs) of positions in ``flat``."""
+        return self.spec.whole(range(len(self.flat)))
+
     def arguments(self, changed: dict[int, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """(args, kwargs) with the leaves at these positions replaced."""
         flat = [changed.get(i, t) for i, t in enumerate(self.flat)]
@@ -126,7 +131,8 @@ class Capture(TorchFunctionMode):
                 else:
                     places[i] = index
         through = [t for t in activations.values() if id(t) in self._made]
-        if activations and not through and not _in_place(func):
+        in_place = _in_place(name)
+        if activations and not through and not in_place:
             return self._record(func, flat, spec, places, activations)
         out = func(*args, **kwargs)
         made = [t for t in tree_leaves(out) if isinstance(t, Tensor) and t.requires_grad]
@@ -134,6 +140,8 @@ class Capture(TorchFunctionMode):
         if len(through) == len(activations):  # of parameters alone
             self._made.update({id(t): (t, sources) for t in made})
         elif made:
+            self.opaque |= sources
+        if in_place:  # also seen through every view of what was written to
             self.opaque |= sources
         return out
 
@@ -178,10 +186,9 @@ def _by_data(index: Any) -> bool:
     return any(part is not None and part is not ... and not isinstance(part, int | slice) for part in parts)
 
 
-def _in_place(func: Callable[..., Any]) -> bool:
+def _in_place(name: str) -> bool:
     """Also ``__invert__``, which does no harm."""
-    name = getattr(func, "__name__", "")
-    return name.startswith("__i") if name.endswith("__") else name.endswith("_")
+    return name.startswith(("__i", "__set")) if name.endswith("__") else name.endswith("_")
 
 
 def _composite(func: Callable[..., Any]) -> bool:

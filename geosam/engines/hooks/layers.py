@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -42,7 +42,8 @@ def total(use: Use, layout: Layout, delta: Tensor, n: int, like: dict[int, Tenso
         return {i: d.T @ a.to(d.dtype) if i == 1 else d.sum(0) for i in like}
     if _is_plain_convolution(use):
         args, _ = use.given
-        weight = {1: _WEIGHT_GRADIENT[use.func](args[0].to(delta.dtype), like[1].shape, delta, *args[3:7])} if 1 in like else {}
+        x, gradient = args[0].to(delta.dtype), _WEIGHT_GRADIENT[use.func]
+        weight = {1: gradient(x, like[1].shape, delta, *_settings(args))} if 1 in like else {}
         return weight | ({2: delta.transpose(0, 1).flatten(1).sum(1)} if 2 in like else {})
     if _is_affine(use):
         return {i: rows.sum(0) for i, rows in jacobian(use, layout, delta, n, like).items()}
@@ -64,20 +65,34 @@ def sequence(t: Tensor, axis: Axis, n: int) -> Tensor:
     return axis.front(t, n).reshape(n, -1, t.shape[-1])
 
 
+def _scale_and_shift(use: Use) -> tuple[int | None, int | None]:
+    """Positions of weight and bias of a normalisation, behind whatever its shape was given as."""
+    args, kwargs = use.positions
+    found = dict(zip(("input", "over", "weight", "bias"), args, strict=False)) | kwargs
+    return found.get("weight"), found.get("bias")
+
+
 def _is_affine(use: Use) -> bool:
-    return use.func in (F.layer_norm, F.group_norm) and set(use.places) <= {2, 3}
+    return use.func in (F.layer_norm, F.group_norm) and set(use.places) <= set(_scale_and_shift(use))
+
+
+def _settings(args: Sequence[Any]) -> tuple[Any, ...]:
+    """(stride, padding, dilation, groups) of a convolution, given or by default."""
+    return (*args[3:7], *(1, 0, 1, 1)[len(args[3:7]) :])
 
 
 def _is_plain_convolution(use: Use) -> bool:
     """With padding given in numbers."""
     args, kwargs = use.given
-    return use.func in _WEIGHT_GRADIENT and not kwargs and set(use.places) <= {1, 2} and not isinstance(args[4], str)
+    if use.func not in _WEIGHT_GRADIENT or kwargs or not set(use.places) <= {1, 2}:
+        return False
+    return not isinstance(_settings(args)[1], str)
 
 
 def _convolution(use: Use, delta: Tensor, n: int, like: dict[int, Tensor]) -> dict[int, Tensor]:
     """The gradient of each sample's own kernel, all at once."""
     args, _ = use.given
-    x, settings = args[0].to(delta.dtype), args[3:7]
+    x, settings = args[0].to(delta.dtype), _settings(args)
     found = {}
     if 1 in like:
         narrow = settings[3] == 1 and like[1].shape[1] <= _NARROW
@@ -113,10 +128,11 @@ def _correlated(
 
 def _affine(use: Use, axis: Axis, delta: Tensor, n: int, like: dict[int, Tensor]) -> dict[int, Tensor]:
     """Scale and shift of a normalisation: gᵢ = Σ δᵢ∘x̂ᵢ and Σ δᵢ over the positions that share them."""
-    args, kwargs = use.arguments({2: None, 3: None})
+    scale, shift = _scale_and_shift(use)
+    args, kwargs = use.arguments({i: None for i in (scale, shift) if i is not None})
     found = {}
     for i, p in like.items():
-        each = axis.front(use.func(*args, **kwargs) * delta if i == 2 else delta, n)
+        each = axis.front(use.func(*args, **kwargs) * delta if i == scale else delta, n)
         # layer norm shares over leading dimensions; group norm has its channels right behind the samples
         found[i] = each.reshape(n, -1, *p.shape).sum(1) if use.func is F.layer_norm else each.reshape(n, *p.shape, -1).sum(2)
     return found

@@ -164,8 +164,13 @@ class Capture(TorchFunctionMode):
     ) -> Any:
         # a leaf of its own, which nobody differentiates by: where no graph lies behind it, the output has an edge to arrive at
         given = flat.copy()
-        for i in places:
-            given[i] = flat[i].detach().requires_grad_()
+        try:
+            for i in places:
+                given[i] = flat[i].detach().requires_grad_()
+        except RuntimeError:  # inside a transform of torch.func, where an output has no edge of its own
+            self.opaque |= set(places.values())
+            args, kwargs = spec.whole(flat)
+            return func(*args, **kwargs)
         args, kwargs = spec.whole(given)
         out = func(*args, **kwargs)
         if isinstance(out, Tensor) and out.requires_grad:

@@ -19,6 +19,7 @@ from ..checks import refuse_coupled_samples, structure
 from ..func import Func
 from ..still import Still
 from .capture import Capture
+from .layers import can_be_formed
 from .layout import UNKNOWN, Layout, learn, signature
 from .plan import Plan
 
@@ -100,15 +101,14 @@ def _plan(bound: Bound, parameters: Vectors, seen: Capture, losses: Tensor, delt
     Where data decide which sample goes where, each batch proves its own.
     """
     key = ("layouts", bound.n == 1, *structure(bound.model, parameters), *signature(seen.uses))
-    layouts = bound.memory.get(key)
+    layouts, right = bound.memory.get(key, (None, None))
     if layouts is None:
         with Still() as still:
-            layouts = learn(bound, parameters, seen.uses)
-            right = _right(bound, parameters, layouts, still)
-        if right is False:
-            layouts = [UNKNOWN] * len(layouts)
+            layouts, right = _tried(bound, parameters, learn(bound, parameters, seen.uses), still)
         if right is not None:
-            bound.memory[key] = layouts
+            bound.memory[key] = layouts, right
+    if right is False:  # there may be uses that were not seen at all
+        seen.opaque |= set(range(len(parameters)))
     layouts = _fitting(layouts, seen, bound.n)
     if seen.routed and bound.n > 1:
         layouts = _proven(seen, layouts, losses, deltas)
@@ -129,19 +129,32 @@ def _proven(seen: Capture, layouts: Sequence[Layout], losses: Tensor, deltas: Se
     ]
 
 
-def _right(bound: Bound, parameters: Vectors, layouts: Sequence[Layout], still: Still) -> bool | None:
-    """Whether the first and the last row are the gradients of these samples alone, without dropout. None: no telling here."""
+def _tried(bound: Bound, parameters: Vectors, layouts: Sequence[Layout], still: Still) -> tuple[Sequence[Layout], bool | None]:
+    """The layouts of what can be formed, and whether the rows are right, by a pass without dropout. None: no telling here."""
     with torch.enable_grad(), Replay.now(parameters):
         seen, _, losses = _record(bound, parameters)
         deltas = _gradients(losses, [use.edge for use in seen.uses], torch.ones_like(losses), retain=False)
     if len(layouts) != len(seen.uses):
-        return False
-    plan = Plan(seen, _fitting(layouts, seen, bound.n), [delta is not None for delta in deltas], bound.n, parameters)
+        return layouts, False
+    fitting = _fitting(layouts, seen, bound.n)
+    with torch.no_grad():
+        for k, (use, delta) in enumerate(zip(seen.uses, deltas, strict=True)):
+            like = {place: parameters[i] for place, i in use.places.items()}
+            if fitting[k].out and delta is not None and not can_be_formed(use, fitting[k], delta, bound.n, like):
+                fitting[k] = UNKNOWN
+                layouts = [*layouts[:k], UNKNOWN, *layouts[k + 1 :]]
+    plan = Plan(seen, fitting, [delta is not None for delta in deltas], bound.n, parameters)
+    return layouts, _right(bound, plan, deltas, still)
+
+
+def _right(bound: Bound, plan: Plan, deltas: Sequence[Any], still: Still) -> bool | None:
+    """Whether the first and the last row are the gradients of these samples alone. None where they are not finite."""
     with torch.no_grad():
         parts = plan.rows([deltas])
     if not parts:
         return True
     index = [i for part, _ in parts for i in part]
+    parameters = plan.parameters
     held, call = [parameters[i] for i in index], bound.pure(parameters)
     for i in (0, bound.n - 1):
         x, y = tree_map(lambda t, i=i: t[i : i + 1] if isinstance(t, Tensor) else t, (bound.x, bound.y))
@@ -151,7 +164,7 @@ def _right(bound: Bound, parameters: Vectors, layouts: Sequence[Layout], still: 
         unit = torch.zeros(bound.n, dtype=torch.float64, device=held[0].device)
         unit[i] = 1
         row = [t for _, rows in parts for t in rows.materialise(unit)]
-        wanted = [torch.zeros_like(p) if g is None else g for g, p in zip(alone, held, strict=True)]
+        wanted = [torch.zeros_like(p) if g is None else g.to_dense() for g, p in zip(alone, held, strict=True)]
         gap, size = vec.norm(vec.add(row, vec.map(Tensor.double, wanted), -1.0)), vec.norm(wanted)
         if not torch.isfinite(gap):
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -149,7 +150,18 @@ def _mapped(use: Use, layout: Layout, delta: Tensor, n: int, like: dict[int, Ten
         return _pull_back(use, places, dict(zip(where, activations, strict=True)))(delta)
 
     mapped = torch.func.vmap(one, in_dims=tuple(None if axis == SHARED else 0 for axis in axes))
-    return dict(zip(places, mapped(*fronts), strict=True))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="There is a performance drop")  # vmap's fallback: slower, not wrong
+        return dict(zip(places, mapped(*fronts), strict=True))
+
+
+def can_be_formed(use: Use, layout: Layout, delta: Tensor, n: int, like: dict[int, Tensor]) -> bool:
+    """Whether rows of this operation can be had here: it may have no batching rule, or write to what samples share."""
+    try:
+        jacobian(use, layout, delta, n, like)
+    except RuntimeError:
+        return False
+    return True
 
 
 def _pull_back(use: Use, places: list[int], activations: dict[int, Any]) -> Callable[[Tensor], tuple[Tensor, ...]]:
@@ -157,6 +169,8 @@ def _pull_back(use: Use, places: list[int], activations: dict[int, Any]) -> Call
 
     def out(*values: Tensor) -> Tensor:
         args, kwargs = use.arguments({**activations, **dict(zip(places, values, strict=True))})
+        if use.func is F.embedding:  # whose last argument asks for a sparse gradient
+            args, kwargs = args[:6], {**kwargs, "sparse": False}
         return use.func(*args, **kwargs)
 
     return torch.func.vjp(out, *(use.flat[i].detach() for i in places))[1]  # type: ignore[no-any-return]

@@ -6,9 +6,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import geosam
-from geosam.engines import Auto, Func
+from geosam.engines import Auto, Func, Hooks
 from geosam.engines.still import Still
-from geosam.metrics import DiagonalEmpiricalFisher, EmpiricalFisher
+from geosam.metrics import DiagonalEmpiricalFisher, DiagonalFisher, EmpiricalFisher, KLExact
 
 from .networks import Transformer, build, draw, labels, mlp
 
@@ -182,3 +182,47 @@ def test_a_layout_belongs_to_the_parameters_that_it_was_learnt_for(order):
     problem = geosam.Problem(model, nn.CrossEntropyLoss())
     for name in order:
         own_rows(bind(model, 6, 3, 4, problem=problem).wrt(list(getattr(model, name).parameters())))
+
+
+class Rounded(nn.Module):
+    """Its outputs do not show that autocast has rounded what they are made of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm, self.gain = nn.Linear(4, 16), nn.LayerNorm(16), nn.Parameter(torch.randn(16, 16))
+        self.convolution, self.last = nn.Conv1d(1, 2, 3), nn.Linear(28, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.tanh(self.norm(self.first(x)) @ self.gain)
+        return self.last(self.convolution(h.unsqueeze(1)).flatten(1)).float()
+
+
+@pytest.mark.parametrize("metric", [EmpiricalFisher(), DiagonalEmpiricalFisher(), DiagonalFisher(), KLExact()], ids=repr)
+def test_autocast_is_not_taken_for_samples_that_meet(metric):
+    for make, refused in ((Rounded, False), (lambda: Mixing(0.0), True)):
+        model = build(make)
+        optimizer = geosam.SAM(torch.optim.SGD(model.parameters(), lr=0.1), metric, 0.1)
+        bound = geosam.Problem(model, nn.CrossEntropyLoss()).on(draw(6, 4), labels(6))
+        with torch.autocast("cpu", torch.bfloat16):
+            if refused:
+                with pytest.raises(ValueError, match="lets samples meet"):
+                    optimizer.step(bound)
+            else:
+                optimizer.step(bound)
+                assert optimizer.last.finite
+
+
+def test_rows_under_autocast_have_the_precision_of_the_parameters():
+    model = build(Rounded)
+    parameters = [model.norm.weight, model.norm.bias, model.gain, *model.convolution.parameters()]
+    bound = geosam.Problem(model, nn.CrossEntropyLoss()).on(draw(6, 4), labels(6)).wrt(parameters)
+    true = Hooks().rows(bound, parameters)[1]
+    with torch.autocast("cpu", torch.bfloat16):
+        rows = Hooks().rows(bound, parameters)[1]
+        assert {choice.form for choice in Hooks().explain(bound, parameters)} == {"rows"}
+        summed = rows.materialise(torch.ones(6))
+        single = [rows.materialise(unit) for unit in torch.eye(6, dtype=torch.float64)]
+    assert all(t.dtype == torch.float32 for t in summed)
+    for total, *parts, exact in zip(summed, *single, true.materialise(torch.ones(6)), strict=True):
+        torch.testing.assert_close(total.double(), torch.stack(parts).sum(0).double(), rtol=1e-5, atol=1e-6)
+        assert (total - exact).norm() < 0.05 * exact.norm()

@@ -44,6 +44,7 @@ class Use:
     places: dict[int, int]
     edge: GradientEdge
     shape: torch.Size
+    dtype: torch.dtype
     versions: dict[int, int]
 
     @property
@@ -177,7 +178,7 @@ class Capture(TorchFunctionMode):
             held, versions = flat.copy(), {}
             for i, t in activations.items():
                 held[i], versions[i] = t.detach(), t._version
-            self.uses.append(Use(func, held, spec, places, get_gradient_edge(out), out.shape, versions))
+            self.uses.append(Use(func, held, spec, places, get_gradient_edge(out), out.shape, out.dtype, versions))
         elif any(isinstance(t, Tensor) and t.requires_grad for t in tree_leaves(out)):
             self.opaque |= set(places.values())
             args, kwargs = spec.whole(flat)

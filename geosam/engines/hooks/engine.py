@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import GradientEdge
 from torch.utils._pytree import tree_map
 
 from ... import _vectors as vec
@@ -18,7 +17,7 @@ from ...rows import Captured, Choice, Draw, Engine, Rows, Stacked
 from ..checks import refuse_coupled_samples, structure
 from ..func import Func
 from ..still import Still
-from .capture import Capture
+from .capture import Capture, Use
 from .layers import can_be_formed
 from .layout import UNKNOWN, Layout, learn, signature
 from .plan import Plan
@@ -43,13 +42,13 @@ class Hooks(Engine):
         start = Replay.now(parameters)
         seen, outputs, losses = _record(bound, parameters)
         random = start.over
-        edges = [use.edge for use in seen.uses]
-        data = _deltas(bound, outputs, losses, edges, retain=draw is not None or seen.routed)
+        data = _deltas(bound, outputs, losses, seen, parameters, retain=draw is not None or seen.routed)
         plan = _plan(bound, parameters, seen, losses, data)
         if plan.left and random:  # no dropout mask of this pass can be had for the mapped one: one engine for all
             return Func().capture(bound, parameters, draw)
         cotangents = None if draw is None else draw(outputs.detach())
-        drawn = [] if cotangents is None else [_gradients(outputs, edges, u.to(outputs.dtype), retain=True) for u in cotangents]
+        us = [] if cotangents is None else [u.to(outputs.dtype) for u in cotangents]
+        drawn = [_gradients(outputs, seen, u, parameters, retain=True) for u in us]
         rest = None
         if plan.left:  # with the same cotangents: they may be random
             held = [parameters[i] for i in plan.left]
@@ -61,7 +60,7 @@ class Hooks(Engine):
     def explain(self, bound: Bound, parameters: Vectors) -> list[Choice]:
         """The plan for this batch."""
         seen, _, losses = _record(bound, parameters)
-        data = _gradients(losses, [use.edge for use in seen.uses], torch.ones_like(losses), retain=seen.routed)
+        data = _gradients(losses, seen, torch.ones_like(losses), parameters, seen.routed)
         plan = _plan(bound, parameters, seen, losses, data)
         names = bound.names(parameters)
         return [Choice([names[i] for i in part.index], part.form, part.why) for part in plan.parts]
@@ -81,18 +80,26 @@ def _record(bound: Bound, parameters: Vectors) -> tuple[Capture, Tensor, Tensor]
     return seen, outputs, bound.sample.all(outputs, bound.y)
 
 
-def _deltas(bound: Bound, outputs: Any, losses: Tensor, edges: Sequence[GradientEdge], retain: bool) -> Sequence[Any]:
+def _deltas(bound: Bound, outputs: Any, losses: Tensor, seen: Capture, parameters: Vectors, retain: bool) -> Sequence[Any]:
     """Gradients of Σ ℓᵢ, by slopes in float64 where the loss is torch's own: 1 − p keeps its digits near p = 1 then."""
     if bound.sample.known and isinstance(outputs, Tensor):
-        return _gradients(outputs, edges, bound.sample.slopes(outputs, bound.y).to(outputs.dtype), retain)
-    return _gradients(losses, edges, torch.ones_like(losses), retain)
+        return _gradients(outputs, seen, bound.sample.slopes(outputs, bound.y).to(outputs.dtype), parameters, retain)
+    return _gradients(losses, seen, torch.ones_like(losses), parameters, retain)
 
 
-def _gradients(of: Tensor, edges: Sequence[GradientEdge], u: Tensor, retain: bool) -> Sequence[Any]:
-    """The gradient of ⟨of, u⟩ at every edge; None where it does not arrive."""
-    if not edges or not of.requires_grad:
-        return [None] * len(edges)
-    return torch.autograd.grad(of, edges, u, allow_unused=True, retain_graph=retain)
+def _gradients(of: Tensor, seen: Capture, u: Tensor, parameters: Vectors, retain: bool) -> Sequence[Any]:
+    """The gradient of ⟨of, u⟩ at every edge, at least in the type of its parameter; None where it does not arrive."""
+    if not seen.uses or not of.requires_grad:
+        return [None] * len(seen.uses)
+    edges = [use.edge for use in seen.uses]
+    found = torch.autograd.grad(of, edges, u, allow_unused=True, retain_graph=retain)
+    return [d if d is None else _widened(d, use, parameters) for d, use in zip(found, seen.uses, strict=True)]
+
+
+def _widened(delta: Tensor, use: Use, parameters: Vectors) -> Tensor:
+    """Under autocast an output is narrower than the parameter that it was made with."""
+    dtype = parameters[next(iter(use.places.values()))].dtype
+    return delta if delta.dtype == dtype else delta.to(torch.promote_types(delta.dtype, dtype))
 
 
 def _plan(bound: Bound, parameters: Vectors, seen: Capture, losses: Tensor, deltas: Sequence[Any]) -> Plan:
@@ -111,7 +118,7 @@ def _plan(bound: Bound, parameters: Vectors, seen: Capture, losses: Tensor, delt
         seen.opaque |= set(range(len(parameters)))
     layouts = _fitting(layouts, seen, bound.n)
     if seen.routed and bound.n > 1:
-        layouts = _proven(seen, layouts, losses, deltas)
+        layouts = _proven(seen, layouts, losses, deltas, parameters)
     return Plan(seen, layouts, [delta is not None for delta in deltas], bound.n, parameters)
 
 
@@ -119,12 +126,15 @@ def _fitting(layouts: Sequence[Layout], seen: Capture, n: int) -> list[Layout]:
     return [layout if layout.fits(use, n) else UNKNOWN for layout, use in zip(layouts, seen.uses, strict=True)]
 
 
-def _proven(seen: Capture, layouts: Sequence[Layout], losses: Tensor, deltas: Sequence[Any]) -> list[Layout]:
+def _proven(
+    seen: Capture, layouts: Sequence[Layout], losses: Tensor, deltas: Sequence[Any], parameters: Vectors
+) -> list[Layout]:
     """The layouts by which the gradient of Σ wᵢℓᵢ is wᵢ times that of Σ ℓᵢ where they say that sample i is, for odd weights."""
     weights = torch.cos(torch.arange(len(losses), device=losses.device) * 2.4).to(losses.dtype)
-    weighted = _gradients(losses, [use.edge for use in seen.uses], weights, retain=True)
+    weighted = _gradients(losses, seen, weights, parameters, retain=True)
+    tolerance = max(torch.finfo(use.dtype).eps for use in seen.uses) ** 0.5 if seen.uses else 0.0
     return [
-        layout if d is None or layout.out is None or layout.out.owns(d, w, weights) else UNKNOWN
+        layout if d is None or layout.out is None or layout.out.owns(d, w, weights, tolerance) else UNKNOWN
         for layout, d, w in zip(layouts, deltas, weighted, strict=True)
     ]
 
@@ -133,7 +143,7 @@ def _tried(bound: Bound, parameters: Vectors, layouts: Sequence[Layout], still: 
     """The layouts of what can be formed, and whether the rows are right, by a pass without dropout. None: no telling here."""
     with torch.enable_grad(), Replay.now(parameters):
         seen, _, losses = _record(bound, parameters)
-        deltas = _gradients(losses, [use.edge for use in seen.uses], torch.ones_like(losses), retain=False)
+        deltas = _gradients(losses, seen, torch.ones_like(losses), parameters, retain=False)
     if len(layouts) != len(seen.uses):
         return layouts, False
     fitting = _fitting(layouts, seen, bound.n)

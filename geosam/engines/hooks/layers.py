@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -24,8 +25,12 @@ _NARROW = 4
 
 def jacobian(use: Use, layout: Layout, delta: Tensor, n: int, like: dict[int, Tensor]) -> dict[int, Tensor]:
     """Rows [n, *shape] of Σ ⟨delta, out⟩. like: position in the arguments → the parameter there, of those asked for."""
-    axis = layout.out
-    assert axis is not None, "only operations with a known layout come here"
+    assert layout.out is not None, "only operations with a known layout come here"
+    with _unlowered(delta):
+        return _jacobian(use, layout, layout.out, delta, n, like)
+
+
+def _jacobian(use: Use, layout: Layout, axis: Axis, delta: Tensor, n: int, like: dict[int, Tensor]) -> dict[int, Tensor]:
     if axis == Axis(0) and _is_plain_convolution(use):
         return _convolution(use, delta, n, like)
     if is_linear(use):
@@ -38,6 +43,11 @@ def jacobian(use: Use, layout: Layout, delta: Tensor, n: int, like: dict[int, Te
 
 def total(use: Use, layout: Layout, delta: Tensor, n: int, like: dict[int, Tensor]) -> dict[int, Tensor]:
     """The sum of the rows, [*shape] for each parameter of ``like``: a weight gradient where that takes less than rows do."""
+    with _unlowered(delta):
+        return _total(use, layout, delta, n, like)
+
+
+def _total(use: Use, layout: Layout, delta: Tensor, n: int, like: dict[int, Tensor]) -> dict[int, Tensor]:
     if is_linear(use):
         a, d = use.flat[0].flatten(0, -2), delta.flatten(0, -2)
         return {i: d.T @ a.to(d.dtype) if i == 1 else d.sum(0) for i in like}
@@ -47,8 +57,19 @@ def total(use: Use, layout: Layout, delta: Tensor, n: int, like: dict[int, Tenso
         weight = {1: gradient(x, like[1].shape, delta, *_settings(args))} if 1 in like else {}
         return weight | ({2: delta.transpose(0, 1).flatten(1).sum(1)} if 2 in like else {})
     if _is_affine(use):
-        return {i: rows.sum(0) for i, rows in jacobian(use, layout, delta, n, like).items()}
-    return dict(zip(like, _pull_back(use, list(like), {})(delta), strict=True))
+        return {i: rows.sum(0) for i, rows in _jacobian(use, layout, delta, n, like).items()}
+    return dict(zip(like, _pull_back(use, list(like), _alike(use, delta.dtype))(delta), strict=True))
+
+
+def _unlowered(delta: Tensor) -> AbstractContextManager[Any]:
+    """Without autocast, which would take the products of a step inside it in half precision."""
+    kind = delta.device.type
+    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
+
+
+def _alike(use: Use, dtype: torch.dtype) -> dict[int, Tensor]:
+    """The activations that autocast has narrowed, in this type."""
+    return {i: t.to(dtype) for i, t in use.activations.items() if t.is_floating_point() and t.dtype != dtype}
 
 
 def is_linear_in_parameters(use: Use) -> bool:
@@ -130,7 +151,7 @@ def _correlated(
 def _affine(use: Use, axis: Axis, delta: Tensor, n: int, like: dict[int, Tensor]) -> dict[int, Tensor]:
     """Scale and shift of a normalisation: gᵢ = Σ δᵢ∘x̂ᵢ and Σ δᵢ over the positions that share them."""
     scale, shift = _scale_and_shift(use)
-    args, kwargs = use.arguments({i: None for i in (scale, shift) if i is not None})
+    args, kwargs = use.arguments({i: None for i in (scale, shift) if i is not None} | _alike(use, delta.dtype))
     found = {}
     for i, p in like.items():
         each = axis.front(use.func(*args, **kwargs) * delta if i == scale else delta, n)
@@ -143,7 +164,8 @@ def _mapped(use: Use, layout: Layout, delta: Tensor, n: int, like: dict[int, Ten
     """Any operation: its own vector-Jacobian product, mapped over the samples."""
     places, where = list(like), list(use.activations)
     axes = [layout.out, *(layout.activations[i] for i in where)]
-    tensors = [delta, *(use.flat[i] for i in where)]
+    activations = use.activations | _alike(use, delta.dtype)
+    tensors = [delta, *(activations[i] for i in where)]
     fronts = [axis.front(t, n) if axis and axis != SHARED else t for axis, t in zip(axes, tensors, strict=True)]
 
     def one(delta: Tensor, *activations: Tensor) -> tuple[Tensor, ...]:

@@ -46,13 +46,13 @@ class Axis:
         along = weights.repeat_interleave(k) if self.inner > 0 else weights.repeat(k)
         return t * along.view(-1, *[1] * (t.dim() - self.dim % t.dim() - 1))
 
-    def owns(self, t: Tensor, weighted: Tensor, weights: Tensor) -> bool:
+    def owns(self, t: Tensor, weighted: Tensor, weights: Tensor, tolerance: float) -> bool:
         """Whether ``weighted`` is t with the weights of the samples, sample by sample."""
         if not t.numel():
             return True
         n, wanted = len(weights), self.weighted(t, weights.to(t.dtype))
         gaps, sizes = (self.front(x, n).flatten(1).abs().amax(1) for x in (weighted - wanted, t))
-        allowed = torch.finfo(t.dtype).eps ** 0.5 * (sizes + sizes.amax())
+        allowed = tolerance * (sizes + sizes.amax())
         return not (gaps > allowed).any()  # NaN is not known to be anybody else's
 
 

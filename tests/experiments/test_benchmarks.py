@@ -234,12 +234,7 @@ def _unit(tensors):
     return flat / flat.norm()
 
 
-MIXED = pytest.mark.xfail(
-    raises=RuntimeError, strict=True, reason="rows of a convolution mix the types of activations and parameters under autocast"
-)
-
-
-@pytest.mark.parametrize("case", [pytest.param(TINY[0], marks=MIXED), TINY[1]], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", TINY, ids=lambda case: case.name)
 def test_in_bfloat16_the_empirical_fisher_is_that_of_a_loop_over_samples(case):
     """♯g = Jᵀ(JJᵀ + nλI)⁻¹1 with rows of J, one by one, under the same autocast."""
     model, bound = case.bind(CPU)

@@ -115,7 +115,7 @@ class Plan:
         axes = {k: axis for k in part.uses if (axis := self.layouts[k].out)}
         if part.index not in self._inputs:
             sequences = [sequence(self.seen.uses[k].flat[0], axis, self.n) for k, axis in axes.items()]
-            self._inputs[part.index] = Inputs(_joined(sequences))
+            self._inputs[part.index] = Inputs(_joined(sequences).to(deltas[0][part.uses[0]].dtype))
         drawn = [_joined([sequence(draw[k], axis, self.n) for k, axis in axes.items()]) for draw in deltas]
         places = self.seen.uses[part.uses[0]].places
         stacked = drawn[0].unsqueeze(0) if len(drawn) == 1 else torch.stack(drawn)

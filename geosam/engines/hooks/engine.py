@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -40,33 +40,41 @@ class Hooks(Engine):
     def capture(self, bound: Bound, parameters: Vectors, draw: Draw | None = None) -> Captured:
         """Rows by layer; one backward pass for the losses, and one for each draw."""
         start = Replay.now(parameters)
-        seen, outputs, losses = _record(bound, parameters)
+        seen, outputs = _record(bound, parameters)
+        losses, root = _rooted(bound, outputs)
         random = start.over
-        data = _deltas(bound, outputs, losses, seen, parameters, retain=draw is not None or seen.routed)
-        plan = _plan(bound, parameters, seen, losses, data)
+        data = _gradients(root, seen, parameters, retain=draw is not None or seen.routed)
+        plan = _plan(bound, parameters, seen, root, data)
         if plan.left and random:  # no dropout mask of this pass can be had for the mapped one: one engine for all
             return Func().capture(bound, parameters, draw)
         cotangents = None if draw is None else draw(outputs.detach())
-        us = [] if cotangents is None else [u.to(outputs.dtype) for u in cotangents]
-        drawn = [_gradients(outputs, seen, u, parameters, retain=True) for u in us]
+        roots = [] if cotangents is None else [Root(outputs, u.to(outputs.dtype)) for u in cotangents]
+        drawn = [_gradients(each, seen, parameters, retain=True) for each in roots]
         rest = None
         if plan.left:  # with the same cotangents: they may be random
             held = [parameters[i] for i in plan.left]
             rest = Func().capture(bound, held, None if cotangents is None else lambda _: cotangents)
         rows = _stacked(plan, [data], rest and rest.rows)
         seen_outputs = outputs.detach() if isinstance(outputs, Tensor) else None
-        return Captured(losses.detach(), rows, _stacked(plan, drawn, rest and rest.drawn) if drawn else None, seen_outputs)
+        return Captured(losses, rows, _stacked(plan, drawn, rest and rest.drawn) if drawn else None, seen_outputs)
 
     def explain(self, bound: Bound, parameters: Vectors) -> list[Choice]:
         """The plan for this batch."""
-        seen, _, losses = _record(bound, parameters)
-        data = _gradients(losses, seen, torch.ones_like(losses), parameters, seen.routed)
-        plan = _plan(bound, parameters, seen, losses, data)
+        seen, outputs = _record(bound, parameters)
+        _, root = _rooted(bound, outputs)
+        plan = _plan(bound, parameters, seen, root, _gradients(root, seen, parameters, retain=seen.routed))
         names = bound.names(parameters)
         return [Choice([names[i] for i in part.index], part.form, part.why) for part in plan.parts]
 
 
-def _record(bound: Bound, parameters: Vectors) -> tuple[Capture, Tensor, Tensor]:
+class Root(NamedTuple):
+    """Where a backward pass starts: the gradient of ⟨of, u⟩, both [n, ...]."""
+
+    of: Tensor
+    u: Tensor
+
+
+def _record(bound: Bound, parameters: Vectors) -> tuple[Capture, Any]:
     refuse_coupled_samples(bound.model)
     seen, call = Capture(parameters), bound.pure(parameters)
     start, known = Replay.now(parameters), bound.recomputes
@@ -77,22 +85,24 @@ def _record(bound: Bound, parameters: Vectors) -> tuple[Capture, Tensor, Tensor]
         with start, seen:
             outputs = call(parameters, bound.x)
     seen.end(outputs)
-    return seen, outputs, bound.sample.all(outputs, bound.y)
+    return seen, outputs
 
 
-def _deltas(bound: Bound, outputs: Any, losses: Tensor, seen: Capture, parameters: Vectors, retain: bool) -> Sequence[Any]:
-    """Gradients of Σ ℓᵢ, by slopes in float64 where the loss is torch's own: 1 − p keeps its digits near p = 1 then."""
+def _rooted(bound: Bound, outputs: Any) -> tuple[Tensor, Root]:
+    """(ℓ, the root of Σ ℓᵢ): by slopes in float64 where the loss is torch's own, for 1 − p keeps its digits near p = 1 then."""
     if bound.sample.known and isinstance(outputs, Tensor):
-        return _gradients(outputs, seen, bound.sample.slopes(outputs, bound.y).to(outputs.dtype), parameters, retain)
-    return _gradients(losses, seen, torch.ones_like(losses), parameters, retain)
+        seen = outputs.detach()
+        return bound.sample.all(seen, bound.y), Root(outputs, bound.sample.slopes(seen, bound.y).to(seen.dtype))
+    losses = bound.sample.all(outputs, bound.y)
+    return losses.detach(), Root(losses, torch.ones_like(losses))
 
 
-def _gradients(of: Tensor, seen: Capture, u: Tensor, parameters: Vectors, retain: bool) -> Sequence[Any]:
-    """The gradient of ⟨of, u⟩ at every edge, at least in the type of its parameter; None where it does not arrive."""
-    if not seen.uses or not of.requires_grad:
+def _gradients(root: Root, seen: Capture, parameters: Vectors, retain: bool) -> Sequence[Any]:
+    """The gradient at every edge, at least in the type of its parameter; None where it does not arrive."""
+    if not seen.uses or not root.of.requires_grad:
         return [None] * len(seen.uses)
     edges = [use.edge for use in seen.uses]
-    found = torch.autograd.grad(of, edges, u, allow_unused=True, retain_graph=retain)
+    found = torch.autograd.grad(root.of, edges, root.u, allow_unused=True, retain_graph=retain)
     return [d if d is None else _widened(d, use, parameters) for d, use in zip(found, seen.uses, strict=True)]
 
 
@@ -102,7 +112,7 @@ def _widened(delta: Tensor, use: Use, parameters: Vectors) -> Tensor:
     return delta if delta.dtype == dtype else delta.to(torch.promote_types(delta.dtype, dtype))
 
 
-def _plan(bound: Bound, parameters: Vectors, seen: Capture, losses: Tensor, deltas: Sequence[Any]) -> Plan:
+def _plan(bound: Bound, parameters: Vectors, seen: Capture, root: Root, deltas: Sequence[Any]) -> Plan:
     """By layouts that are learnt and tried out once for a structure; if the trial fails, no layout is believed.
 
     Where data decide which sample goes where, each batch proves its own.
@@ -118,7 +128,7 @@ def _plan(bound: Bound, parameters: Vectors, seen: Capture, losses: Tensor, delt
         seen.opaque |= set(range(len(parameters)))
     layouts = _fitting(layouts, seen, bound.n)
     if seen.routed and bound.n > 1:
-        layouts = _proven(seen, layouts, losses, deltas, parameters)
+        layouts = _proven(seen, layouts, root, deltas, parameters)
     return Plan(seen, layouts, [delta is not None for delta in deltas], bound.n, parameters)
 
 
@@ -126,12 +136,11 @@ def _fitting(layouts: Sequence[Layout], seen: Capture, n: int) -> list[Layout]:
     return [layout if layout.fits(use, n) else UNKNOWN for layout, use in zip(layouts, seen.uses, strict=True)]
 
 
-def _proven(
-    seen: Capture, layouts: Sequence[Layout], losses: Tensor, deltas: Sequence[Any], parameters: Vectors
-) -> list[Layout]:
+def _proven(seen: Capture, layouts: Sequence[Layout], root: Root, deltas: Sequence[Any], parameters: Vectors) -> list[Layout]:
     """The layouts by which the gradient of Σ wᵢℓᵢ is wᵢ times that of Σ ℓᵢ where they say that sample i is, for odd weights."""
-    weights = torch.cos(torch.arange(len(losses), device=losses.device) * 2.4).to(losses.dtype)
-    weighted = _gradients(losses, seen, weights, parameters, retain=True)
+    weights = torch.cos(torch.arange(len(root.u), device=root.u.device) * 2.4).to(root.u.dtype)
+    odd = Root(root.of, root.u * weights.view(-1, *[1] * (root.u.dim() - 1)))
+    weighted = _gradients(odd, seen, parameters, retain=True)
     tolerance = max(torch.finfo(use.dtype).eps for use in seen.uses) ** 0.5 if seen.uses else 0.0
     return [
         layout if d is None or layout.out is None or layout.out.owns(d, w, weights, tolerance) else UNKNOWN
@@ -142,8 +151,8 @@ def _proven(
 def _tried(bound: Bound, parameters: Vectors, layouts: Sequence[Layout], still: Still) -> tuple[Sequence[Layout], bool | None]:
     """The layouts of what can be formed, and whether the rows are right, by a pass without dropout. None: no telling here."""
     with torch.enable_grad(), Replay.now(parameters):
-        seen, _, losses = _record(bound, parameters)
-        deltas = _gradients(losses, seen, torch.ones_like(losses), parameters, retain=False)
+        seen, outputs = _record(bound, parameters)
+        deltas = _gradients(_rooted(bound, outputs)[1], seen, parameters, retain=False)
     if len(layouts) != len(seen.uses):
         return layouts, False
     fitting = _fitting(layouts, seen, bound.n)

@@ -111,6 +111,16 @@ def test_within_still_nothing_is_left_to_chance_and_dropout_keeps_its_mean():
     torch.testing.assert_close(first, alone)
 
 
+@pytest.mark.parametrize("draw_out", [lambda x: torch.native_dropout(x, 0.25, True)[0], lambda x: F.dropout1d(x, 0.25)])
+def test_within_still_every_dropout_has_the_gradient_of_what_it_does(draw_out):
+    x = draw(6, 5, 4, dtype=torch.float64).requires_grad_()
+    with Still():
+        out = draw_out(x)
+        (slope,) = torch.autograd.grad(out.sum(), x)
+    torch.testing.assert_close(out, x / 0.75)
+    torch.testing.assert_close(slope, torch.full_like(x, 1 / 0.75))
+
+
 def test_a_check_is_as_sharp_as_the_narrowest_type_that_was_met():
     model, x = build(mlp, dtype=torch.float64), draw(2, 4, dtype=torch.float64)
     with Still() as wide:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,6 +31,12 @@ _WIDE = (torch.float32, torch.float64)
 def reads_are_free(v: Vectors) -> bool:
     """Whether the host may look at a number without waiting: on a CPU, and not while a graph is traced."""
     return not torch.compiler.is_compiling() and all(t.is_cpu for t in v)
+
+
+def as_given(like: Tensor) -> AbstractContextManager[Any]:
+    """Within it products have their factors' precision, also inside autocast."""
+    kind = like.device.type
+    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
 
 def dot(u: Vectors, v: Vectors) -> Tensor:

@@ -229,7 +229,7 @@ class Bound:
                 try:
                     (losses, rows, *_), outputs, drawn[first] = first.capture(apart, parameters)
                     gradient, loss = rows.pull(torch.full_like(losses, 1 / self.n)), losses.mean()
-                    apart._verify(parameters, gradient, replay, first.engine)
+                    apart.verify(parameters, first.engine, gradient, replay)
                 except (ValueError, RuntimeError) as error:
                     if first.limit is None or apart is not self or needs.rows is not None or needs.squares is not None:
                         raise  # only what has no other way is owed the reason
@@ -256,7 +256,7 @@ class Bound:
             factors = {request: request.factors(apart, parameters, replay) for request in needs.factors}
             engine = needs.rows or needs.squares
             if first is None and engine is not None:
-                apart._verify(parameters, gradient, replay, engine)
+                apart.verify(parameters, engine, gradient, replay)
             # in a step the parameters stay where they are until the geometry has been used; one kept longer owns its point
             theta = parameters if train else vec.map(lambda p: p.detach().clone(), parameters)
             seen = outputs.detach() if apart is self and isinstance(outputs, Tensor) else None  # of training mode, as in KL
@@ -310,18 +310,21 @@ class Bound:
             for p, grad in kept:
                 p.grad = grad
 
-    def _verify(self, parameters: Vectors, gradient: Vectors, replay: Replay, engine: Engine) -> None:
+    def verify(
+        self, parameters: Vectors, engine: Engine, gradient: Vectors | None = None, replay: Replay | None = None
+    ) -> None:
         """Once for these parameters and modes: the rows' mean must be the batch's own gradient, or samples meet somewhere.
 
-        Where the pass draws random numbers both are taken again without. One sample meets nobody: it is no proof for several.
+        gradient: the mean, where it is known, of the pass at ``replay``. Where the pass draws random numbers both are taken
+        again without. One sample meets nobody: it is no proof for several. Raises: ValueError.
         """
         key = ("verified", self.n == 1, *structure(self.model, parameters))
         if key in self.memory:
             return
-        still = Still()
+        still, replay = Still(), replay or Replay.now(parameters)
         with torch.enable_grad(), replay, still:
             true = self._gradient(self.batch_loss(self.pure(parameters)(parameters, self.x)), parameters)
-        if replay.used:
+        if gradient is None or replay.used:
             with torch.enable_grad(), replay, still:
                 gradient = engine.squares(self, parameters)[1]
         size, gap = vec.norm(true), vec.norm(vec.add(gradient, true, -1.0))

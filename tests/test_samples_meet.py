@@ -9,6 +9,7 @@ import geosam
 from geosam.engines import Auto, Func, Hooks
 from geosam.engines.still import Still
 from geosam.metrics import DiagonalEmpiricalFisher, DiagonalFisher, EmpiricalFisher, KLExact
+from geosam.sampling import draws
 
 from .networks import Transformer, build, draw, labels, mlp
 
@@ -236,3 +237,11 @@ def test_rows_under_autocast_have_the_precision_of_the_parameters():
     for total, *parts, exact in zip(summed, *single, true.materialise(torch.ones(6)), strict=True):
         torch.testing.assert_close(total.double(), torch.stack(parts).sum(0).double(), rtol=1e-5, atol=1e-6)
         assert (total - exact).norm() < 0.05 * exact.norm()
+
+
+def test_samples_are_checked_too_where_squares_are_all_that_is_asked_for_chunk_by_chunk(monkeypatch):
+    """The request by itself, in pieces: no batch gradient of rows stands beside it."""
+    monkeypatch.setattr(draws, "_CHUNK_BYTES", 1)
+    bound = geosam.Problem(build(lambda: Mixing(0.0)), nn.CrossEntropyLoss()).on(draw(6, 4), labels(6))
+    with pytest.raises(ValueError, match="samples meet"):
+        DiagonalFisher().at(bound)

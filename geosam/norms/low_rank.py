@@ -81,7 +81,8 @@ class LowRank(InnerProduct):
         return self._first_believed(lambda k: self._across(k, inside.coordinates.double(), outside))
 
     def _first_believed(self, ascended: Callable[[Kernel], tuple[Vectors, Tensor] | None]) -> tuple[Vectors, Tensor]:
-        found = ascended(self._first) or ascended(self._kernel)
+        with vec.as_given(self.like[0]):
+            found = ascended(self._first) or ascended(self._kernel)
         assert found is not None, "float64 products are believed"
         return found
 
@@ -141,12 +142,14 @@ class LowRank(InnerProduct):
     def flat(self, v: Vectors) -> list[Tensor]:
         """Jᵀ(Jv)/n + λv."""
         wide = vec.map(Tensor.double, v)
-        out = vec.axpy(self.rows.materialise(self.rows.apply(wide) / self.n), self.damping, wide)
+        with vec.as_given(v[0]):
+            out = vec.axpy(self.rows.materialise(self.rows.apply(wide) / self.n), self.damping, wide)
         return [t.to(like.dtype) for t, like in zip(out, v, strict=True)]
 
     def norm(self, v: Vectors) -> Tensor:
         """‖v‖² = ‖Jv‖²/n + λ‖v‖₂²."""
-        along = self.rows.apply(vec.map(Tensor.double, v))
+        with vec.as_given(v[0]):
+            along = self.rows.apply(vec.map(Tensor.double, v))
         return (along.square().sum() / self.n + self.damping * vec.dot(v, v)).sqrt()
 
     def coloured(self, normal: Normal, like: Vectors) -> list[Tensor]:

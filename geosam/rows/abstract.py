@@ -31,7 +31,8 @@ class Rows(ABC):
     def gram(self, precision: torch.dtype = torch.float64) -> Tensor:
         """K = JJᵀ, shape [n, n], float64. Of float32 products, entries are right to some 1e-7 ‖gᵢ‖‖gⱼ‖ if none underflows."""
         out = torch.zeros(self.n, self.n, dtype=torch.float64, device=self.like[0].device)
-        self.accumulate(out, precision)
+        with vec.as_given(out):
+            self.accumulate(out, precision)
         return out
 
     @abstractmethod
@@ -107,7 +108,8 @@ class Pulled(Sequence[Tensor]):
     def tensors(self) -> list[Tensor]:
         """The vector itself."""
         if self.rows in (rows for _, rows in self.rows.parts):
-            wide = self.rows.materialise(self.coordinates)
+            with vec.as_given(self.coordinates):
+                wide = self.rows.materialise(self.coordinates)
             return [t.to(like.dtype) for t, like in zip(wide, self.rows.like, strict=True)]
         found = {i: t for index, part in self._parts.items() for i, t in zip(index, part.tensors, strict=True)}
         return [found[i] for i in sorted(found)]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor
 
+from .. import _vectors as vec
 from .._vectors import Vectors
 from .abstract import Rows
 
@@ -64,7 +65,8 @@ class Engine(ABC):
     def moments(self, bound: Bound, parameters: Vectors) -> Moments:
         """The losses, the batch gradient and the mean of squared rows, by one forward pass."""
         captured = self.capture(bound, parameters)
-        return Moments(captured.losses, *captured.rows.moments(), captured.outputs)
+        with vec.as_given(captured.losses):
+            return Moments(captured.losses, *captured.rows.moments(), captured.outputs)
 
     def squares(self, bound: Bound, parameters: Vectors) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """(ℓ, g, (1/n) Σ gᵢ²)."""

@@ -142,6 +142,7 @@ class Draws:
 
     def in_chunks(self, bound: Bound, parameters: Vectors) -> Sampled:
         """Mean squares, chunk by chunk."""
+        bound.verify(parameters, self.engine)
         width, total, count = self._width(bound, parameters), None, 0
         for start in range(0, bound.n, width):
             drawn = self._captured(_part(bound, start, start + width), parameters)[0].drawn

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.grad import conv1d_weight, conv2d_weight, conv3d_weight
 
+from ... import _vectors as vec
 from .capture import Use
 from .layout import SHARED, Axis, Layout
 
@@ -26,7 +26,7 @@ _NARROW = 4
 def jacobian(use: Use, layout: Layout, delta: Tensor, n: int, like: dict[int, Tensor]) -> dict[int, Tensor]:
     """Rows [n, *shape] of Σ ⟨delta, out⟩. like: position in the arguments → the parameter there, of those asked for."""
     assert layout.out is not None, "only operations with a known layout come here"
-    with _unlowered(delta):
+    with vec.as_given(delta):
         return _jacobian(use, layout, layout.out, delta, n, like)
 
 
@@ -43,7 +43,7 @@ def _jacobian(use: Use, layout: Layout, axis: Axis, delta: Tensor, n: int, like:
 
 def total(use: Use, layout: Layout, delta: Tensor, n: int, like: dict[int, Tensor]) -> dict[int, Tensor]:
     """The sum of the rows, [*shape] for each parameter of ``like``: a weight gradient where that takes less than rows do."""
-    with _unlowered(delta):
+    with vec.as_given(delta):
         return _total(use, layout, delta, n, like)
 
 
@@ -59,12 +59,6 @@ def _total(use: Use, layout: Layout, delta: Tensor, n: int, like: dict[int, Tens
     if _is_affine(use):
         return {i: rows.sum(0) for i, rows in jacobian(use, layout, delta, n, like).items()}
     return dict(zip(like, _pull_back(use, list(like), _alike(use, delta.dtype))(delta), strict=True))
-
-
-def _unlowered(delta: Tensor) -> AbstractContextManager[Any]:
-    """Without autocast, which would take the products of a step inside it in half precision."""
-    kind = delta.device.type
-    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
 
 def _alike(use: Use, dtype: torch.dtype) -> dict[int, Tensor]:

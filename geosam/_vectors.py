@@ -153,6 +153,11 @@ def finite(v: Vectors) -> Tensor:
     return torch.isfinite(dot(v, v))
 
 
+def cast(v: Vectors, like: Vectors) -> list[Tensor]:
+    """v in the types of ``like``."""
+    return [t.to(each.dtype) for t, each in zip(v, like, strict=True)]
+
+
 def map(f: Callable[[Tensor], Tensor], v: Vectors) -> list[Tensor]:
     """Apply f to each tensor."""
     return [f(t) for t in v]

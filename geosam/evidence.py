@@ -34,8 +34,9 @@ class Evidence:
     """Gradient, per-sample rows and predictive distribution at θ, as much as was asked for.
 
     parameters: θ, in optimizer order. gradient: g = ∇ of the batch mean loss; with rows it is their lazy pull Jᵀ1/n.
-    loss: the batch mean loss. names: of the parameters, or None. squares: (1/n) Σ gᵢ², float64. drawn, factors: what the
-    requests in ``needs`` gave. origin: of a part, the evidence of all parameters.
+    loss: the batch mean loss. names: of the parameters, or None. squares: (1/n) Σ gᵢ², float64 or in the parameters' type
+    where its range holds them. drawn, factors: what the requests in ``needs`` gave. origin: of a part, the evidence of all
+    parameters.
     """
 
     parameters: Vectors

@@ -87,8 +87,9 @@ class SAM(torch.optim.Optimizer):
         self._searches = closure is not None and closure.default is inspect.Parameter.empty  # LBFGS calls it by itself
         self.last: Last | None = None
         self._memory: dict[str, Mapping[str, Any]] = {name: {} for name in _MEMORY}
-        # as long as a step lasts: of the first pass's gradient, and the solver's forward pass at θ + ε*
+        # as long as a step lasts: of the first pass's gradient, whose second pass this is, and the solver's own at θ + ε*
         self._kept: Vectors | None = None
+        self._bound: Bound | None = None
         self._landing: Landing | None = None
         super().__init__(base.param_groups, {**base.defaults, "rho": check_radius(rho)})
         for group in self.param_groups:
@@ -169,7 +170,7 @@ class SAM(torch.optim.Optimizer):
             self.last = self._ascend(source, parameters, scaler)
             yield Perturbed(self.last, realised)
         finally:
-            inside, self._kept, self._landing = False, None, None
+            inside, self._kept, self._bound, self._landing = False, None, None, None
             try:
                 self._move.restore()
             finally:
@@ -183,8 +184,7 @@ class SAM(torch.optim.Optimizer):
                 # its passes write where this one's gradient lies, and metrics still read it
                 evidence = _own(evidence)
                 solver = solver.along(self._covector_around(source, parameters, scaler))
-            keep = evidence.predictive is not None and isinstance(source, Bound) and lands(source, parameters)
-            found = self._solve(evidence, solver, keep)
+            found = self._solve(evidence, solver)
             finite = found.finite & torch.isfinite(evidence.loss).to(found.finite.device)
             found = replace(found, finite=finite, scale=torch.where(finite, found.scale, 0.0))
             if self.raise_nonfinite and not finite:
@@ -212,12 +212,12 @@ class SAM(torch.optim.Optimizer):
 
         return covector
 
-    def _solve(self, evidence: Evidence, solver: Solver | None, keep: bool) -> Perturbation:
+    def _solve(self, evidence: Evidence, solver: Solver | None) -> Perturbation:
         c, self._memory["objective"] = self.objective.step(evidence, self._memory["objective"])
         radii = [check_radius(group["rho"]) for group in self.param_groups]
         if len(set(radii)) == 1:
             norm, self._memory["metric"] = self.metric.step(evidence, self._memory["metric"])
-            return self._solved(norm, c, radii[0], solver, keep)
+            return self._solved(norm, c, radii[0], solver)
         blocks, start = [], 0
         for group, rho in zip(self.param_groups, radii, strict=True):
             count = sum(p.requires_grad for p in group["params"])
@@ -225,13 +225,14 @@ class SAM(torch.optim.Optimizer):
             blocks.append((list(range(start, start + count)), self.metric if rho else Identity(), rho))
             start += count
         norm, self._memory["metric"] = product(evidence, blocks, self._memory["metric"])
-        return self._solved(norm, c, 1.0, solver, keep)
+        return self._solved(norm, c, 1.0, solver)
 
-    def _solved(self, geometry: Norm | Divergence, c: Vectors, rho: float, solver: Solver | None, keep: bool) -> Perturbation:
+    def _solved(self, geometry: Norm | Divergence, c: Vectors, rho: float, solver: Solver | None) -> Perturbation:
         if solver is None and isinstance(geometry, Norm):
             solver = DualNorm(scratch=self._move.buffers)
         if isinstance(geometry, Divergence) and (solver is None or isinstance(solver, Radial)):
-            solver = replace(solver or Radial(), land=keep, **self._memory["solver"])
+            land = self._bound is not None and lands(self._bound, self._parameters())
+            solver = replace(solver or Radial(), land=land, **self._memory["solver"])
             found = solve(geometry, c, rho, solver)
             if found.report.get("multiple"):
                 self._memory["solver"] = {"start": found.report["multiple"]}
@@ -249,9 +250,10 @@ class SAM(torch.optim.Optimizer):
         return evidence
 
     def _sharp_pass(self, source: Source, scaler: Any) -> Tensor:
+        self._bound = source if isinstance(source, Bound) else None
         with self.perturbed(source, scaler) as p:
-            if self._landing is not None and isinstance(source, Bound):
-                arrive(source, self._parameters(), self._landing)
+            if self._landing is not None and self._bound is not None:
+                arrive(self._bound, self._parameters(), self._landing)
             else:
                 with torch.enable_grad():
                     source()

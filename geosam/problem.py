@@ -326,7 +326,7 @@ class Bound:
             true = self._gradient(self.batch_loss(self.pure(parameters)(parameters, self.x)), parameters)
         if gradient is None or replay.used:
             with torch.enable_grad(), replay, still:
-                gradient = engine.squares(self, parameters)[1]
+                gradient = engine.moments(self, parameters).gradient
         size, gap = vec.norm(true), vec.norm(vec.add(gradient, true, -1.0))
         if torch.isfinite(gap) and gap > still.tolerance * size:
             raise ValueError(
@@ -357,11 +357,11 @@ class Bound:
             with replay:
                 return call(values, self.x)
 
-        reused = seen is not None and not self.structure(parameters).random
+        known = self.structure(parameters)
         with torch.no_grad():
-            outputs = seen if reused and seen is not None else forward(theta)
+            outputs = forward(theta) if seen is None or known.random else seen
         alone = None
-        if not replay.used and not any(couples_samples(module) for module in self.model.modules()):
+        if not (known.random or known.coupled):
             alone = (lambda values, x: call(values, tree_map(lambda t: t.unsqueeze(0), x)).squeeze(0)), self.x
         recorder = self._recorder(parameters, rest, opened, replay)
         return Predictive(forward, self.likelihood, theta, outputs, alone, recorder)

@@ -17,7 +17,7 @@ from ..sampling import Draws, Exact, Sampling
 class DiagonalFisher(Metric):
     """G = diag(E_x E_{y∼p_θ}[(∇log p)²]) + λI over the batch. The labels of the data play no part.
 
-    sampling: ``Exact()``, or ``MonteCarlo(n)`` with n labels a sample. Rows are squared in float64 and summed over chunks of
+    sampling: ``Exact()``, or ``MonteCarlo(n)`` with n labels a sample. Squares of rows are summed over chunks of
     samples of 256 MiB; the engine does not form those of linear layers.
     Source: Kim et al. 2022, eq. 7 and 11. Raises: TypeError where the loss names no distribution; ValueError for λ < 0, λ = 0
     where an entry is zero, or BatchNorm in training mode without ``frozen_statistics``.

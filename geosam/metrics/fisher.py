@@ -25,8 +25,8 @@ class Fisher(Metric):
 
     sampling: ``Exact()``, the expectation over y in closed form, or ``MonteCarlo(n)`` with n labels a sample. Two ways to the
     same numbers. Up to rows_limit rows (entries of a sample's outputs, or n, times the batch size) and 512 MiB of them:
-    push-through with their Gram matrix, exact at every λ; a gradient outside their span (Monte Carlo) takes Woodbury's
-    formula in float64. Above, where the forward pass draws random numbers (dropout), where samples meet (BatchNorm in training
+    push-through with their Gram matrix, exact at every λ; what of a gradient lies outside their span (Monte Carlo) takes
+    Woodbury's formula. Above, where the forward pass draws random numbers (dropout), where samples meet (BatchNorm in training
     mode), and where the engine has no rows: matrix-free, ♯c by conjugate gradients to ``tolerance`` relative to ‖c‖₂ in at most
     ``iterations``; an early stop still gives ‖ε*‖ = ρ. The norm's report says which way and why, and for the second
     iterations, residual and how it ended.

@@ -79,7 +79,7 @@ class KFAC:
     def _cotangents(self, bound: Bound, seed: int) -> Callable[[Tensor], Tensor]:
         """Outputs [n, ...] ↦ u, [K, n, ...]."""
         if isinstance(self.sampling, Empirical):
-            return partial(_slopes, bound)
+            return lambda z: bound.sample.slopes(z, bound.y).to(z.dtype).unsqueeze(0)
         assert bound.likelihood is not None, "collect() asks for it"
         sampling: Exact | MonteCarlo = self.sampling
         if isinstance(sampling, MonteCarlo):
@@ -113,11 +113,6 @@ class _Scores(nn.Module):
         self.inner = {name: a.clone() for name, a in self.kfac._input_covariances.items()}
         u = self.cotangents(z.detach())
         return torch.einsum("kne,ne->nk", u.reshape(*u.shape[:2], -1), z.reshape(len(z), -1)) / 2**0.5
-
-
-def _slopes(bound: Bound, outputs: Tensor) -> Tensor:
-    z = outputs.requires_grad_()
-    return torch.autograd.grad(bound.sample.all(z, bound.y).sum(), z)[0].unsqueeze(0)
 
 
 def _operator_class() -> Any:

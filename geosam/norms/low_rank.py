@@ -12,7 +12,7 @@ from torch import Tensor
 from .. import _vectors as vec
 from .._abstract import InnerProduct, Normal
 from .._vectors import Vectors
-from ..damping import Damping, resolve, singular
+from ..damping import Damping, Relative, resolve, singular
 from ..rows import Pulled, Rows
 from .shifted import Inverted, Shifted
 
@@ -25,7 +25,7 @@ class LowRank(InnerProduct):
 
     For a vector Jᵀa of the row space, (JᵀJ/n + λI)⁻¹Jᵀa = Jᵀ n(K + nλI)⁻¹a (push-through): only a is solved for, so that
     float32 keeps its digits at every λ, and ‖Jᵀa‖*² = n aᵀK(K + nλI)⁻¹a. The batch gradient is Jᵀ1/n.
-    Any other covector takes Woodbury's formula, (c − Jᵀ(K + nλI)⁻¹Jc)/λ; its result is rounded to c's type.
+    Any other covector takes Woodbury's formula, (c − Jᵀ(K + nλI)⁻¹Jc)/λ; its result is rounded to the rows' type.
 
     The products in K and Jc are float64. On a CPU float32 rows are tried with float32 products first, at half the time; where
     these would show in v (:meth:`Shifted.believed`) float64 has the word.
@@ -36,12 +36,12 @@ class LowRank(InnerProduct):
 
     def __init__(self, rows: Rows, damping: Damping) -> None:
         self.rows, self.like, self.n = rows, rows.like, rows.n
-        rounded = self._rounded_gram()
+        self._undamped = damping in (0, Relative(0.0))
+        rounded = None if self._undamped else self._rounded_gram()
         diagonal = (self._gram if rounded is None else rounded).diagonal()
         size = vec.count(self.like)
         self.damping = resolve(damping, lambda: diagonal.sum() / (self.n * size))
-        self._undamped = isinstance(self.damping, float) and self.damping == 0
-        self._first: Kernel = self._kernel if rounded is None or self._undamped else self._shifted(rounded, True)
+        self._first: Kernel = self._kernel if rounded is None else self._shifted(rounded, True)
 
     def __repr__(self) -> str:
         return f"LowRank(n={self.n}, damping={float(self.damping):.3g})"
@@ -90,9 +90,10 @@ class LowRank(InnerProduct):
         """For Jᵀa: Jᵀw with w = n(K + nλI)⁻¹a. None where rounding of K would show."""
         weights = self.n * k.solve(a)
         along = k.gram @ weights
-        if not k.believed(weights, 0.0, (weights @ along, self.n * (a @ along))):
+        square, whole = weights @ along, a @ along
+        if isinstance(k, Shifted) and not k.believed(weights, 0.0, (square, self.n * whole)):
             return None
-        return self.rows.pull(self._narrowed(k, weights)), (a @ along).sqrt()
+        return self.rows.pull(self._narrowed(k, weights, square)), whole.sqrt()
 
     def _across(self, k: Kernel, a: Tensor | None, c: Vectors) -> tuple[Vectors, Tensor] | None:
         """For Jᵀa + c: (c + Jᵀw)/λ with w = (K + nλI)⁻¹(nλa − Jc). None where rounding of K, of Jc or of the sum would show."""
@@ -101,36 +102,31 @@ class LowRank(InnerProduct):
         if self._undamped:
             along = k.solve(met if a is None else met + k.gram @ a)
             v, square = self.rows.materialise(self.n * k.solve(along)), self.n * along.square().sum()
-            return [t.to(like.dtype) for t, like in zip(v, self.like, strict=True)], square.sqrt()
+            return vec.cast(v, self.like), square.sqrt()
         weights = k.solve(-met if a is None else self.n * self.damping * a - met)
-        inside = 0.0 if a is None else a @ (met + k.gram @ weights)  # ⟨a, λJv⟩
+        along, across = k.gram @ weights, met @ weights
+        inside, pulled = 0.0 if a is None else a @ (met + along), weights @ along  # ⟨a, λJv⟩ and ‖Jᵀw‖²
         whole = wide.square() if isinstance(wide, Pulled) else vec.dot(wide, wide)
-        if k.rounded and not self._sum_believed(k, whole, inside, met, weights):
-            return None
-        scaled = weights / self.damping
-        v = self.rows.add(wide, 1 / self.damping, self._narrowed(k, scaled) if k.rounded else scaled)
-        # float64 cancels where c lies near the span: then v's own product with c is what normalises v
-        across = whole + met @ weights if k.rounded else self.damping * vec.dot(wide, v)
-        square = (across + inside) / self.damping
-        return [t.to(like.dtype) for t, like in zip(v, self.like, strict=True)], square.clamp_min(0).sqrt()
+        if isinstance(k, Shifted) and k.rounded:
+            left, reached = whole + 2 * across + pulled, whole + across + inside  # ‖λv‖² and λ‖v‖²_G
+            believed = left > whole / _CANCELS**2
+            if not (believed and k.believed(weights, whole.sqrt(), (left, self.n * self.damping * reached))):
+                return None
+            narrow = self._narrowed(k, weights / self.damping, pulled / self.damping**2)
+            return vec.cast(self.rows.add(wide, 1 / self.damping, narrow), self.like), (reached / self.damping).sqrt()
+        v = self.rows.add(wide, 1 / self.damping, weights / self.damping)
+        # ‖c‖² + ⟨Jc, w⟩ cancels where c lies near the span: v's own product with c is what normalises v
+        return vec.cast(v, self.like), (vec.dot(wide, v) + inside / self.damping).clamp_min(0).sqrt()
 
-    def _sum_believed(self, k: Kernel, square: Tensor, inside: Tensor | float, met: Tensor, weights: Tensor) -> bool:
-        """square: ‖c‖². ‖λv‖² = ‖c‖² + 2⟨Jc, w⟩ + wᵀKw and λ‖v‖²_G = ‖c‖² + ⟨Jc, w⟩ + ⟨a, λJv⟩."""
-        across = met @ weights
-        left = square + 2 * across + weights @ k.gram @ weights
-        clear = bool(left > square / _CANCELS**2)
-        return clear and k.believed(weights, square.sqrt(), (left, self.n * self.damping * (square + across + inside)))
-
-    def _narrowed(self, k: Kernel, weights: Tensor) -> Tensor:
-        """w in the rows' own precision where the sum Jᵀw loses no digit there, Σ |wᵢ|‖gᵢ‖ ≤ 64 ‖Jᵀw‖: half the work.
+    def _narrowed(self, k: Kernel, weights: Tensor, square: Tensor) -> Tensor:
+        """w in the rows' own precision where Jᵀw, of this square, loses no digit there, Σ |wᵢ|‖gᵢ‖ ≤ 64 ‖Jᵀw‖: half the work.
 
         Where reading a number would make the host wait, w stays in float64.
         """
         if not vec.reads_are_free([weights]):
             return weights
         sizes = weights.abs()
-        total = float(weights @ k.gram @ weights)
-        cancels = float(sizes @ k.lengths) > _CANCELS * math.sqrt(max(total, 0.0))
+        cancels = float(sizes @ k.lengths) > _CANCELS * math.sqrt(max(float(square), 0.0))
         # far from the ends of float32, also where the weights meet the factors of the rows
         fits = all(1e-12 < float(top) < 1e12 for top in (sizes.amax(), k.lengths.amax()))
         return weights.to(self.like[0].dtype) if fits and not cancels else weights
@@ -143,8 +139,8 @@ class LowRank(InnerProduct):
         """Jᵀ(Jv)/n + λv."""
         wide = vec.map(Tensor.double, v)
         with vec.as_given(v[0]):
-            out = vec.axpy(self.rows.materialise(self.rows.apply(wide) / self.n), self.damping, wide)
-        return [t.to(like.dtype) for t, like in zip(out, v, strict=True)]
+            out = self.rows.add(wide, self.damping, self.rows.apply(wide) / self.n)
+        return vec.cast(out, v)
 
     def norm(self, v: Vectors) -> Tensor:
         """‖v‖² = ‖Jv‖²/n + λ‖v‖₂²."""

@@ -75,10 +75,6 @@ class Inverted:
         """K⁺b."""
         return self._basis @ (self._inverse * (self._basis.T @ b))
 
-    def believed(self, weights: Tensor, more: Tensor | float, squares: tuple[Tensor, Tensor]) -> bool:
-        """Always."""
-        return True
-
 
 def _lengths(gram: Tensor) -> Tensor:
     """‖gᵢ‖."""

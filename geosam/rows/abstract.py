@@ -78,7 +78,9 @@ class Rows(ABC):
     def restrict(self, index: Sequence[int]) -> Rows:
         """The same columns as one and the same object, however often: vectors recognise their rows by identity."""
         restricted: dict[tuple[int, ...], Rows] = vars(self).setdefault("_restricted", {})
-        return restricted.setdefault(tuple(index), self.columns(index))
+        if tuple(index) not in restricted:
+            restricted[tuple(index)] = self.columns(index)
+        return restricted[tuple(index)]
 
     def pull(self, a: Tensor) -> Pulled:
         """Jᵀa as a vector that remembers its coordinates a in the row space."""
@@ -110,7 +112,7 @@ class Pulled(Sequence[Tensor]):
         if self.rows in (rows for _, rows in self.rows.parts):
             with vec.as_given(self.coordinates):
                 wide = self.rows.materialise(self.coordinates)
-            return [t.to(like.dtype) for t, like in zip(wide, self.rows.like, strict=True)]
+            return vec.cast(wide, self.rows.like)
         found = {i: t for index, part in self._parts.items() for i, t in zip(index, part.tensors, strict=True)}
         return [found[i] for i in sorted(found)]
 

@@ -55,8 +55,11 @@ class Materialised(Rows):
         def mean(block: Tensor) -> Tensor:
             return block.square().mean(0)
 
-        narrow = self._reduced(mean, self.like[0].dtype)
-        return narrow if vec.within_range(narrow) else self._reduced(mean, torch.float64)
+        if vec.reads_are_free(self.like):
+            narrow = self._reduced(mean, self.like[0].dtype)
+            if vec.within_range(narrow):
+                return narrow
+        return self._reduced(mean, torch.float64)
 
     @torch.no_grad()
     def spent(self) -> tuple[list[Tensor], list[Tensor]]:

@@ -63,7 +63,8 @@ class Stacked(Rows):
         for held, rows in self.parts:
             inside = [k for k, i in enumerate(held) if i in place]
             if inside:
-                parts.append(([place[held[k]] for k in inside], rows.columns(inside)))
+                kept = rows if len(inside) == len(held) else rows.columns(inside)
+                parts.append(([place[held[k]] for k in inside], kept))
         return Stacked(parts)
 
     def _dealt(self, of: Callable[[Sequence[int], Rows], Vectors]) -> list[Tensor]:

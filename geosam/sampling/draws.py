@@ -68,7 +68,8 @@ class Draws:
         """Why no rows are formed, or None."""
         if self.limit is None:
             return None
-        seen, count = bound.structure(parameters), self.sampling.count(bound.structure(parameters).entries) * bound.n
+        seen = bound.structure(parameters)
+        count = self.sampling.count(seen.entries) * bound.n
         if seen.coupled and self.sampling.random:
             raise ValueError(
                 "labels are drawn for each sample alone, and here samples meet: a normalisation uses the batch's own "

@@ -57,7 +57,7 @@ class Use:
         """Position in ``flat`` → a tensor argument that is no parameter."""
         return {i: t for i, t in enumerate(self.flat) if isinstance(t, Tensor) and i not in self.places}
 
-    def still(self) -> Use:
+    def snapshot(self) -> Use:
         """The same with copies of the parameters as they are now."""
         flat = [t.detach().clone() if i in self.places else t for i, t in enumerate(self.flat)]
         return replace(self, flat=flat)

@@ -148,7 +148,7 @@ def _proven(seen: Capture, layouts: Sequence[Layout], root: Root, deltas: Sequen
     ]
 
 
-def _tried(bound: Bound, parameters: Vectors, layouts: Sequence[Layout], still: Still) -> tuple[Sequence[Layout], bool | None]:
+def _tried(bound: Bound, parameters: Vectors, layouts: list[Layout], still: Still) -> tuple[list[Layout], bool | None]:
     """The layouts of what can be formed, and whether the rows are right, by a pass without dropout. None: no telling here."""
     with torch.enable_grad(), Replay.now(parameters):
         seen, outputs = _record(bound, parameters)
@@ -161,7 +161,7 @@ def _tried(bound: Bound, parameters: Vectors, layouts: Sequence[Layout], still: 
             like = {place: parameters[i] for place, i in use.places.items()}
             if fitting[k].out and delta is not None and not can_be_formed(use, fitting[k], delta, bound.n, like):
                 fitting[k] = UNKNOWN
-                layouts = [*layouts[:k], UNKNOWN, *layouts[k + 1 :]]
+                layouts[k] = UNKNOWN
     plan = Plan(seen, fitting, [delta is not None for delta in deltas], bound.n, parameters)
     return layouts, _right(bound, plan, deltas, still)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -45,16 +46,18 @@ class Formed(Rows):
         return Materialised([torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*rows, strict=True)])
 
     def _drawn(self, k: int) -> list[Tensor]:
+        return self._summed(lambda use, layout, deltas, like: jacobian(use, layout, deltas[k], self.samples, like))
+
+    def _summed(self, of: Callable[[Use, Layout, Sequence[Tensor], dict[int, Tensor]], dict[int, Tensor]]) -> list[Tensor]:
+        """What ``of`` gives for each operation, added up by parameter."""
         sums: dict[int, Tensor] = {}
         for use, layout, places, deltas in self.uses:
-            _refuse_overwritten(use)
-            for place, rows in jacobian(use, layout, deltas[k], self.samples, self._shaped(places)).items():
+            if use.overwritten():
+                raise RuntimeError(f"an input of {use.name} was overwritten since the forward pass: its rows cannot be formed")
+            for place, t in of(use, layout, deltas, {place: self.like[i] for place, i in places.items()}).items():
                 i = places[place]
-                sums[i] = sums[i] + rows if i in sums else rows
+                sums[i] = sums[i] + t if i in sums else t
         return [sums[i] for i in range(len(self.like))]
-
-    def _shaped(self, places: dict[int, int]) -> dict[int, Tensor]:
-        return {place: self.like[i] for place, i in places.items()}
 
     def accumulate(self, out: Tensor, precision: torch.dtype) -> None:
         """Of the rows."""
@@ -69,19 +72,18 @@ class Formed(Rows):
         """By one weight gradient for each operation in the parameters' type, of the rows in a wider one."""
         if self._kept is not None or a.dtype != self.like[0].dtype:
             return self._rows().materialise(a)
-        sums: dict[int, Tensor] = {}
         even = vec.reads_are_free([a]) and bool((a == a[0]).all())  # the batch gradient: nothing need be weighted
-        for use, layout, places, deltas in self.uses:
-            _refuse_overwritten(use)
-            whole = _added(deltas) if even else _added(self._weighted(layout, deltas, a))
-            for place, gradient in total(use, layout, whole, self.samples, self._shaped(places)).items():
-                i = places[place]
-                sums[i] = sums[i] + gradient if i in sums else gradient
-        return [sums[i] * a[0] if even else sums[i] for i in range(len(self.like))]
 
-    def _weighted(self, layout: Layout, deltas: Sequence[Tensor], a: Tensor) -> list[Tensor]:
-        assert layout.out is not None, "only operations with a known layout come here"
-        return [layout.out.weighted(d, weights) for d, weights in zip(deltas, a.view(-1, self.samples), strict=True)]
+        def weighted(layout: Layout, deltas: Sequence[Tensor]) -> Sequence[Tensor]:
+            assert layout.out is not None, "only operations with a known layout come here"
+            weights = a.view(-1, self.samples)
+            return deltas if even else [layout.out.weighted(d, w) for d, w in zip(deltas, weights, strict=True)]
+
+        def summed(use: Use, layout: Layout, deltas: Sequence[Tensor], like: dict[int, Tensor]) -> dict[int, Tensor]:
+            return total(use, layout, reduce(torch.add, weighted(layout, deltas)), self.samples, like)
+
+        found = self._summed(summed)
+        return [t * a[0] for t in found] if even else found
 
     def mean_squares(self) -> list[Tensor]:
         """Of the rows."""
@@ -90,7 +92,8 @@ class Formed(Rows):
     def moments(self) -> tuple[list[Tensor], list[Tensor]]:
         """Of the rows; unless they are held already they are formed for this alone and overwritten by their squares."""
         # the rows of any other operation may be its δ itself, or a view of it
-        if self._kept is not None or not all(is_linear_in_parameters(use) for use, *_ in self.uses):
+        own = all(is_linear_in_parameters(use) for use, *_ in self.uses)
+        if self._kept is not None or not own or not vec.reads_are_free(self.like):
             return self._rows().moments()
         mean, squares = self._form().spent()
         return mean, squares if vec.within_range(squares) else self._form().mean_squares()
@@ -103,12 +106,3 @@ class Formed(Rows):
     def columns(self, index: Sequence[int]) -> Rows:
         """Those of the rows."""
         return self._rows().columns(index)
-
-
-def _refuse_overwritten(use: Use) -> None:
-    if use.overwritten():
-        raise RuntimeError(f"an input of {use.name} was overwritten after the forward pass; its rows can no longer be formed")
-
-
-def _added(tensors: Sequence[Tensor]) -> Tensor:
-    return tensors[0] if len(tensors) == 1 else torch.stack(list(tensors)).sum(0)

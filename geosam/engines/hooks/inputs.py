@@ -13,10 +13,10 @@ class Inputs:
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor, self.width = tensor, tensor.shape[2]
-        self._known: dict[torch.dtype, Tensor] = {}
+        self._products: dict[torch.dtype, Tensor] = {}
 
     @property
-    def known(self) -> bool:
+    def kept(self) -> bool:
         """Whether the products are few enough to be kept: they are asked for again."""
         return (self.tensor.shape[0] * self.tensor.shape[1]) ** 2 <= _HELD
 
@@ -24,10 +24,10 @@ class Inputs:
         """aaᵀ: the positions of the samples ``strip`` by those of all samples up to its end."""
         positions = self.tensor.shape[1]
         rows, columns = slice(strip.start * positions, strip.stop * positions), strip.stop * positions
-        if not self.known:
+        if not self.kept:
             a = self.tensor[: strip.stop].to(precision).flatten(0, 1)
             return a[rows] @ a.T
-        if precision not in self._known:
+        if precision not in self._products:
             a = self.tensor.to(precision).flatten(0, 1)
-            self._known[precision] = a @ a.T
-        return self._known[precision][rows, :columns]
+            self._products[precision] = a @ a.T
+        return self._products[precision][rows, :columns]

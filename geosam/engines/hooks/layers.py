@@ -56,8 +56,8 @@ def _total(use: Use, layout: Layout, delta: Tensor, n: int, like: dict[int, Tens
         x, gradient = args[0].to(delta.dtype), _WEIGHT_GRADIENT[use.func]
         weight = {1: gradient(x, like[1].shape, delta, *_settings(args))} if 1 in like else {}
         return weight | ({2: delta.transpose(0, 1).flatten(1).sum(1)} if 2 in like else {})
-    if _is_affine(use):
-        return {i: rows.sum(0) for i, rows in jacobian(use, layout, delta, n, like).items()}
+    if _is_affine(use) and layout.out is not None:
+        return {i: rows.sum(0) for i, rows in _affine(use, layout.out, delta, n, like).items()}
     return dict(zip(like, _pull_back(use, list(like), _alike(use, delta.dtype))(delta), strict=True))
 
 

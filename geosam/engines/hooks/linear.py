@@ -68,7 +68,7 @@ class Linear(Rows):
         """(rows, a) of a vector Jᵀa of the same layer and pass, whose inputs' products are at hand."""
         if isinstance(v, Pulled) and isinstance(v.rows, Linear):
             rows = v.rows
-            if rows.inputs is self.inputs and rows.has == self.has and self.inputs.known and self.has[0]:
+            if rows.inputs is self.inputs and rows.has == self.has and self.inputs.kept and self.has[0]:
                 return rows, v.coordinates.to(self.deltas.dtype)
         return None
 
@@ -114,7 +114,7 @@ class Linear(Rows):
 
     def square(self, a: Tensor) -> Tensor | None:
         """Σ δ′ ∘ (aaᵀ + 1)δ′."""
-        if self._kindred(self.pull(a)) is None:
+        if not (self.inputs.kept and self.has[0]):
             return None
         weighted = self._weighted(a.to(self.deltas.dtype))
         return (weighted * self._through(weighted)).sum(1).double().sum()

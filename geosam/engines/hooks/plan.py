@@ -74,9 +74,8 @@ class Plan:
         users = self.users[i]
         uses = [self.seen.uses[k] for k in users]
         together = tuple(uses[0].places[place] for place in sorted(uses[0].places))
-        if not all(is_linear(use) and sorted(use.places.items()) == sorted(uses[0].places.items()) for use in uses):
-            return Part((i,), users, "rows", "formed when asked for")
-        if not all(self.users[j] == users and self._sound(j) for j in together):
+        alike = all(is_linear(use) and use.places == uses[0].places for use in uses)
+        if not alike or not all(self.users[j] == users and self._sound(j) for j in together):
             return Part((i,), users, "rows", "formed when asked for")
         features, outputs = uses[0].flat[0].shape[-1], uses[0].shape[-1]
         length = sum(use.shape.numel() for use in uses) // (outputs * self.n)
@@ -127,7 +126,9 @@ class Plan:
         for k in part.uses:
             use = self.seen.uses[k]
             places = {at: place[i] for at, i in use.places.items() if i in place}
-            uses.append((use if is_linear_in_parameters(use) else use.still(), self.layouts[k], places, [d[k] for d in deltas]))
+            uses.append(
+                (use if is_linear_in_parameters(use) else use.snapshot(), self.layouts[k], places, [d[k] for d in deltas])
+            )
         return Formed(uses, self._like(part), self.n, keep)
 
 

@@ -99,6 +99,8 @@ def scale(v: Vectors, factor: Scalar) -> list[Tensor]:
         factor = factor.item()
     if isinstance(factor, Tensor):
         return [(t * factor.to(t.device)).to(t.dtype) for t in v]
+    if abs(factor) > _SAFE_FACTOR:  # infinite in float32, where 1/‖v‖ is for a v of denormal numbers
+        return [(t.double() * factor).to(t.dtype) for t in v]
     return list(torch._foreach_mul(list(v), factor))
 
 

@@ -132,3 +132,26 @@ def test_a_look_asks_for_the_same_directions_again():
     rows = Materialised([plain(3).float()])
     norms = [LowRank(rows, 1e-3).sharp(rows.pull(torch.ones(12))) for _ in range(2)]
     assert torch.equal(flat(norms[0]), flat(norms[1]))
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e-20, 1e-10, 1.0, 1e10, 1e17])
+def test_a_vector_across_the_rows_may_have_any_scale(scale):
+    rows = plain(0)
+    narrow = LowRank(Materialised([rows.float()]), 1e-2)
+    c = shaped(5, 1).squeeze(0)
+    wide = rows.float().double()
+    true = torch.linalg.solve(wide.T @ wide / 12 + 1e-2 * torch.eye(40, dtype=FLOAT64), c.float().double())
+    v, dual = narrow.ascend([(scale * c).float()])
+    assert (flat(v) / scale - true).norm() <= 1e-5 * true.norm()
+    assert dual.item() == pytest.approx(scale * (c.float().double() @ true).sqrt().item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1e-22, 1e-15, 1e15])
+def test_a_vector_of_kindred_rows_may_have_any_scale(scale):
+    """Which is met layer by layer, in float32."""
+    bound = geosam.Problem(build(mlp), nn.CrossEntropyLoss()).on(draw(6, 4), labels(6))
+    metric = Fisher(0.1, MonteCarlo(2, torch.Generator().manual_seed(0)))
+    evidence = bound.collect(metric.needs, "test")
+    norm, even = metric.at(evidence), torch.full((6,), 1 / 6)
+    plain_dual, scaled_dual = (norm.dual_norm(evidence.rows.pull(s * even)).item() for s in (1.0, scale))
+    assert scaled_dual == pytest.approx(scale * plain_dual, rel=1e-5)

@@ -158,3 +158,11 @@ def test_who_shares_a_storage():
 def test_long_sums_keep_their_digits(value):
     long = torch.randn(8_000_000, generator=torch.manual_seed(0)) if value is None else torch.full((8_000_000,), value)
     assert vec.norm([long]).item() == pytest.approx(long.double().norm().item(), rel=5e-5)
+
+
+def test_a_factor_beyond_the_range_of_float32_is_a_factor_all_the_same():
+    """1/‖v‖ of denormal numbers."""
+    tiny = [torch.tensor([1e-45, 0.0, -3e-45])]
+    size = vec.norm(tiny)
+    unit = vec.scale(tiny, 1 / size)[0]
+    assert torch.isfinite(unit).all() and unit.norm().item() == pytest.approx(1.0, rel=1e-6)

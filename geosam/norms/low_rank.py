@@ -18,6 +18,7 @@ from .shifted import Inverted, Shifted
 
 Kernel = Shifted | Inverted
 _CANCELS = 64
+_IN_RANGE = 1e-16, 1e16  # of ‖c‖²: beyond it float32 products of c with rows leave their range
 
 
 class LowRank(InnerProduct):
@@ -109,8 +110,8 @@ class LowRank(InnerProduct):
         whole = wide.square() if isinstance(wide, Pulled) else vec.dot(wide, wide)
         if isinstance(k, Shifted) and k.rounded:
             left, reached = whole + 2 * across + pulled, whole + across + inside  # ‖λv‖² and λ‖v‖²_G
-            believed = left > whole / _CANCELS**2
-            if not (believed and k.believed(weights, whole.sqrt(), (left, self.n * self.damping * reached))):
+            clear = left > whole / _CANCELS**2 and _IN_RANGE[0] < whole < _IN_RANGE[1]
+            if not (clear and k.believed(weights, whole.sqrt(), (left, self.n * self.damping * reached))):
                 return None
             narrow = self._narrowed(k, weights / self.damping, pulled / self.damping**2)
             return vec.cast(self.rows.add(wide, 1 / self.damping, narrow), self.like), (reached / self.damping).sqrt()

@@ -26,9 +26,9 @@ def lands(bound: Bound, parameters: Vectors) -> bool:
 def arrive(bound: Bound, parameters: Vectors, landing: Landing) -> None:
     """What ``bound()`` does to gradients, from a forward pass that was made before."""
     with torch.enable_grad():
-        loss = bound.batch_loss(landing.outputs)
-    gradients = torch.autograd.grad(loss, list(landing.parameters), allow_unused=True)
+        # into the leaves, which makes each gradient dense and its own: one tensor may arrive at two of them
+        torch.autograd.backward(bound.batch_loss(landing.outputs), inputs=list(landing.parameters))
     for p in bound.model.parameters():
         p.grad = None
-    for held, gradient in zip(parameters, gradients, strict=True):
-        held.grad = gradient
+    for held, leaf in zip(parameters, landing.parameters, strict=True):
+        held.grad = leaf.grad

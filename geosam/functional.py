@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils._pytree import tree_leaves
 
 from ._vectors import Vectors
 from .randomness import Replay
@@ -117,3 +118,16 @@ def _places(model: nn.Module, kind: str) -> dict[str, Tensor]:
 def _positions(places: Mapping[str, Tensor], order: Sequence[int]) -> tuple[tuple[str, int], ...]:
     index = {key: i for i, key in enumerate(order)}
     return tuple((name, index[id(t)]) for name, t in places.items())
+
+
+def refuse_plain_references(model: nn.Module) -> None:
+    """ValueError for a parameter that a module also holds in a list, tuple or dict of its own: no call can replace it there."""
+    own = {id(p) for p in model.parameters()}
+    for name, module in model.named_modules():
+        held = {} if isinstance(module, nn.RNNBase) else {k: v for k, v in vars(module).items() if not k.startswith("_")}
+        for attribute, value in held.items():
+            if isinstance(value, list | tuple | dict) and any(id(t) in own for t in tree_leaves(value)):
+                raise ValueError(
+                    f"{name or 'the model'}.{attribute} holds parameters of the model by plain reference, where a call at "
+                    "other parameters cannot replace them. Keep them in a torch.nn.ParameterList or ParameterDict."
+                )

@@ -16,11 +16,11 @@ from . import _vectors as vec
 from ._abstract import Metric, Needs
 from ._linear import Recorder
 from ._vectors import Vectors
-from .engines.checks import couples_samples, structure
+from .engines.checks import couples_samples, modules, structure
 from .engines.still import Still
 from .evidence import Evidence
 from .frozen import frozen
-from .functional import Opened, called
+from .functional import Opened, called, refuse_plain_references
 from .likelihoods import Likelihood, of_loss
 from .losses import Loss, SampleLoss, canonical, one_number, sample_loss
 from .predictive import Predictive
@@ -151,6 +151,7 @@ class Bound:
         modes = tuple(m.training for m in self.model.modules())
 
         def probe() -> Structure:
+            refuse_plain_references(self.model)
             replay = Replay.now(parameters)
             with torch.no_grad(), replay:
                 outputs = self.pure(parameters)(parameters, self.x)
@@ -260,7 +261,7 @@ class Bound:
             # in a step the parameters stay where they are until the geometry has been used; one kept longer owns its point
             theta = parameters if train else vec.map(lambda p: p.detach().clone(), parameters)
             seen = outputs.detach() if apart is self and isinstance(outputs, Tensor) else None  # of training mode, as in KL
-            predictive = self._predictive(parameters, theta, replay, seen) if needs.predictive else None
+            predictive = self._predictive(parameters, theta, replay, seen, train) if needs.predictive else None
             for request, why in refused.items():
                 if why is not None and predictive is not None:
                     drawn[request] = request.products(why, predictive, self, parameters)
@@ -344,16 +345,18 @@ class Bound:
                 "Pass Problem(model, loss, likelihood=lambda outputs: torch.distributions....)."
             )
 
-    def _predictive(self, parameters: Vectors, theta: Vectors, replay: Replay, seen: Tensor | None) -> Predictive:
+    def _predictive(self, parameters: Vectors, theta: Vectors, replay: Replay, seen: Tensor | None, train: bool) -> Predictive:
         """seen: the outputs of the pass at ``replay``, where they are known."""
         assert self.likelihood is not None
-        opened = self._opened(parameters)
-        rest = opened.rest
+        opened, still = self._opened(parameters), self._stamp()
+        rest = opened.rest if train else [t.clone() for t in opened.rest]  # as θ is
 
         def call(values: Sequence[Tensor], x: Any) -> Any:
             return opened(values, rest, x)
 
         def forward(values: Sequence[Tensor]) -> Tensor:
+            if self._stamp() != still:
+                raise RuntimeError("the inputs were overwritten or the model's mode was changed since this evidence was taken")
             with replay:
                 return call(values, self.x)
 
@@ -365,6 +368,11 @@ class Bound:
             alone = (lambda values, x: call(values, tree_map(lambda t: t.unsqueeze(0), x)).squeeze(0)), self.x
         recorder = self._recorder(parameters, rest, opened, replay)
         return Predictive(forward, self.likelihood, theta, outputs, alone, recorder)
+
+    def _stamp(self) -> tuple[Any, ...]:
+        """What evidence that is kept relies on beside tensors of its own."""
+        versions = (t._version for t in tree_leaves(self.x) if isinstance(t, Tensor) and not t.is_inference())
+        return (*versions, *(m.training for m in modules(self.model)))
 
     def _recorder(self, parameters: Vectors, rest: Vectors, opened: Callable[..., Any], replay: Replay) -> Recorder:
         leaves, tree = tree_flatten(self.x)

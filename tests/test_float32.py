@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import geosam
+from geosam.likelihoods import categorical
 from geosam.metrics import EmpiricalFisher, Fisher, MonteCarlo, Relative
 from geosam.norms import LowRank
 from geosam.norms.shifted import Shifted
@@ -155,3 +156,13 @@ def test_a_vector_of_kindred_rows_may_have_any_scale(scale):
     norm, even = metric.at(evidence), torch.full((6,), 1 / 6)
     plain_dual, scaled_dual = (norm.dual_norm(evidence.rows.pull(s * even)).item() for s in (1.0, scale))
     assert scaled_dual == pytest.approx(scale * plain_dual, rel=1e-5)
+
+
+@pytest.mark.parametrize("tail", [1e-5, 1e-7])
+def test_a_score_all_but_opposite_to_the_data_s_is_another_one(tail):
+    """Two classes share the mass, the data has one and the draw the other: what is left lies off the span."""
+    z = torch.log(torch.tensor([[0.6, 0.4, tail], [0.6, 0.4, tail]], dtype=FLOAT64))
+    slopes = z.softmax(1) - torch.eye(3, dtype=FLOAT64)[[0, 0]]
+    scores = z.softmax(1) - torch.eye(3, dtype=FLOAT64)[[1, 0]]
+    alpha, spanned = MonteCarlo(1).coordinates(categorical, z.float(), scores.float().unsqueeze(0), slopes)
+    assert spanned.tolist() == [False, True] and alpha[0, 1].item() == pytest.approx(1.0)

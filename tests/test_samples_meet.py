@@ -245,3 +245,79 @@ def test_samples_are_checked_too_where_squares_are_all_that_is_asked_for_chunk_b
     bound = geosam.Problem(build(lambda: Mixing(0.0)), nn.CrossEntropyLoss()).on(draw(6, 4), labels(6))
     with pytest.raises(ValueError, match="samples meet"):
         DiagonalFisher().at(bound)
+
+
+class Hidden(torch.autograd.Function):
+    """z ∘ s."""
+
+    @staticmethod
+    def forward(ctx, z, s):
+        ctx.save_for_backward(z, s)
+        return z * s
+
+    @staticmethod
+    def backward(ctx, g):
+        z, s = ctx.saved_tensors
+        return g * s, (g * z).sum(0)
+
+
+class Unseen(nn.Module):
+    """A scale that is used where nobody sees it, behind a head that is zero at first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.scale, self.head = nn.Linear(4, 6), nn.Parameter(torch.ones(6)), nn.Linear(6, 3)
+        nn.init.zeros_(self.head.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(Hidden.apply(torch.tanh(self.inner(x)), self.scale))
+
+
+def test_a_use_that_nobody_saw_is_not_taken_for_none_because_its_gradient_is_zero_at_first():
+    model = build(Unseen)
+    nn.init.zeros_(model.head.weight)
+    bound = geosam.Problem(model, nn.CrossEntropyLoss()).on(draw(6, 4), labels(6))
+    forms = {name: choice.form for choice in Hooks().explain(bound, bound.parameters) for name in choice.names}
+    assert forms["scale"] == "Func"
+
+
+class Dispatched(nn.Module):
+    """A switch by one-hot products: all to one expert while the gate is zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.experts, self.head = nn.Linear(4, 2), nn.Linear(4, 4), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        chosen = F.one_hot(self.gate(x).argmax(1), 2)
+        slot = (chosen.cumsum(0) - 1) * chosen
+        places = F.one_hot(slot.sum(1), len(x)).to(x.dtype)
+        sent = torch.einsum("ne,nc,nd->ecd", chosen.to(x.dtype), places, x)
+        return self.head(torch.einsum("ne,nc,ecd->nd", chosen.to(x.dtype), places, torch.tanh(self.experts(sent))))
+
+
+def test_samples_that_products_route_are_followed():
+    model = build(Dispatched, dtype=torch.float64)
+    moved = model.gate.weight.detach().clone()
+    nn.init.zeros_(model.gate.weight)
+    nn.init.zeros_(model.gate.bias)
+    problem = geosam.Problem(model, nn.CrossEntropyLoss())
+    x, y = draw(6, 4, dtype=torch.float64), labels(6)
+    Hooks().rows(problem.on(x, y), list(model.parameters()))
+    with torch.no_grad():
+        model.gate.weight.copy_(moved)
+    assert len(model.gate(x).argmax(1).unique()) == 2
+    bound = problem.on(x, y)
+    rows = Hooks().capture(bound, bound.parameters).rows
+    for i, unit in enumerate(torch.eye(6, dtype=torch.float64)):
+        loss = F.cross_entropy(model(x), y, reduction="none")[i]
+        true = torch.autograd.grad(loss, bound.parameters, allow_unused=True, materialize_grads=True)
+        torch.testing.assert_close(rows.materialise(unit), list(true))
+
+
+@pytest.mark.parametrize("engine", [Hooks(), Func(), Auto()], ids=repr)
+def test_an_embedding_that_counts_words_over_the_batch_is_refused(engine):
+    model = nn.Sequential(nn.Embedding(5, 4, scale_grad_by_freq=True), nn.Flatten(), nn.Linear(8, 3))
+    bound = geosam.Problem(model, nn.CrossEntropyLoss()).on(labels(12, 5).view(6, 2), labels(6))
+    with pytest.raises(ValueError, match="scale_grad_by_freq"):
+        engine.rows(bound, bound.parameters)

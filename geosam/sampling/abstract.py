@@ -38,13 +38,15 @@ class Sampling(ABC):
     ) -> tuple[Tensor, Tensor] | None:
         """(α [K, n], spanned [n]) with Σ_k α_kᵢ u_kᵢ = slopesᵢ where ``spanned``, so that Jᵢᵀ slopesᵢ lies in the row space.
 
-        slopes: ∂ℓᵢ/∂zᵢ of some loss, [n, ...], float64. Here: spanned where one of sample i's cotangents is parallel to its
-        slope, as the score of the data's own label is. None: for no sample.
+        slopes: ∂ℓᵢ/∂zᵢ of some loss, [n, ...], float64. Here: spanned where one of sample i's cotangents is its slope entry by
+        entry, but for a factor, as the score of the data's own label is. None: for no sample.
         """
-        u, s = cotangents.flatten(2).double(), slopes.flatten(1)
+        # entry by entry: the scores of two labels that share all of the mass are all but opposite, and what is left between
+        # them lies off the span, where it weighs σ²/λ times as much
+        u, s, kind = cotangents.flatten(2).double(), slopes.flatten(1), torch.finfo(cotangents.dtype)
         alpha = (u * s).sum(2) / u.square().sum(2)
-        gap = torch.linalg.vector_norm(s - alpha.unsqueeze(2) * u, dim=2)
-        parallel = gap <= tolerance(outputs) * torch.linalg.vector_norm(s, dim=1)
+        gap = (s - alpha.unsqueeze(2) * u).abs()
+        parallel = (gap <= 8 * kind.eps * s.abs() + kind.tiny * alpha.abs().unsqueeze(2)).all(2)
         return torch.where(parallel, alpha / parallel.sum(0), 0.0), parallel.any(0)
 
     @contextmanager
@@ -56,8 +58,3 @@ class Sampling(ABC):
 @dataclass(frozen=True)
 class Empirical:
     """The data's own labels, under the training loss: a Fisher matrix in name only (Kunstner et al. 2019)."""
-
-
-def tolerance(outputs: Tensor) -> float:
-    """Up to which part of it a slope counts as spanned: cotangents are rounded to the outputs' type."""
-    return max(1e-4, 4 * torch.finfo(outputs.dtype).eps)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..likelihoods import Likelihood, bernoulli, categorical, gaussian, mean_kl
-from .abstract import Sampling, tolerance
+from .abstract import Sampling
 
 # For outputs [n, ...] with E entries a sample: (B, S) with BBᵀ the outputs' Fisher information and S a right inverse of B on
 # its range, BS = I there, both float64 [n, E, E].
@@ -47,7 +47,8 @@ class Exact(Sampling):
         entries, flat = root.shape[1], slopes.double().reshape(len(slopes), -1, 1)
         alpha = inverse @ flat
         gap = root.to(outputs.dtype).double() @ alpha - flat
-        if not torch.linalg.vector_norm(gap) <= tolerance(outputs) * torch.linalg.vector_norm(flat):
+        allowed = max(1e-4, 4 * torch.finfo(outputs.dtype).eps)  # cotangents are rounded to the outputs' type
+        if not torch.linalg.vector_norm(gap) <= allowed * torch.linalg.vector_norm(flat):
             return None
         return alpha.squeeze(2).T / entries**0.5, torch.ones(len(slopes), dtype=torch.bool, device=flat.device)
 

@@ -61,3 +61,22 @@ def test_no_graph_outlives_the_step():
     opt.step(geosam.Problem(model, nn.CrossEntropyLoss()).on(draw(6, 4), labels(6)))
     assert opt._landing is None and not opt.last.loss.requires_grad
     assert all(p.grad is not None and p.grad.grad_fn is None for p in model.parameters())
+
+
+class Summed(nn.Module):
+    """One gradient arrives at two parameters, and one that is expanded at a third."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.p, self.q = mlp(), nn.Parameter(torch.zeros(3)), nn.Parameter(torch.ones(3))
+        self.r = nn.Parameter(torch.ones(3))
+
+    def forward(self, x):
+        return self.net(x) + (self.p + self.q) + self.r.sum()
+
+
+def test_each_parameter_gets_a_gradient_of_its_own(monkeypatch):
+    model, x, y = build(Summed), draw(6, 4), labels(6)
+    gradients, _, used = taken(model, x, y, GradientMagnitude(), monkeypatch, True)
+    assert used == 3 and len({g.untyped_storage().data_ptr() for g in gradients}) == len(gradients)
+    assert all(g.is_contiguous() for g in gradients)

@@ -25,6 +25,7 @@ _WHOLE = (F.layer_norm, F.group_norm, F.embedding)
 # by which data can decide where a sample goes: the shapes do not tell
 _ROUTES = {"index_select", "masked_select", "nonzero", "argwhere", "gather", "take", "take_along_dim", "sort", "topk", "unique"}
 _ROUTES |= {"index_put", "index_add", "index_copy", "scatter", "scatter_add", "masked_scatter", "repeat_interleave"}
+_ROUTES |= {"one_hot", "argmax", "argmin", "searchsorted", "bucketize"}
 _ROUTES |= {"_pack_padded_sequence", "item", "tolist", "numpy", "__int__", "__index__"}
 _ROUTES |= {f"{name}_" for name in _ROUTES}
 _INDEXED = {"__getitem__", "__setitem__"}

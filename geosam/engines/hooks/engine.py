@@ -167,7 +167,7 @@ def _tried(bound: Bound, parameters: Vectors, layouts: list[Layout], still: Stil
 
 
 def _right(bound: Bound, plan: Plan, deltas: Sequence[Any], still: Still) -> bool | None:
-    """Whether the first and the last row are the gradients of these samples alone. None where they are not finite."""
+    """Whether the first and the last row are the gradients of these samples alone. None where some are 0 or not finite."""
     with torch.no_grad():
         parts = plan.rows([deltas])
     if not parts:
@@ -175,11 +175,16 @@ def _right(bound: Bound, plan: Plan, deltas: Sequence[Any], still: Still) -> boo
     index = [i for part, _ in parts for i in part]
     parameters = plan.parameters
     held, call = [parameters[i] for i in index], bound.pure(parameters)
+    unused = {i for part in plan.parts if part.form == "zero" for i in part.index}
+    told = True
     for i in (0, bound.n - 1):
         x, y = tree_map(lambda t, i=i: t[i : i + 1] if isinstance(t, Tensor) else t, (bound.x, bound.y))
         with torch.enable_grad(), Replay.now(parameters):
             factor = bound.sample.factor(bound.y, bound.outputs)
             alone = torch.autograd.grad(bound.sample.one(call(parameters, x), y, factor), held, allow_unused=True)
+        if any(g is not None and k in unused for g, k in zip(alone, index, strict=True)):
+            return False  # used where nobody saw it, and 0 only here
+        told = told and all(g is None or bool(g.to_dense().any()) for g in alone)
         unit = torch.zeros(bound.n, dtype=torch.float64, device=held[0].device)
         unit[i] = 1
         row = [t for _, rows in parts for t in rows.materialise(unit)]
@@ -189,7 +194,7 @@ def _right(bound: Bound, plan: Plan, deltas: Sequence[Any], still: Still) -> boo
             return None
         if gap > still.tolerance * size:
             return False
-    return True
+    return True if told else None
 
 
 def _stacked(plan: Plan, deltas: Sequence[Sequence[Any]], rest: Rows | None) -> Stacked:

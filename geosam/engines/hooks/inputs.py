@@ -12,13 +12,21 @@ class Inputs:
     """a, [n, T, d], and the products of its positions with each other."""
 
     def __init__(self, tensor: Tensor) -> None:
-        self.tensor, self.width = tensor, tensor.shape[2]
+        self._tensor, self.width = tensor, tensor.shape[2]
+        self._version = None if tensor.is_inference() else tensor._version
         self._products: dict[torch.dtype, Tensor] = {}
+
+    @property
+    def tensor(self) -> Tensor:
+        """a. Raises: RuntimeError where it was overwritten since: it may be the batch itself, or a view of it."""
+        if self._version is not None and self._tensor._version != self._version:
+            raise RuntimeError("the inputs of a linear layer were overwritten since the forward pass: collect again")
+        return self._tensor
 
     @property
     def kept(self) -> bool:
         """Whether the products are few enough to be kept: they are asked for again."""
-        return (self.tensor.shape[0] * self.tensor.shape[1]) ** 2 <= _HELD
+        return (self._tensor.shape[0] * self._tensor.shape[1]) ** 2 <= _HELD
 
     def gram(self, strip: slice, precision: torch.dtype) -> Tensor:
         """aaᵀ: the positions of the samples ``strip`` by those of all samples up to its end."""

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._pytree import tree_map
 
 from . import _vectors as vec
 from ._vectors import Vectors
+from .losses import widened
 from .problem import Bound
 from .randomness import Replay
 
@@ -26,7 +26,7 @@ class Surface:
 
     def __init__(self, bound: Bound, theta: Vectors) -> None:
         self.theta = vec.map(lambda t: t.detach(), theta)
-        self._call, self._x, self._y = bound.pure(bound.parameters), bound.x, tree_map(_widened, bound.y)
+        self._call, self._x, self._y = bound.pure(bound.parameters), bound.x, widened(bound.y)
         self._loss = copy.deepcopy(bound.loss).double() if isinstance(bound.loss, nn.Module) else bound.loss
         self._replay = Replay.now(self.theta)
 
@@ -70,8 +70,4 @@ class Surface:
         with self._replay:
             outputs = self._call(values, self._x)
         loss: Callable[[Any, Any], Tensor] = self._loss
-        return loss(tree_map(_widened, outputs), self._y).double()
-
-
-def _widened(t: Any) -> Any:
-    return t.double() if isinstance(t, Tensor) and t.is_floating_point() else t
+        return loss(widened(outputs), self._y).double()

@@ -7,7 +7,7 @@ float64 tensors on the vector's device: a dual norm may lie between 1e-25 and 1e
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -153,6 +153,12 @@ def keep(condition: Tensor, v: Vectors) -> list[Tensor]:
 def finite(v: Vectors) -> Tensor:
     """Whether every entry is finite, on the device: one reading of v."""
     return torch.isfinite(dot(v, v))
+
+
+def assemble(parts: Iterable[tuple[Sequence[int], Vectors]]) -> list[Tensor]:
+    """One vector from (positions, tensors) that cover it."""
+    whole = {i: t for index, tensors in parts for i, t in zip(index, tensors, strict=True)}
+    return [whole[i] for i in sorted(whole)]
 
 
 def cast(v: Vectors, like: Vectors) -> list[Tensor]:

@@ -70,9 +70,8 @@ class SampleLoss(ABC):
 
     def slopes(self, outputs: Tensor, targets: Any) -> Tensor:
         """∂ℓᵢ/∂zᵢ, [n, ...], in float64 where the loss can be taken so: 1 − p keeps its digits near p = 1 then."""
-        y = tree_map(lambda t: t.double() if isinstance(t, Tensor) and t.is_floating_point() else t, targets)
         try:
-            return _slope(self.wide(), outputs.double(), y)
+            return _slope(self.wide(), outputs.double(), widened(targets))
         except (RuntimeError, ValueError):  # a function that holds float32 tensors of its own
             return _slope(self, outputs, targets)
 
@@ -88,6 +87,11 @@ def _slope(loss: SampleLoss, outputs: Tensor, targets: Any) -> Tensor:
     z = outputs.detach().requires_grad_()
     with torch.enable_grad():
         return torch.autograd.grad(loss.all(z, targets).sum(), z)[0]
+
+
+def widened(tree: Any) -> Any:
+    """The same containers, with every floating tensor in float64."""
+    return tree_map(lambda t: t.double() if isinstance(t, Tensor) and t.is_floating_point() else t, tree)
 
 
 def one_number(loss: Tensor) -> Tensor:

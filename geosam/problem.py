@@ -16,13 +16,13 @@ from . import _vectors as vec
 from ._abstract import Metric, Needs
 from ._linear import Recorder
 from ._vectors import Vectors
-from .engines.checks import couples_samples, modules, structure
+from .engines.checks import couples_samples, structure, training_modes
 from .engines.still import Still
 from .evidence import Evidence
 from .frozen import frozen
 from .functional import Opened, called, refuse_plain_references
 from .likelihoods import Likelihood, of_loss
-from .losses import Loss, SampleLoss, canonical, one_number, sample_loss
+from .losses import Loss, SampleLoss, canonical, one_number, sample_loss, widened
 from .predictive import Predictive
 from .randomness import Replay
 from .rows import Engine
@@ -148,7 +148,7 @@ class Bound:
     def structure(self, parameters: Vectors) -> Structure:
         """Found by one forward pass, once for each shape of input and mode of the model."""
         leaves = [tuple(t.shape[1:]) for t in tree_leaves(self.x) if isinstance(t, Tensor)]
-        modes = tuple(m.training for m in self.model.modules())
+        modes = training_modes(self.model)
 
         def probe() -> Structure:
             refuse_plain_references(self.model)
@@ -184,12 +184,12 @@ class Bound:
         call = self.pure(self.parameters)
         # in float64 from the outputs on: a rise is a difference of nearly equal losses
         loss = copy.deepcopy(self.loss).double() if isinstance(self.loss, nn.Module) else self.loss
-        y = tree_map(_widened, self.y)
+        y = widened(self.y)
         with torch.no_grad():
             losses = []
             for values in (theta, vec.add(theta, epsilon)):
                 with Replay.now(theta):
-                    losses.append(loss(tree_map(_widened, call(values, self.x)), y).double())
+                    losses.append(loss(widened(call(values, self.x)), y).double())
         return (losses[1] - losses[0]).item()
 
     def collect(self, needs: Needs, who: str, train: bool = False) -> Evidence:
@@ -372,7 +372,7 @@ class Bound:
     def _stamp(self) -> tuple[Any, ...]:
         """What evidence that is kept relies on beside tensors of its own."""
         versions = (t._version for t in tree_leaves(self.x) if isinstance(t, Tensor) and not t.is_inference())
-        return (*versions, *(m.training for m in modules(self.model)))
+        return (*versions, *training_modes(self.model))
 
     def _recorder(self, parameters: Vectors, rest: Vectors, opened: Callable[..., Any], replay: Replay) -> Recorder:
         leaves, tree = tree_flatten(self.x)
@@ -383,7 +383,7 @@ class Bound:
             x = tree_unflatten([inputs.get(i, leaf) for i, leaf in enumerate(leaves)], tree)
             return opened(values, given[: len(rest)], x)
 
-        modes = tuple(m.training for m in self.model.modules())
+        modes = training_modes(self.model)
         key = (*self.names(parameters), modes, repr(tree))
         return Recorder(program, [*rest, *(leaves[i] for i in places)], replay, self.memory, key)
 
@@ -391,7 +391,3 @@ class Bound:
 def _in_products(request: Draws) -> bool:
     """Whether it can do without single samples, by products with the Fisher matrix."""
     return request.limit is not None and not request.sampling.random
-
-
-def _widened(t: Any) -> Any:
-    return t.double() if isinstance(t, Tensor) and t.is_floating_point() else t

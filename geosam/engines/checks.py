@@ -22,7 +22,12 @@ def modules(model: nn.Module) -> list[nn.Module]:
 
 def structure(model: nn.Module, parameters: Any) -> tuple[Any, ...]:
     """A key for what is found out about derivatives: the modes of all modules, and the parameters themselves, by identity."""
-    return (*(m.training for m in modules(model)), *parameters)
+    return (*training_modes(model), *parameters)
+
+
+def training_modes(model: nn.Module) -> tuple[bool, ...]:
+    """Of all modules."""
+    return tuple(m.training for m in modules(model))
 
 
 def couples_samples(module: nn.Module) -> bool:

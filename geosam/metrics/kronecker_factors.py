@@ -11,11 +11,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
 
 from .._vectors import Vectors
 from ..engines.checks import refuse_coupled_samples
-from ..losses import sample_loss
+from ..losses import sample_loss, widened
 from ..norms import Factor, Factors
 from ..problem import Bound
 from ..randomness import Replay
@@ -130,13 +129,9 @@ def _operator_class() -> Any:
 
 def _widened(bound: Bound, parameters: Vectors) -> Bound:
     """All of it copied to float64."""
-
-    def double(t: Any) -> Any:
-        return t.double() if isinstance(t, Tensor) and t.is_floating_point() else t
-
     model = private(bound.model).double()
     own = {id(p): q for p, q in zip(bound.model.parameters(), model.parameters(), strict=True)}
     loss = private(bound.loss).double() if isinstance(bound.loss, nn.Module) else bound.loss
-    x, y = tree_map(double, (bound.x, bound.y))
+    x, y = widened((bound.x, bound.y))
     chosen = [own[id(p)] for p in parameters]
     return replace(bound, model=model, loss=loss, sample=sample_loss(loss), x=x, y=y, chosen=chosen)

@@ -29,8 +29,7 @@ class Block:
 
 
 def _assemble(blocks: Sequence[Block], parts: Sequence[Vectors]) -> list[Tensor]:
-    whole = {i: t for block, part in zip(blocks, parts, strict=True) for i, t in zip(block.index, part, strict=True)}
-    return [whole[i] for i in sorted(whole)]
+    return vec.assemble((block.index, part) for block, part in zip(blocks, parts, strict=True))
 
 
 def _reports(blocks: Sequence[Block]) -> Mapping[str, Any]:

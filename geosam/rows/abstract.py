@@ -113,8 +113,7 @@ class Pulled(Sequence[Tensor]):
             with vec.as_given(self.coordinates):
                 wide = self.rows.materialise(self.coordinates)
             return vec.cast(wide, self.rows.like)
-        found = {i: t for index, part in self._parts.items() for i, t in zip(index, part.tensors, strict=True)}
-        return [found[i] for i in sorted(found)]
+        return vec.assemble((index, part.tensors) for index, part in self._parts.items())
 
     @cached_property
     def _parts(self) -> dict[tuple[int, ...], Pulled]:

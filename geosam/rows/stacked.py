@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from .. import _vectors as vec
 from .._vectors import Scalar, Vectors
 from .abstract import Pulled, Rows
 
@@ -48,7 +49,7 @@ class Stacked(Rows):
     def moments(self) -> tuple[list[Tensor], list[Tensor]]:
         """Part by part, so that no more than one part's rows need be held at once."""
         found = [(index, rows.moments()) for index, rows in self.parts]
-        mean, squares = (self._sorted([(index, moments[k]) for index, moments in found]) for k in (0, 1))
+        mean, squares = (vec.assemble([(index, moments[k]) for index, moments in found]) for k in (0, 1))
         return mean, squares
 
     @property
@@ -68,12 +69,7 @@ class Stacked(Rows):
         return Stacked(parts)
 
     def _dealt(self, of: Callable[[Sequence[int], Rows], Vectors]) -> list[Tensor]:
-        return self._sorted([(index, of(index, rows)) for index, rows in self.parts])
-
-    @staticmethod
-    def _sorted(parts: Sequence[tuple[Sequence[int], Vectors]]) -> list[Tensor]:
-        found = {i: t for index, tensors in parts for i, t in zip(index, tensors, strict=True)}
-        return [found[i] for i in sorted(found)]
+        return vec.assemble([(index, of(index, rows)) for index, rows in self.parts])
 
 
 def _part(v: Vectors, index: Sequence[int]) -> Vectors:

@@ -7,13 +7,19 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
+from importlib import import_module
 from typing import Any
+
+ROOMS = ("metrics", "norms", "objectives", "solvers", "engines", "updates")
+"""Where geosam's public names are looked up, in this order, before ``geosam`` itself. Append only: records hold these names."""
+
+_named: dict[str, Any] = {}
 
 
 def describe(value: Any) -> Any:
     """Plain data that two configurations share exactly when they mean the same.
 
-    Dataclasses by type and fields, functions by their import path; never by ``repr``, which shows memory addresses.
+    Dataclasses by name and fields, functions by name; never by ``repr``, which shows memory addresses.
     """
     if value is None or isinstance(value, str | bool | int):
         return value
@@ -24,9 +30,9 @@ def describe(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [describe(v) for v in value]
     if is_dataclass(value) and not isinstance(value, type):
-        return {"type": _path(type(value)), **{f.name: describe(getattr(value, f.name)) for f in fields(value)}}
+        return {"type": name(type(value)), **{f.name: describe(getattr(value, f.name)) for f in fields(value)}}
     if isinstance(value, Callable) and "<" not in _path(value):
-        return _path(value)
+        return name(value)
     raise TypeError(f"cannot describe {value!r}: use dataclasses, plain values and functions that can be imported by name")
 
 
@@ -34,6 +40,36 @@ def fingerprint(value: Any) -> str:
     """16 hexadecimal digits of the description's SHA-256."""
     text = json.dumps(describe(value), sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def name(thing: Any) -> str:
+    """A name of a class or function that stays when its file moves.
+
+    ``geosam.metrics.Fisher``: the public name. ``experiments.compare.Run``: the folder and its own name. Elsewhere the import
+    path. Raises: TypeError for what is private in geosam, and for a second thing of the same name in a folder.
+    """
+    top, *inside = _path(thing).split(".")
+    if top == "geosam":
+        return _public(thing)
+    return _only(thing, f"{top}.{inside[0]}.{inside[-1]}") if top == "experiments" else _path(thing)
+
+
+def _public(thing: Any) -> str:
+    geosam = import_module("geosam")
+    for prefix, room in [*((f"geosam.{room}", getattr(geosam, room)) for room in ROOMS), ("geosam", geosam)]:
+        for own in getattr(room, "__all__", None) or vars(room):
+            if getattr(room, own) is thing and not own.startswith("_"):
+                return f"{prefix}.{own}"
+    _, room, *_, own = _path(thing).split(".")
+    if room not in ROOMS:
+        raise TypeError(f"{_path(thing)} has no public name, and a record needs one that stays: use what geosam exports")
+    return _only(thing, f"geosam.{room}.{own}")  # a default such as ParameterScaled's ``where``
+
+
+def _only(thing: Any, name: str) -> str:
+    if _named.setdefault(name, thing) is not thing:
+        raise TypeError(f"both {_path(thing)} and {_path(_named[name])} would be called {name} in records: rename one")
+    return name
 
 
 def _path(thing: Any) -> str:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from pydantic import BaseModel
 from rich.console import Console
 
+from ..describe import describe, fingerprint
 from ..files import write
 from ..page import png
 from ..provenance import Provenance
@@ -43,7 +44,8 @@ def run(study: Study, out: Path, *, workers: int, fresh: bool, figure: Path | No
         console.print(f"[red]No report: {len(failed)} of {len(every)} jobs failed. The others have their records.[/]")
         return None
     summary = summarise(study, *([(d.job, d.record) for d in part] for part in (counted, charted, hunted)))
-    record = {"provenance": asdict(Provenance.here()), **summary.record()}
+    filed = {"key": fingerprint(study), "config": describe(study)}
+    record = {**filed, "provenance": asdict(Provenance.here()), **summary.record()}
     write(out / "summary.json", json.dumps(record, indent=1, ensure_ascii=False).encode())
     pictures = draw(summary)
     for name, picture in pictures.items():

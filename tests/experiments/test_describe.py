@@ -1,14 +1,15 @@
 """Fingerprints: equal exactly when the configurations mean the same."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
+import geosam
 from experiments.compare.config import Run, Study, Training
 from experiments.compare.methods import METHODS
-from experiments.describe import describe, fingerprint
-from geosam.metrics import Blockwise, Euclidean, ParameterScaled
+from experiments.describe import describe, fingerprint, name
+from geosam.metrics import Blockwise, Euclidean, Fisher, ParameterScaled, Relative
 
 
 def test_equal_configurations_share_a_fingerprint():
@@ -52,8 +53,41 @@ def test_the_order_of_selectors_matters():
     assert fingerprint(Blockwise(one)) != fingerprint(Blockwise(other))
 
 
-def test_a_function_is_named_by_its_path():
-    assert describe(ParameterScaled())["where"] == "geosam.metrics.parameter_scaled.matrices"
+def test_names_are_those_that_a_user_imports():
+    described = describe(Fisher())
+    assert (described["type"], described["damping"]["type"]) == ("geosam.metrics.Fisher", "geosam.metrics.Relative")
+    assert described["engine"]["type"] == "geosam.engines.Auto"
+    assert describe(ParameterScaled())["where"] == "geosam.metrics.matrices"
+    assert name(geosam.SAM) == "geosam.SAM" and name(geosam.solve) == "geosam.solvers.solve"
+    assert describe(Training())["type"] == "experiments.compare.Training"
+
+
+@pytest.mark.parametrize("value", [Fisher(), Relative(0.1), Euclidean(), Training()], ids=lambda v: type(v).__name__)
+def test_a_class_whose_file_moves_keeps_its_name(value, monkeypatch):
+    before = fingerprint(value)
+    home = type(value).__module__.split(".")
+    monkeypatch.setattr(type(value), "__module__", ".".join([*home[:-1], "another", "file"]))
+    assert fingerprint(value) == before
+
+
+def test_what_geosam_keeps_private_has_no_name():
+    def private():
+        """Not exported."""
+
+    private.__module__, private.__qualname__ = "geosam.core.vectors", "private"
+    with pytest.raises(TypeError, match=r"geosam\.core\.vectors\.private has no public name"):
+        name(private)
+
+
+def test_two_things_of_one_name_in_a_study_are_refused():
+    @dataclass(frozen=True)
+    class Twin:
+        """Of compare's configuration, by name."""
+
+    name(Training)
+    Twin.__module__, Twin.__qualname__ = "experiments.compare.other", "Training"
+    with pytest.raises(TypeError, match=r"would be called experiments\.compare\.Training in records: rename one"):
+        describe(Twin())
 
 
 @pytest.mark.parametrize("value", [lambda name, parameter: True, object(), {1, 2}], ids=["lambda", "object", "set"])

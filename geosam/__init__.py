@@ -3,17 +3,12 @@
 import importlib
 from typing import Any
 
-from . import engines, metrics, norms, objectives, solvers, updates
-from ._abstract import Divergence, InnerProduct, Metric, Needs, Norm, Objective, Perturbation, Solver
-from ._move import Copy, Swap
-from .ascend import ascend
-from .calibrate import KL, Length, Rise, calibrate
-from .compare import Comparison, compare
-from .damping import Relative
-from .evidence import Evidence
-from .optim import SAM
-from .problem import Problem
-from .sharpness import Sharpness, sharpness
+from . import engines, metrics, norms, objectives, observation, solvers
+from .core import Divergence, InnerProduct, Loan, Norm, Perturbation, Relative, Solver
+from .measure import KL, Comparison, Length, Rise, Sharpness, ascend, calibrate, compare, sharpness
+from .observation import Metric, Needs, Objective, Observation, observe
+from .optim import SAM, Copy, Swap, updates
+from .problem import Problem, likelihoods
 from .solvers import solve
 
 __version__ = "0.1.0"
@@ -24,13 +19,14 @@ __all__ = [
     "Comparison",
     "Copy",
     "Divergence",
-    "Evidence",
     "InnerProduct",
     "Length",
+    "Loan",
     "Metric",
     "Needs",
     "Norm",
     "Objective",
+    "Observation",
     "Perturbation",
     "Problem",
     "Relative",
@@ -42,9 +38,12 @@ __all__ = [
     "calibrate",
     "compare",
     "engines",
+    "likelihoods",
     "metrics",
     "norms",
     "objectives",
+    "observation",
+    "observe",
     "sharpness",
     "solve",
     "solvers",

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import geosam
-from geosam import _vectors as vec
+from geosam.core import vectors as vec
 
 from .networks import build, draw, labels
 

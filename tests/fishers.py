@@ -6,7 +6,7 @@ from torch.distributions import Categorical, Normal, Poisson
 
 import geosam
 from geosam.engines import Func, Hooks
-from geosam.likelihoods import bernoulli, categorical, gaussian
+from geosam.problem.likelihoods import bernoulli, categorical, gaussian
 
 from .networks import build, cnn, draw, labels, mlp
 
@@ -51,8 +51,8 @@ def bind(loss=None, make=mlp, n=5):
 
 
 def epsilon(metric, bound, rho=0.1):
-    evidence = bound.collect(metric.needs, "test")
-    return flat(geosam.solve(metric.at(evidence), evidence.gradient, rho).epsilon)
+    seen = geosam.observe(bound, metric.needs)
+    return flat(geosam.solve(metric.at(seen), seen.gradient, rho).epsilon)
 
 
 def rand_labels(n, generator):

@@ -38,7 +38,7 @@ def walk(metric, steps, bounds=bind):
     """The norms of successive steps, and the last state."""
     state, found = {}, []
     for k in range(steps):
-        norm, state = metric.step(bounds(k).collect(metric.needs, "test"), state)
+        norm, state = metric.step(geosam.observe(bounds(k), metric.needs), state)
         found.append(norm)
     return found, state
 
@@ -128,10 +128,10 @@ def test_evidence_that_is_not_finite_does_not_enter(metric):
     spoiled = bad.on(draw(6, 4, dtype=FLOAT64) * torch.nan, labels(6))
     for first in (0, 1):
         _, state = walk(metric, first)
-        norm, after = metric.step(spoiled.collect(metric.needs, "test"), state)
+        norm, after = metric.step(geosam.observe(spoiled, metric.needs), state)
         assert int(after["steps"]) == first
-        norm, _ = metric.step(bind(5).collect(metric.needs, "test"), after)
-        clean, _ = metric.step(bind(5).collect(metric.needs, "test"), state)
+        norm, _ = metric.step(geosam.observe(bind(5), metric.needs), after)
+        clean, _ = metric.step(geosam.observe(bind(5), metric.needs), state)
         assert torch.equal(dense(norm, bind(0).parameters), dense(clean, bind(0).parameters))
 
 
@@ -140,12 +140,12 @@ def test_a_weight_that_was_zero_stays_pinned():
     model = build(mlp, dtype=FLOAT64)
     with torch.no_grad():
         model[0].weight[0, 0] = 0
-    _, state = metric.step(bind(0, model).collect(metric.needs, "test"), {})
+    _, state = metric.step(geosam.observe(bind(0, model), metric.needs), {})
     with torch.no_grad():
         model[0].weight[0, 0] = 1
-    evidence = bind(0, model).collect(metric.needs, "test")
-    norm, _ = metric.step(evidence, state)
-    assert norm.sharp(evidence.gradient)[0][0, 0] == 0 and torch.isfinite(norm.dual_norm(evidence.gradient))
+    seen = geosam.observe(bind(0, model), metric.needs)
+    norm, _ = metric.step(seen, state)
+    assert norm.sharp(seen.gradient)[0][0, 0] == 0 and torch.isfinite(norm.dual_norm(seen.gradient))
 
 
 def test_other_parameters_start_anew():
@@ -154,10 +154,10 @@ def test_other_parameters_start_anew():
     bound = geosam.Problem(build(lambda: nn.Linear(4, 3), dtype=FLOAT64), nn.CrossEntropyLoss()).on(
         draw(6, 4, dtype=FLOAT64), labels(6)
     )
-    evidence = bound.collect(metric.needs, "test")
-    norm, state = metric.step(evidence, state)
+    seen = geosam.observe(bound, metric.needs)
+    norm, state = metric.step(seen, state)
     assert int(state["steps"]) == 1
-    assert torch.equal(dense(norm, bound.parameters), dense(metric.metric.at(evidence), bound.parameters))
+    assert torch.equal(dense(norm, bound.parameters), dense(metric.metric.at(seen), bound.parameters))
 
 
 def test_an_average_of_an_average_keeps_both_memories():
@@ -196,23 +196,23 @@ class FromZero(metrics.Euclidean):
     def needs(self):
         return DiagonalFisher(0.1).needs
 
-    def step(self, evidence, state):
-        norm = DiagonalFisher(0.1).local(evidence)
+    def step(self, seen, state):
+        norm = DiagonalFisher(0.1).local(seen)
         now = [norm.entries(i) for i in range(len(norm.like))]
         last = state.get("average", [torch.zeros_like(t) for t in now])
         average = [0.9 * a + 0.1 * t for a, t in zip(last, now, strict=True)]
         return geosam.norms.Diagonal.of(average), {"average": average}
 
-    def local(self, evidence):
-        return DiagonalFisher(0.1).local(evidence)
+    def local(self, seen):
+        return DiagonalFisher(0.1).local(seen)
 
 
 class InPlace(FromZero):
     """Writes into its state."""
 
-    def step(self, evidence, state):
+    def step(self, seen, state):
         if not state:
-            norm = self.local(evidence)
+            norm = self.local(seen)
             return norm, {"average": [norm.entries(i) for i in range(len(norm.like))]}
         for t in state["average"]:
             t.mul_(0.9)

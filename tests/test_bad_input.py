@@ -284,7 +284,7 @@ class TestDamping:
         bound = geosam.Problem(model, nn.MSELoss()).on(draw(6, 2), draw(6, 1))
         for metric in (EmpiricalFisher(0.0), DiagonalEmpiricalFisher(0.0), Fisher(0.0), GradientMagnitude(damping=0.0)):
             norm = metric.at(bound)
-            pert = geosam.solve(norm, bound.collect(metric.needs, "test").gradient, 0.1)
+            pert = geosam.solve(norm, geosam.observe(bound, metric.needs).gradient, 0.1)
             assert norm.norm(pert.epsilon).item() == pytest.approx(0.1, rel=1e-4)
 
     @pytest.mark.parametrize("eta", [-1.0, math.nan])
@@ -371,9 +371,9 @@ class TestMisc:
             geosam.solve(norm, [torch.zeros(2)], 0.1)
 
     def test_evidence_cannot_be_added_to(self):
-        evidence = problem(build(mlp)).collect(Euclidean().needs, "test")
+        seen = geosam.observe(problem(build(mlp)), Euclidean().needs)
         with pytest.raises(TypeError, match="EmpiricalFisher needs per-sample gradients"):
-            EmpiricalFisher().at(evidence)
+            EmpiricalFisher().at(seen)
 
     @pytest.mark.parametrize("loss", [None, "mse", 3])
     def test_a_loss_that_cannot_be_called(self, loss):

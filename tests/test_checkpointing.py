@@ -6,11 +6,11 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 import geosam
-from geosam import Needs
-from geosam._surface import Surface
-from geosam.ascend import gradient_around
 from geosam.engines import Func, Hooks
+from geosam.measure.ascend import gradient_around
 from geosam.metrics import EmpiricalFisher, Euclidean, Fisher, KLExact
+from geosam.observation import PredictiveDistribution
+from geosam.problem.surface import Surface
 
 from .networks import build, draw, labels
 
@@ -66,7 +66,7 @@ QUESTIONS = {
     "gradient around": lambda b: gradient_around(b, b.parameters)(away(b)),
     "surface": lambda b: Surface(b, b.parameters).gradient(away(b)),
     "Hessian": lambda b: Surface(b, b.parameters).hessian()(away(b)),
-    "KL": lambda b: b.collect(Needs(predictive=True), "test").predictive.kl_gradient(away(b)),
+    "KL": lambda b: geosam.observe(b, (PredictiveDistribution(),))[PredictiveDistribution()].kl_gradient(away(b)),
     "rows": rows,
     "products": lambda b: Fisher(0.1, rows_limit=0).at(b).flat(away(b)),
     "ascend": lambda b: geosam.ascend(b, Euclidean(), 1.0, 3).epsilon,

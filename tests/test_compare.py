@@ -8,6 +8,7 @@ from torch import nn
 
 import geosam
 from geosam import metrics
+from geosam.observation import PredictiveDistribution
 
 
 def problem(dtype=torch.float64, dropout=False, norm=False):
@@ -38,11 +39,11 @@ GEOMETRIES = [
 def test_calibrated_radii_match(metric, match):
     _, bound = problem()
     rho = geosam.calibrate(bound, metric, match)
-    evidence = bound.collect(metric.needs | geosam.Needs(predictive=True), "test")
-    epsilon = geosam.solve(metric.at(evidence), evidence.gradient, rho).epsilon
+    seen = geosam.observe(bound, (*metric.needs, PredictiveDistribution()))
+    epsilon = geosam.solve(metric.at(seen), seen.gradient, rho).epsilon
     # a divergence's own budget is met to 1 % of the radius, hence 2 % of KL
     tolerance = 0.03 if isinstance(metric, metrics.KLExact) else 2e-3
-    assert match.measure(bound, evidence, epsilon) == pytest.approx(match.value, rel=tolerance)
+    assert match.measure(bound, seen, epsilon) == pytest.approx(match.value, rel=tolerance)
 
 
 def test_calibrate_says_when_the_quantity_saturates():
@@ -80,11 +81,11 @@ def test_efficiency_is_at_most_one_and_reached_by_the_true_fisher():
 def test_numbers_of_a_row_agree_with_their_definitions():
     model, bound = problem()
     row = geosam.compare(bound, [metrics.Euclidean()], rho=0.05).rows[0]
-    evidence = bound.collect(geosam.Needs(predictive=True), "test")
-    g = torch.cat([t.flatten() for t in evidence.gradient])
+    seen = geosam.observe(bound, (PredictiveDistribution(),))
+    g = torch.cat([t.flatten() for t in seen.gradient])
     assert row.rho == 0.05 and row.length == pytest.approx(0.05)
     assert row.predicted_rise == pytest.approx(0.05 * g.norm().item())
-    epsilon = geosam.solve(geosam.norms.Identity(), evidence.gradient, 0.05).epsilon
+    epsilon = geosam.solve(geosam.norms.Identity(), seen.gradient, 0.05).epsilon
     before, old = bound.loss(model(bound.x), bound.y).item(), torch.distributions.Categorical(logits=model(bound.x).detach())
     with torch.no_grad():
         for p, e in zip(model.parameters(), epsilon, strict=True):

@@ -13,7 +13,7 @@ from scipy.optimize import brentq, minimize_scalar
 from torch import nn
 
 import geosam
-from geosam import _vectors as vec
+from geosam.core import vectors as vec
 from geosam.metrics import Euclidean, Fisher, KLExact
 from geosam.norms import Identity
 from geosam.solvers import Constrained, DualNorm, Radial
@@ -41,8 +41,8 @@ def unit(seed=0):
 
 
 def at(bound, metric=METRIC):
-    evidence = bound.collect(metric.needs, "test")
-    return metric.at(evidence), evidence.gradient
+    seen = geosam.observe(bound, metric.needs)
+    return metric.at(seen), seen.gradient
 
 
 def distance(u, v):

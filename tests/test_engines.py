@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 import geosam
 from geosam.engines import Auto, BackPACK, Func, Hooks
+from geosam.engines.abstract import Engine
 from geosam.metrics import DiagonalFisher, Fisher
-from geosam.rows import Engine
 
 from .networks import NETWORKS, batch_norm_net, build, draw, dropout_net, labels, mlp, network
 

@@ -9,10 +9,10 @@ from torch.distributions import Bernoulli, Normal
 from torch.nn import functional as F
 
 import geosam
-from geosam import Needs
 from geosam.engines import Func, Hooks
-from geosam.likelihoods import bernoulli, categorical, gaussian, mean_kl
 from geosam.metrics import BlockDiagonal, DiagonalFisher, EmpiricalFisher, Exact, Fisher, MonteCarlo, Relative
+from geosam.observation import PredictiveDistribution
+from geosam.problem.likelihoods import bernoulli, categorical, gaussian, mean_kl
 from tests.laws import oracles
 
 from .fishers import LIKELIHOODS, WAYS, bind, closeness, dense, dense_diagonal, epsilon, flat, rand_labels
@@ -33,8 +33,8 @@ def test_the_full_fisher_is_the_dense_one(way, loss, make):
         assert closeness(dense(norm, bound.parameters), want) < 1e-9
         c = oracles.gradient(bound)
         solved = torch.linalg.solve(want, c)
-        evidence = bound.collect(Fisher(damping, **way).needs, "test")
-        found = Fisher(damping, **way).at(evidence).sharp(evidence.gradient)
+        seen = geosam.observe(bound, Fisher(damping, **way).needs)
+        found = Fisher(damping, **way).at(seen).sharp(seen.gradient)
         assert closeness(flat(found), solved) < 1e-9
 
 
@@ -75,9 +75,9 @@ def every_label(bound):
     total = 0.0
     for k in range(p.shape[1]):
         y = torch.full((bound.n,), k)
-        evidence = geosam.Problem(model, nn.CrossEntropyLoss()).on(bound.x, y).collect(EmpiricalFisher().needs, "test")
+        seen = geosam.observe(geosam.Problem(model, nn.CrossEntropyLoss()).on(bound.x, y), EmpiricalFisher().needs)
         eye = torch.eye(bound.n, dtype=FLOAT64)
-        rows = torch.stack([flat(evidence.rows.materialise(e)) for e in eye])
+        rows = torch.stack([flat(seen.gradient.rows.materialise(e)) for e in eye])
         total = total + rows.T @ (p[:, k : k + 1] * rows) / bound.n
     return total
 
@@ -214,7 +214,9 @@ def test_both_ways_agree_for_every_kind_of_network(name, sampling):
 def test_products_with_the_fisher_are_symmetric_however_often_they_are_taken(name):
     """torch.func.linearize records an LSTM's gates in place, and is wrong from the second call on."""
     model, x, y = network(name, dtype=FLOAT64)
-    predictive = geosam.Problem(model, nn.CrossEntropyLoss()).on(x, y).collect(Needs(predictive=True), "test").predictive
+    predictive = geosam.observe(geosam.Problem(model, nn.CrossEntropyLoss()).on(x, y), (PredictiveDistribution(),))[
+        PredictiveDistribution()
+    ]
     u, v = ([draw(*p.shape, seed=seed, dtype=FLOAT64) for p in predictive.parameters] for seed in (4, 5))
     first = flat(predictive.fisher(u))
     assert abs(float(flat(v) @ first - flat(u) @ flat(predictive.fisher(v)))) < 1e-12 * float(first.norm() * flat(v).norm())

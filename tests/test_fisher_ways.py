@@ -11,7 +11,7 @@ from torch.distributions import Categorical, Normal
 from torch.nn import functional as F
 
 import geosam
-from geosam import Needs, metrics, norms
+from geosam import metrics, norms
 from geosam.engines import BackPACK, Func, Hooks
 from geosam.metrics import BlockDiagonal, DiagonalFisher, EmpiricalFisher, Exact, Fisher, MonteCarlo
 from geosam.sampling import Sampling
@@ -40,8 +40,8 @@ UNFINISHED = {
 
 class TestWhichWay:
     def report(self, metric, bound):
-        evidence = bound.collect(metric.needs, "test")
-        return geosam.solve(metric.at(evidence), evidence.gradient, 0.1).report
+        seen = geosam.observe(bound, metric.needs)
+        return geosam.solve(metric.at(seen), seen.gradient, 0.1).report
 
     def test_the_report_says_gram(self):
         assert self.report(Fisher(0.1), bind()) == {"solve": "Gram matrix of 15 rows"}
@@ -138,7 +138,7 @@ class TestWhichWay:
         assert found["solve"].startswith("conjugate gradients: BackPACK gives no rows")
 
     def test_rows_that_do_not_fit_into_memory_are_not_formed(self, monkeypatch):
-        from geosam.sampling import draws
+        from geosam.observation import draws
 
         bound = bind()
         monkeypatch.setattr(draws, "_HELD_BYTES", 15 * 51 * 8 - 1)
@@ -152,14 +152,14 @@ class TestWhichWay:
 @pytest.mark.parametrize("budget", [1, 3 * 51 * 8 * 2, 2**28])
 @pytest.mark.parametrize("engine", [Func(), Hooks()], ids=repr)
 def test_the_diagonal_in_chunks_is_the_diagonal(budget, engine, monkeypatch):
-    from geosam.sampling import draws
+    from geosam.observation import draws
 
     monkeypatch.setattr(draws, "_CHUNK_BYTES", budget)
     bound = bind(nn.CrossEntropyLoss(weight=torch.tensor([1.0, 5.0, 0.2], dtype=FLOAT64)))
     metric = DiagonalFisher(0.1, engine=engine)
-    evidence = bound.collect(metric.needs, "test")
-    assert closeness(dense(metric.at(evidence), bound.parameters), oracles.diagonal_fisher(0.1)(bound)) < 1e-9
-    assert closeness(flat(evidence.gradient), oracles.gradient(bound)) < 1e-12
+    seen = geosam.observe(bound, metric.needs)
+    assert closeness(dense(metric.at(seen), bound.parameters), oracles.diagonal_fisher(0.1)(bound)) < 1e-9
+    assert closeness(flat(seen.gradient), oracles.gradient(bound)) < 1e-12
 
 
 class TestDraws:
@@ -190,7 +190,7 @@ class TestDraws:
         assert not torch.equal(generator.get_state(), mine)
         torch.manual_seed(5)
         before = torch.get_rng_state()
-        bind().collect(Fisher(0.1, MonteCarlo(1)).needs, "test", train=True)
+        geosam.observe(bind(), Fisher(0.1, MonteCarlo(1)).needs, train=True)
         assert not torch.equal(torch.get_rng_state(), before)
 
     def test_the_same_generator_gives_the_same_steps_and_leaves_torch_s_stream_alone(self):
@@ -245,9 +245,9 @@ class TestBlocks:
         parts = {"0.*": (Fisher(0.1), 1.0), "*": (Fisher(0.1, MonteCarlo(1, torch.Generator().manual_seed(0))), 1.0)}
         bound, whole = bind(), metrics.Blockwise(parts)
         needs = whole.needs
-        assert len(needs.draws) == 2 and len((needs | Needs(draws=needs.draws)).draws) == 2
-        evidence = bound.collect(needs, "test")
-        found = dense(whole.at(evidence), bound.parameters)
+        assert len({request for request in needs if isinstance(request, LabelDraws)}) == 2
+        seen = geosam.observe(bound, needs)
+        found = dense(whole.at(seen), bound.parameters)
         assert closeness(found[:30, :30], oracles.fisher(0.1)(bound)[:30, :30]) < 1e-9
         seeded = torch.Generator().manual_seed(0)
         assert closeness(found[30:, 30:], oracles.drawn_fisher(0.1, rand_labels(1, seeded))(bound)[30:, 30:]) < 1e-9
@@ -269,9 +269,9 @@ class TestRefusals:
             geosam.SAM(torch.optim.SGD(model.parameters(), lr=0.1), metric).step(lambda: torch.tensor(0.0))
 
     def test_evidence_that_was_not_asked_for_it(self):
-        evidence = bind().collect(Fisher(0.1).needs, "test")
+        seen = geosam.observe(bind(), Fisher(0.1).needs)
         with pytest.raises(TypeError, match="DiagonalFisher needs the model's predictive distribution"):
-            DiagonalFisher(0.1).at(evidence)
+            DiagonalFisher(0.1).at(seen)
 
     @pytest.mark.parametrize("way", WAYS[:2], ids=str)
     def test_no_damping_where_outputs_are_fewer_than_parameters(self, way):
@@ -414,18 +414,18 @@ def test_the_definition_refutes_what_is_nearly_right(wrong, right, want):
 )
 def test_an_input_that_is_not_finite_gives_no_perturbation(metric, bad):
     bound = geosam.Problem(build(mlp), nn.CrossEntropyLoss()).on(draw(6, 4).index_fill(0, torch.tensor([2]), bad), labels(6))
-    evidence = bound.collect(metric.needs, "test")
-    found = geosam.solve(metric.at(evidence), evidence.gradient, 0.1)
+    seen = geosam.observe(bound, metric.needs)
+    found = geosam.solve(metric.at(seen), seen.gradient, 0.1)
     assert not found.finite and all((t == 0).all() for t in found.epsilon)
 
 
 def test_a_rebased_norm_is_its_base_for_any_other_vector():
     bound = bind()
     metric = Fisher(0.1)
-    evidence = bound.collect(metric.needs, "test")
-    norm = metric.at(evidence)
+    seen = geosam.observe(bound, metric.needs)
+    norm = metric.at(seen)
     assert isinstance(norm, norms.Rebased) and float(norm.logdet()) == pytest.approx(
         float(torch.logdet(oracles.fisher(0.1)(bound))), rel=1e-10
     )
-    told, plain = norm.sharp(evidence.gradient), norm.sharp(list(evidence.gradient))
+    told, plain = norm.sharp(seen.gradient), norm.sharp(list(seen.gradient))
     assert closeness(flat(told), flat(plain)) < 1e-10

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 import geosam
-from geosam.likelihoods import categorical
 from geosam.metrics import EmpiricalFisher, Fisher, MonteCarlo, Relative
 from geosam.norms import LowRank
 from geosam.norms.shifted import Shifted
+from geosam.problem.likelihoods import categorical
 from geosam.rows import Materialised
 
 from .fishers import flat
@@ -37,8 +37,8 @@ def fitted():
 
 def direction(metric, model, x, y, dtype):
     bound = geosam.Problem(copy.deepcopy(model).to(dtype), nn.CrossEntropyLoss()).on(x.to(dtype), y)
-    evidence = bound.collect(metric.needs, "test")
-    return flat(metric.at(evidence).sharp(evidence.gradient))
+    seen = geosam.observe(bound, metric.needs)
+    return flat(metric.at(seen).sharp(seen.gradient))
 
 
 @pytest.mark.parametrize("damping", [Relative(0.1), Relative(1e-3), Relative(1e-6), 1e-8])
@@ -152,9 +152,9 @@ def test_a_vector_of_kindred_rows_may_have_any_scale(scale):
     """Which is met layer by layer, in float32."""
     bound = geosam.Problem(build(mlp), nn.CrossEntropyLoss()).on(draw(6, 4), labels(6))
     metric = Fisher(0.1, MonteCarlo(2, torch.Generator().manual_seed(0)))
-    evidence = bound.collect(metric.needs, "test")
-    norm, even = metric.at(evidence), torch.full((6,), 1 / 6)
-    plain_dual, scaled_dual = (norm.dual_norm(evidence.rows.pull(s * even)).item() for s in (1.0, scale))
+    seen = geosam.observe(bound, metric.needs)
+    norm, even = metric.at(seen), torch.full((6,), 1 / 6)
+    plain_dual, scaled_dual = (norm.dual_norm(seen.gradient.rows.pull(s * even)).item() for s in (1.0, scale))
     assert scaled_dual == pytest.approx(scale * plain_dual, rel=1e-5)
 
 

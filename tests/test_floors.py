@@ -11,7 +11,7 @@ PACKAGE = ROOT / "geosam"
 
 FLOORS = {
     **dict.fromkeys(["_vectors", "_abstract"], 0),
-    **dict.fromkeys(["evidence", "likelihoods", "damping", "losses", "rows", "predictive", "randomness", "norms"], 1),
+    **dict.fromkeys(["seen", "likelihoods", "damping", "losses", "rows", "predictive", "randomness", "norms"], 1),
     **dict.fromkeys(["_lanczos", "functional", "sampling", "_jacobian", "_linear", "_tangents"], 1),
     **dict.fromkeys(["engines", "frozen", "problem", "solvers", "_surface", "_landing"], 2),
     **dict.fromkeys(["metrics", "objectives", "updates", "ascend", "closure", "_move"], 3),

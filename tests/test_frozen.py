@@ -8,10 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import geosam
-from geosam import _vectors as vec
-from geosam import frozen as module_under_test
+from geosam.core import vectors as vec
 from geosam.engines import Auto, BackPACK, Func, Hooks
-from geosam.frozen import frozen
 from geosam.metrics import (
     BlockDiagonal,
     DiagonalEmpiricalFisher,
@@ -23,6 +21,9 @@ from geosam.metrics import (
     KroneckerFisher,
     MonteCarlo,
 )
+from geosam.observation import PredictiveDistribution
+from geosam.problem import frozen as module_under_test
+from geosam.problem.frozen import frozen
 
 from .batch_norms import NETS, by_hand, gradient_by_hand, problem, rows_by_hand, vectors
 from .networks import batch_norm_net, build, clones, draw, labels, same
@@ -47,23 +48,23 @@ def label(value: object) -> str:
 @pytest.mark.parametrize("name", list(NETS))
 def test_rows_are_those_of_single_samples_and_their_mean_is_autograd_s(name, engine, dtype):
     bound, _ = problem(name, dtype=dtype)
-    evidence = bound.collect(EmpiricalFisher(engine=engine).needs, "test")
+    seen = geosam.observe(bound, EmpiricalFisher(engine=engine).needs)
     tolerance = TOLERANCE[dtype]
-    assert gap(dense(evidence.rows), rows_by_hand(bound)) <= tolerance
-    assert gap(vec.flatten(list(evidence.gradient)), gradient_by_hand(bound)) <= tolerance
-    squares = bound.collect(DiagonalEmpiricalFisher(engine=engine).needs, "test")
+    assert gap(dense(seen.gradient.rows), rows_by_hand(bound)) <= tolerance
+    assert gap(vec.flatten(list(seen.gradient)), gradient_by_hand(bound)) <= tolerance
+    squares = geosam.observe(bound, DiagonalEmpiricalFisher(engine=engine).needs)
     assert gap(vec.flatten(squares.mean_squares), rows_by_hand(bound).square().mean(0)) <= tolerance
     assert gap(vec.flatten(list(squares.gradient)), gradient_by_hand(bound)) <= tolerance
-    assert gap(evidence.loss, F.cross_entropy(by_hand(bound.model)(bound.x.double()), bound.y).detach()) <= tolerance
+    assert gap(seen.loss, F.cross_entropy(by_hand(bound.model)(bound.x.double()), bound.y).detach()) <= tolerance
 
 
 @given(st.sampled_from(list(NETS)), st.integers(2, 7), st.integers(0, 1000), st.sampled_from([Func(), Hooks()]))
 def test_whatever_the_batch(name, n, seed, engine):
     bound, _ = problem(name, n, torch.float64, seed)
-    evidence = bound.collect(EmpiricalFisher(engine=engine).needs, "test")
+    seen = geosam.observe(bound, EmpiricalFisher(engine=engine).needs)
     want = rows_by_hand(bound)
-    assert (dense(evidence.rows) - want).norm() <= 1e-9 * (1 + want.norm())
-    assert (vec.flatten(list(evidence.gradient)) - want.mean(0)).norm() <= 1e-9 * (1 + want.mean(0).norm())
+    assert (dense(seen.gradient.rows) - want).norm() <= 1e-9 * (1 + want.norm())
+    assert (vec.flatten(list(seen.gradient)) - want.mean(0)).norm() <= 1e-9 * (1 + want.mean(0).norm())
 
 
 def unbiased(module, x):
@@ -83,16 +84,16 @@ def test_other_statistics_are_told_apart_by_the_oracle_and_refused_by_the_twin(m
     with pytest.raises(ValueError, match="differ from those of training mode"):
         EmpiricalFisher().at(bound)
     monkeypatch.setattr(module_under_test, "_check_same", lambda *_: True)
-    evidence = bound.collect(EmpiricalFisher().needs, "test")
-    assert gap(dense(evidence.rows), rows_by_hand(bound)) > 1e-3
+    seen = geosam.observe(bound, EmpiricalFisher().needs)
+    assert gap(dense(seen.gradient.rows), rows_by_hand(bound)) > 1e-3
 
 
 @pytest.mark.parametrize("name", list(NETS))
 def test_the_gradient_lacks_the_terms_through_the_statistics_and_only_these(name):
     bound, _ = problem(name, dtype=torch.float64)
-    whole = vec.flatten(list(bound.collect(GradientMagnitude().needs, "test").gradient))
+    whole = vec.flatten(list(geosam.observe(bound, GradientMagnitude().needs).gradient))
     assert gap(whole, gradient_by_hand(bound, still=False)) < 1e-10  # needs no samples, so in training mode as ever
-    held = vec.flatten(list(bound.collect(EmpiricalFisher().needs, "test").gradient))
+    held = vec.flatten(list(geosam.observe(bound, EmpiricalFisher().needs).gradient))
     assert gap(held, whole) > 1e-2
 
 
@@ -142,7 +143,7 @@ def test_steps_run_and_running_statistics_see_the_two_passes_as_ever(metric):
 def test_the_gradient_is_the_frozen_one_whatever_the_per_sample_evidence(metric):
     bound = bind(build(batch_norm_net, dtype=torch.float64))
     bound = geosam.Problem(bound.model, bound.loss, frozen_statistics=True).on(bound.x.double(), bound.y)
-    found = vec.flatten(list(bound.collect(metric.needs, "test").gradient))
+    found = vec.flatten(list(geosam.observe(bound, metric.needs).gradient))
     assert gap(found, gradient_by_hand(bound)) < 1e-10
 
 
@@ -151,9 +152,9 @@ def test_chunks_of_samples_see_the_statistics_of_the_whole_batch(monkeypatch, ch
     bound, _ = problem("BatchNorm2d, two", dtype=torch.float64)
     metric = DiagonalFisher(engine=Func())
     (request,) = metric.needs.draws
-    whole = bound.collect(metric.needs, "test")
+    whole = geosam.observe(bound, metric.needs)
     monkeypatch.setattr(type(request), "_width", lambda *_: chunk)
-    cut = bound.collect(metric.needs, "test")
+    cut = geosam.observe(bound, metric.needs)
     assert "at a time" in cut.drawn[request].how
     assert gap(vec.flatten(cut.drawn[request].squares), vec.flatten(whole.drawn[request].squares)) < 1e-12
     assert gap(vec.flatten(list(cut.gradient)), gradient_by_hand(bound)) < 1e-12
@@ -164,7 +165,7 @@ def test_what_needs_no_samples_stays_in_training_mode(metric):
     model = build(batch_norm_net)
     x, y = draw(6, 4), labels(6)
     plain, held = (geosam.Problem(model, nn.CrossEntropyLoss(), frozen_statistics=f).on(x, y) for f in (False, True))
-    one, other = (b.collect(metric.needs, "test") for b in (plain, held))
+    one, other = (geosam.observe(b, metric.needs) for b in (plain, held))
     assert same(list(one.gradient), list(other.gradient))
     epsilons = [geosam.solve(metric.at(e), e.gradient, 0.05).epsilon for e in (one, other)]
     assert same(*epsilons)
@@ -172,9 +173,9 @@ def test_what_needs_no_samples_stays_in_training_mode(metric):
 
 def test_kl_along_a_frozen_geometry_is_that_of_training_mode():
     model = build(batch_norm_net)
-    evidence = bind(model).collect((KLExact(EmpiricalFisher(0.1)).needs | Fisher(0.1, sampling=MonteCarlo(1)).needs), "test")
-    assert torch.equal(evidence.predictive.outputs, model(draw(6, 4)))
-    assert evidence.predictive.kl([torch.zeros_like(p) for p in evidence.parameters]) == 0
+    seen = geosam.observe(bind(model), KLExact(EmpiricalFisher(0.1)).needs + Fisher(0.1, sampling=MonteCarlo(1)).needs)
+    assert torch.equal(seen[PredictiveDistribution()].outputs, model(draw(6, 4)))
+    assert seen[PredictiveDistribution()].kl([torch.zeros_like(p) for p in seen.parameters]) == 0
 
 
 class Failing(nn.Module):
@@ -210,9 +211,9 @@ def test_nothing_leaks_even_after_an_exception(at, train, engine):
         # the copy of a layer counts its own passes, so that a later failure is one inside the twin
         with pytest.raises(RuntimeError, match="failed in forward"):
             for _ in range(4):
-                bound.collect(needs, "test", train)
+                geosam.observe(bound, needs, train)
     else:
-        bound.collect(needs, "test", train)
+        geosam.observe(bound, needs, train)
     assert traces(model) == before and torch.equal(torch.get_rng_state(), state)
     if not train:
         assert all(torch.equal(a, b) for a, b in zip(model.buffers(), buffers, strict=True))
@@ -244,9 +245,9 @@ def test_the_twin_follows_what_a_schedule_changes_and_what_is_replaced():
     bound = geosam.Problem(model, bound.loss, frozen_statistics=True).on(bound.x.double(), bound.y)
     EmpiricalFisher(0.1).at(bound)
     model[2].p, model[1].eps = 0.0, 0.5
-    assert gap(dense(bound.collect(EmpiricalFisher().needs, "test").rows), rows_by_hand(bound)) < 1e-10
+    assert gap(dense(geosam.observe(bound, EmpiricalFisher().needs).rows), rows_by_hand(bound)) < 1e-10
     model[0] = nn.Linear(4, 6).double()
-    assert gap(dense(bound.collect(EmpiricalFisher().needs, "test").rows), rows_by_hand(bound)) < 1e-10
+    assert gap(dense(geosam.observe(bound, EmpiricalFisher().needs).rows), rows_by_hand(bound)) < 1e-10
     model[1].eval()  # and now no samples meet
     with frozen(bound, bound.parameters) as apart:
         assert apart is bound
@@ -257,9 +258,9 @@ def test_hooks_see_the_dropout_mask_of_the_statistics():
     bound = geosam.Problem(model, nn.CrossEntropyLoss(), frozen_statistics=True).on(draw(6, 4, dtype=torch.float64), labels(6))
     torch.manual_seed(3)
     state = torch.get_rng_state()
-    evidence = bound.collect(EmpiricalFisher(engine=Hooks()).needs, "test")
+    seen = geosam.observe(bound, EmpiricalFisher(engine=Hooks()).needs)
     assert torch.equal(torch.get_rng_state(), state)
-    assert gap(vec.flatten(list(evidence.gradient)), gradient_by_hand(bound)) < 1e-10
+    assert gap(vec.flatten(list(seen.gradient)), gradient_by_hand(bound)) < 1e-10
 
 
 def test_a_step_draws_one_mask_a_pass_from_the_global_stream():

@@ -243,9 +243,9 @@ def problem(model):
 def perturbation(geometry, model):
     bound, norm = problem(model), isinstance(geometry, geosam.Norm)
     needs = metrics.Euclidean().needs if norm else geometry.needs
-    evidence = bound.collect(needs, type(geometry).__name__)
+    seen = geosam.observe(bound, needs, type(geometry).__name__)
     solver = Radial(1e-12, 60) if isinstance(geometry, metrics.KLExact) else None
-    epsilon = geosam.solve(geometry if norm else geometry.at(evidence), evidence.gradient, RHO, solver).epsilon
+    epsilon = geosam.solve(geometry if norm else geometry.at(seen), seen.gradient, RHO, solver).epsilon
     return torch.cat([t.detach().reshape(-1) for t in epsilon])
 
 

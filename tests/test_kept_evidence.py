@@ -6,6 +6,7 @@ from torch import nn
 
 import geosam
 from geosam.metrics import EmpiricalFisher, Exact, Fisher, KLExact, MonteCarlo
+from geosam.observation import PredictiveDistribution
 
 from .fishers import flat
 from .networks import batch_norm_net, build, draw, labels, mlp, network
@@ -15,16 +16,16 @@ METRICS = [EmpiricalFisher(0.1), Fisher(0.1, Exact()), Fisher(0.1, rows_limit=0)
 
 def taken(metric, model, x, y, chosen=None):
     bound = geosam.Problem(model, nn.CrossEntropyLoss()).on(x, y)
-    return (bound if chosen is None else bound.wrt(chosen)).collect(metric.needs, "test")
+    return geosam.observe((bound if chosen is None else bound.wrt(chosen)), metric.needs)
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=repr)
 def test_a_batch_that_is_overwritten_is_missed(metric):
     model, x = build(mlp), draw(6, 4)
-    evidence = taken(metric, model, x, labels(6))
+    seen = taken(metric, model, x, labels(6))
     x.copy_(draw(6, 4, seed=5))
     with pytest.raises(RuntimeError, match="overwritten"):
-        flat(metric.at(evidence).sharp(evidence.gradient))
+        flat(metric.at(seen).sharp(seen.gradient))
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=repr)
@@ -49,20 +50,20 @@ def test_training_on_changes_nothing(metric, name):
 def test_the_others_stay_where_they_were_too():
     model = build(mlp, dtype=torch.float64)
     x, y = draw(6, 4, dtype=torch.float64), labels(6)
-    evidence = taken(KLExact(), model, x, y, list(model.parameters())[:2])
+    seen = taken(KLExact(), model, x, y, list(model.parameters())[:2])
     with torch.no_grad():
         list(model.parameters())[-1].add_(torch.arange(3.0))
-    still = evidence.predictive.kl([torch.zeros_like(p) for p in evidence.parameters])
+    still = seen[PredictiveDistribution()].kl([torch.zeros_like(p) for p in seen.parameters])
     assert still.item() == pytest.approx(0.0, abs=1e-12)
 
 
 def test_another_mode_is_another_model():
     model = build(batch_norm_net).eval()
     metric = Fisher(0.1, rows_limit=0)
-    evidence = taken(metric, model, draw(6, 4), labels(6))
+    seen = taken(metric, model, draw(6, 4), labels(6))
     model.train()
     with pytest.raises(RuntimeError, match="mode"):
-        metric.at(evidence).sharp(evidence.gradient)
+        metric.at(seen).sharp(seen.gradient)
 
 
 class Referring(nn.Module):

@@ -8,8 +8,8 @@ from torch import nn
 
 import geosam
 from geosam import metrics, norms
-from geosam.likelihoods import categorical
 from geosam.metrics import BlockDiagonal, Empirical, Exact, Fisher, KroneckerFisher, MonteCarlo, Relative
+from geosam.problem.likelihoods import categorical
 from geosam.testing import LawViolation, check_metric, strategies
 from tests.laws import oracles
 from tests.test_fisher_family import FLOAT64, bind, closeness, dense, epsilon, flat
@@ -26,8 +26,8 @@ def test_it_is_the_kronecker_product_of_its_dense_factors(loss, make):
     for damping in (0.1, Relative(0.01)):
         norm, want = KroneckerFisher(damping).at(bound), oracles.kronecker_fisher(damping)(bound)
         assert closeness(dense(norm, bound.parameters), want) < 1e-9
-        evidence = bound.collect(KroneckerFisher(damping).needs, "test")
-        c = evidence.gradient
+        seen = geosam.observe(bound, KroneckerFisher(damping).needs)
+        c = seen.gradient
         assert closeness(flat(norm.sharp(c)), torch.linalg.solve(want, flat(c))) < 1e-9
         assert float(norm.logdet()) == pytest.approx(float(torch.logdet(want)), rel=1e-9)
 
@@ -64,7 +64,7 @@ def test_drawn_labels_repeat_in_a_look_and_change_from_step_to_step():
         metric, bound = KroneckerFisher(0.1, sampling), bind()
         assert torch.equal(epsilon(metric, bound), epsilon(metric, bound))
     assert torch.equal(generator.get_state(), state) and torch.equal(torch.get_rng_state(), stream)
-    bind().collect(KroneckerFisher(0.1, MonteCarlo(1, generator)).needs, "test", train=True)
+    geosam.observe(bind(), KroneckerFisher(0.1, MonteCarlo(1, generator)).needs, train=True)
     assert not torch.equal(generator.get_state(), state) and torch.equal(torch.get_rng_state(), stream)
 
 
@@ -73,10 +73,10 @@ def test_a_part_of_a_layer_is_the_principal_part_of_its_block():
     parts = {"*.bias": (KroneckerFisher(0.1), 1.0), "*": (KroneckerFisher(0.1), 1.0)}
     whole = oracles.kronecker_fisher(0.1)(bound)
     for index in ([0], [1], [3, 0]):
-        evidence = bound.collect(KroneckerFisher(0.1).needs, "test").restrict(index)
+        seen = geosam.observe(bound, KroneckerFisher(0.1).needs).restrict(index)
         places = torch.arange(51).split([p.numel() for p in bound.parameters])
         chosen = torch.cat([places[i] for i in index])
-        found = dense(KroneckerFisher(0.1).at(evidence), evidence.parameters)
+        found = dense(KroneckerFisher(0.1).at(seen), seen.parameters)
         assert closeness(found, whole[chosen][:, chosen]) < 1e-9
     assert torch.isfinite(epsilon(metrics.Blockwise(parts), bound)).all()
     assert (
@@ -133,10 +133,10 @@ def test_what_is_not_covered_is_named_with_its_reason(name):
     with pytest.raises(ValueError, match=rf"(?s)does not cover.*{REASONS[name]}.*KroneckerFisher\(rest="):
         KroneckerFisher(0.1).at(bound)
     metric = KroneckerFisher(0.1, rest=metrics.DiagonalFisher(0.1))
-    evidence = bound.collect(metric.needs, "test")
-    found = geosam.solve(metric.at(evidence), evidence.gradient, 0.1)
+    seen = geosam.observe(bound, metric.needs)
+    found = geosam.solve(metric.at(seen), seen.gradient, 0.1)
     assert found.finite and found.radius == pytest.approx(0.1)
-    assert float(metric.at(evidence).norm(found.epsilon)) == pytest.approx(0.1, rel=1e-4)
+    assert float(metric.at(seen).norm(found.epsilon)) == pytest.approx(0.1, rel=1e-4)
 
 
 def test_every_network_here_is_covered_or_refused_for_a_stated_reason():
@@ -247,8 +247,8 @@ class PiDamped(metrics.Euclidean):
     def needs(self):
         return KroneckerFisher(0.01).needs
 
-    def local(self, evidence):
-        right = KroneckerFisher(0.01).local(evidence)
+    def local(self, seen):
+        right = KroneckerFisher(0.01).local(seen)
 
         def damped(block):
             share = (block.inner.trace() / len(block.inner) / (block.outer.trace() / len(block.outer))).sqrt()
@@ -262,8 +262,8 @@ class PiDamped(metrics.Euclidean):
 class Swapped(PiDamped):
     """A ⊗ B."""
 
-    def local(self, evidence):
-        right = KroneckerFisher(0.01).local(evidence)
+    def local(self, seen):
+        right = KroneckerFisher(0.01).local(seen)
         blocks = [norms.Factor(b.weight, b.bias, b.outer.flip(0, 1), b.inner) for b in right.blocks]
         return norms.Kronecker(blocks, right.like, 0.01)
 
@@ -271,8 +271,8 @@ class Swapped(PiDamped):
 class OnePerFactor(PiDamped):
     """B doubled where A is a mean over positions and samples already."""
 
-    def local(self, evidence):
-        right = KroneckerFisher(0.01).local(evidence)
+    def local(self, seen):
+        right = KroneckerFisher(0.01).local(seen)
         return norms.Kronecker([norms.Factor(b.weight, b.bias, 2 * b.outer, b.inner) for b in right.blocks], right.like, 0.01)
 
 

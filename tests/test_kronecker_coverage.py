@@ -224,6 +224,6 @@ def test_a_layer_that_sees_all_samples_in_one_batch_and_some_in_the_next_is_foun
 def test_how_the_rest_was_solved_is_reported():
     model, x, y = network("LayerNorm")
     metric = KroneckerFisher(0.1, rest=Fisher(1e-6, rows_limit=0, iterations=1))
-    evidence = geosam.Problem(model, CLASSES).on(x, y).collect(metric.needs, "test")
-    report = geosam.solve(metric.at(evidence), evidence.gradient, 0.1).report
+    seen = geosam.observe(geosam.Problem(model, CLASSES).on(x, y), metric.needs)
+    report = geosam.solve(metric.at(seen), seen.gradient, 0.1).report
     assert report["converged"] is False and report["blocks"][1]["iterations"] == 1

@@ -9,8 +9,9 @@ from torch.distributions import Categorical, Independent, Laplace, MultivariateN
 from torch.nn import functional as F
 
 import geosam
-from geosam.likelihoods import bernoulli, categorical, gaussian, mean_kl, of_loss
 from geosam.metrics import GradientMagnitude, KLExact
+from geosam.observation import PredictiveDistribution
+from geosam.problem.likelihoods import bernoulli, categorical, gaussian, mean_kl, of_loss
 
 from .networks import build, draw, labels, mlp
 
@@ -82,10 +83,10 @@ def test_the_users_own_likelihood_is_used():
         return MultivariateNormal(z, torch.eye(z.shape[-1], dtype=z.dtype) * 4)
 
     problem = geosam.Problem(build(mlp), nn.MSELoss(), likelihood=correlated)
-    evidence = problem.on(draw(5, 4), draw(5, 3)).collect(KLExact(along=GradientMagnitude()).needs, "test")
-    epsilon = [0.01 * torch.ones_like(p) for p in evidence.parameters]
-    moved = evidence.predictive.outputs_at(epsilon).double() - evidence.predictive.outputs.double()
-    torch.testing.assert_close(evidence.predictive.kl(epsilon), moved.square().sum(1).mean() / 8)
+    seen = geosam.observe(problem.on(draw(5, 4), draw(5, 3)), KLExact(along=GradientMagnitude()).needs)
+    epsilon = [0.01 * torch.ones_like(p) for p in seen.parameters]
+    moved = seen[PredictiveDistribution()].outputs_at(epsilon).double() - seen[PredictiveDistribution()].outputs.double()
+    torch.testing.assert_close(seen[PredictiveDistribution()].kl(epsilon), moved.square().sum(1).mean() / 8)
 
 
 def test_no_kl_in_torch_is_an_error_with_a_cure():

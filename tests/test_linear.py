@@ -5,9 +5,10 @@ import torch
 from torch import nn
 
 import geosam
-from geosam import Needs, _linear
-from geosam import _vectors as vec
-from geosam._linear import Recorder
+from geosam.core import vectors as vec
+from geosam.observation import PredictiveDistribution
+from geosam.predictive import recording as _linear
+from geosam.predictive.recording import Recorder
 
 from .fishers import closeness, flat
 from .networks import NETWORKS, batch_norm_net, build, draw, dropout_net, labels, mlp, network
@@ -31,7 +32,7 @@ def traces(monkeypatch):
 
 
 def predictive_of(problem, x):
-    return problem.on(x, labels(len(x))).collect(Needs(predictive=True), "test").predictive
+    return geosam.observe(problem.on(x, labels(len(x))), (PredictiveDistribution(),))[PredictiveDistribution()]
 
 
 def direction(predictive, seed=4):
@@ -167,7 +168,7 @@ class TestChanges:
         x = draw(6, 4, dtype=FLOAT64)
         for _ in range(2):
             bound = self.problem.on(x, labels(6)).wrt(chosen)
-            assert error(bound.collect(Needs(predictive=True), "test").predictive) < 1e-13
+            assert error(geosam.observe(bound, (PredictiveDistribution(),))[PredictiveDistribution()]) < 1e-13
             moved(self.model)
         assert len(traces) == 1
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import geosam
-from geosam.losses import canonical, sample_loss
 from geosam.metrics import DiagonalEmpiricalFisher, EmpiricalFisher
+from geosam.problem.losses import canonical, sample_loss
 
 from .networks import draw, labels
 
@@ -155,16 +155,16 @@ def test_samples_average_to_the_batch_in_value_and_gradient(name, n, seed):
 def test_every_loss_runs_through_an_engine(name):
     model, x, y, loss = problem_of(name, 5, 0)
     bound = geosam.Problem(model, loss).on(x, y)
-    evidence = bound.collect(EmpiricalFisher(1e-3).needs, "test")
+    seen = geosam.observe(bound, EmpiricalFisher(1e-3).needs)
     expected = gradient(loss(model(x), y), model)
-    torch.testing.assert_close(torch.cat([g.reshape(-1) for g in evidence.gradient]), expected, rtol=1e-9, atol=1e-12)
-    torch.testing.assert_close(evidence.loss, loss(model(x), y).detach())
+    torch.testing.assert_close(torch.cat([g.reshape(-1) for g in seen.gradient]), expected, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(seen.loss, loss(model(x), y).detach())
 
 
 def test_a_loss_with_settings_need_not_be_hashable():
     model, x, y, _ = problem_of("MSE", 5, 0)
-    evidence = geosam.Problem(model, Scaled(3.0)).on(x, y).collect(EmpiricalFisher(1e-3).needs, "test")
-    torch.testing.assert_close(evidence.loss, 3 * F.mse_loss(model(x), y).detach())
+    seen = geosam.observe(geosam.Problem(model, Scaled(3.0)).on(x, y), EmpiricalFisher(1e-3).needs)
+    torch.testing.assert_close(seen.loss, 3 * F.mse_loss(model(x), y).detach())
 
 
 @pytest.mark.parametrize("loss", [sum_quartic, contrastive, variance])
@@ -172,15 +172,15 @@ def test_a_loss_that_is_no_mean_over_samples_is_refused(loss):
     model, x, y, _ = problem_of("MSE", 5, 0)
     bound = geosam.Problem(model, loss).on(x, y)
     with pytest.raises(ValueError, match="not a mean over samples"):
-        bound.collect(EmpiricalFisher(1e-3).needs, "test")
-    assert torch.isfinite(bound.collect(geosam.metrics.Euclidean().needs, "test").loss)
+        geosam.observe(bound, EmpiricalFisher(1e-3).needs)
+    assert torch.isfinite(geosam.observe(bound, geosam.metrics.Euclidean().needs).loss)
 
 
 def test_a_subclass_that_ignores_targets_is_refused_rather_than_wrong():
     model, x, _, _ = problem_of("cross-entropy", 3, 0)
     bound = geosam.Problem(model, MyCrossEntropy()).on(x, torch.tensor([0, -100, 1]))
     with pytest.raises(ValueError, match="not a mean over samples"):
-        bound.collect(EmpiricalFisher(1e-3).needs, "test")
+        geosam.observe(bound, EmpiricalFisher(1e-3).needs)
 
 
 @pytest.mark.parametrize("reduction", ["sum", "none"])
@@ -195,7 +195,7 @@ def test_a_weight_with_a_batch_dimension_is_refused():
     model, x, y, _ = problem_of("BCE with logits", 5, 0)
     loss = nn.BCEWithLogitsLoss(weight=torch.rand(5, CLASSES))
     with pytest.raises(ValueError, match="batch dimension"):
-        geosam.Problem(model, loss).on(x, y).collect(EmpiricalFisher(1e-3).needs, "test")
+        geosam.observe(geosam.Problem(model, loss).on(x, y), EmpiricalFisher(1e-3).needs)
 
 
 def test_a_positive_weight_with_a_batch_dimension_is_refused():
@@ -217,8 +217,8 @@ def test_a_positive_weight_of_one_number_with_outputs_of_one_number():
     loss = nn.BCEWithLogitsLoss(pos_weight=torch.tensor([3.0], **WIDE))
     model, x = nn.Sequential(nn.Linear(2, 1, **WIDE), nn.Flatten(0)), torch.randn(5, 2, generator=torch.Generator(), **WIDE)
     y = torch.tensor([0.0, 1.0, 1.0, 0.0, 1.0], **WIDE)
-    evidence = geosam.Problem(model, loss).on(x, y).collect(EmpiricalFisher().needs, "test")
-    torch.testing.assert_close(torch.cat([g.reshape(-1) for g in evidence.gradient]), gradient(loss(model(x), y), model))
+    seen = geosam.observe(geosam.Problem(model, loss).on(x, y), EmpiricalFisher().needs)
+    torch.testing.assert_close(torch.cat([g.reshape(-1) for g in seen.gradient]), gradient(loss(model(x), y), model))
 
 
 class Outputs(nn.Module):
@@ -244,11 +244,11 @@ def test_outputs_and_targets_may_be_containers(named, metric):
         return F.cross_entropy(z[a], y[0]) + F.mse_loss(z[b], y[1])
 
     model = Outputs(named)
-    evidence = geosam.Problem(model, loss).on(x, y).collect(metric.needs, "test")
+    seen = geosam.observe(geosam.Problem(model, loss).on(x, y), metric.needs)
     rows = torch.stack([gradient(loss(model(x[i : i + 1]), (y[0][i : i + 1], y[1][i : i + 1])), model) for i in range(5)])
-    torch.testing.assert_close(torch.cat([s.reshape(-1) for s in evidence.mean_squares]), rows.square().mean(0))
+    torch.testing.assert_close(torch.cat([s.reshape(-1) for s in seen.mean_squares]), rows.square().mean(0))
     with pytest.raises(ValueError, match="not a mean over samples"):
-        geosam.Problem(model, lambda z, y: 5 * loss(z, y).square()).on(x, y).collect(metric.needs, "test")
+        geosam.observe(geosam.Problem(model, lambda z, y: 5 * loss(z, y).square()).on(x, y), metric.needs)
 
 
 def test_targets_of_bytes_pick_weights_and_are_no_mask():

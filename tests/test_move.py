@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 import geosam
-from geosam._move import Copy, Move, Swap
+from geosam.optim.move import Copy, Move, Swap
 
 from .interrupts import interrupt_at, lines_of
 from .networks import Recurrent, Tied, build, clones, draw, mlp, same

@@ -12,9 +12,9 @@ from torch import nn
 
 import geosam
 from geosam import SAM, Copy, Swap, metrics, norms, objectives
-from geosam import _vectors as vec
-from geosam._move import Move
-from geosam.ascend import ascend
+from geosam.core import vectors as vec
+from geosam.measure.ascend import ascend
+from geosam.optim.move import Move
 from geosam.solvers import DualNorm, MultiStep
 from geosam.testing import strategies
 
@@ -242,8 +242,8 @@ class TestAscend:
         model = build(mlp, dtype=torch.float64)
         bound = geosam.Problem(model, nn.CrossEntropyLoss()).on(X, Y)
         values, rng = clones(model), torch.get_rng_state()
-        evidence = bound.collect(metric.needs, "test")
-        closed = geosam.solve(metric.at(evidence), evidence.gradient, RHO)
+        seen = geosam.observe(bound, metric.needs)
+        closed = geosam.solve(metric.at(seen), seen.gradient, RHO)
         assert same(ascend(bound, metric, RHO).epsilon, closed.epsilon)
         rises = [bound.rise(values, ascend(bound, metric, RHO, k).epsilon) for k in (1, 2, 5)]
         assert rises == sorted(rises)

@@ -1,4 +1,4 @@
-"""A bound problem: a closure that caches nothing, and evidence that leaves the model as it found it."""
+"""A bound problem: a closure that caches nothing, and seen that leaves the model as it found it."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import geosam
-from geosam import _vectors as vec
+from geosam.core import vectors as vec
 from geosam.engines import BackPACK, Func
 from geosam.metrics import (
     DiagonalEmpiricalFisher,
@@ -17,6 +17,7 @@ from geosam.metrics import (
     KLExact,
     ParameterScaled,
 )
+from geosam.observation import PredictiveDistribution
 
 from .networks import batch_norm_net, build, clones, draw, dropout_net, labels, mlp, network, same
 
@@ -56,21 +57,21 @@ def test_a_bound_problem_is_a_closure():
 def test_evidence_is_of_the_parameters_as_they_are(metric):
     model = build(mlp)
     bound = bind(model)
-    bound.collect(metric.needs, "test")
+    geosam.observe(bound, metric.needs)
     with torch.no_grad():
         for p in model.parameters():
             p.mul_(-1.5)
-    moved, twin = bound.collect(metric.needs, "test"), build(mlp)
+    moved, twin = geosam.observe(bound, metric.needs), build(mlp)
     twin.load_state_dict(model.state_dict())
-    fresh = bind(twin).collect(metric.needs, "test")
+    fresh = geosam.observe(bind(twin), metric.needs)
     assert torch.equal(moved.loss, fresh.loss) and same(list(moved.gradient), list(fresh.gradient))
     assert (moved.rows is None) == (fresh.rows is None)
     if moved.rows is not None:
         assert torch.equal(moved.rows.gram(), fresh.rows.gram())
     if moved.squares is not None:
         assert same(moved.squares, fresh.squares)
-    if moved.predictive is not None:
-        assert torch.equal(moved.predictive.outputs, fresh.predictive.outputs)
+    if moved[PredictiveDistribution()] is not None:
+        assert torch.equal(moved[PredictiveDistribution()].outputs, fresh[PredictiveDistribution()].outputs)
 
 
 @pytest.mark.parametrize("metric", [*METRICS, ParameterScaled()], ids=name_of)
@@ -96,7 +97,7 @@ def test_collecting_leaves_gradients_parameters_and_frozen_statistics_alone(metr
     marks, values = [p.grad for p in parameters], clones(model)
     buffers = {k: b.clone() for k, b in model.named_buffers()}
     norm = metric.at(bind(model))
-    geosam.solve(norm, bind(model).collect(metric.needs, "test").gradient, 0.05)
+    geosam.solve(norm, geosam.observe(bind(model), metric.needs).gradient, 0.05)
     assert all(p.grad is m and (m is None or (m == 5).all()) for p, m in zip(parameters, marks, strict=True))
     assert same(clones(model), values)
     assert all(torch.equal(b, buffers[k]) for k, b in model.named_buffers())
@@ -107,8 +108,8 @@ def test_batch_norm_in_training_mode_sees_each_pass_once(metric):
     model = build(batch_norm_net)
     bound = bind(model)
     buffers = {k: b.clone() for k, b in model.named_buffers()}
-    evidence = bound.collect(metric.needs, "test")
-    pert = geosam.solve(metric.at(evidence), evidence.gradient, 0.05)
+    seen = geosam.observe(bound, metric.needs)
+    pert = geosam.solve(metric.at(seen), seen.gradient, 0.05)
     assert pert.finite and pert.scale > 0
     assert all(torch.equal(b, buffers[k]) for k, b in model.named_buffers())
 
@@ -133,34 +134,34 @@ def test_batch_norm_remembers_the_two_passes_and_no_probe(metric):
 
 
 class TestDropout:
-    def evidence(self, seed: int = 3, metric: geosam.Metric = KLExact(along=Euclidean())) -> geosam.Evidence:
+    def seen(self, seed: int = 3, metric: geosam.Metric = KLExact(along=Euclidean())) -> geosam.Observation:
         torch.manual_seed(seed)
-        return bind(build(dropout_net)).collect(metric.needs, "test")
+        return geosam.observe(bind(build(dropout_net)), metric.needs)
 
     def test_one_mask_for_all_evaluations(self):
         for metric in (KLExact(along=Euclidean()), KLExact(along=EmpiricalFisher(0.1))):
-            evidence = self.evidence(metric=metric)
-            divergence = metric.at(evidence)
-            epsilon = [0.05 * torch.ones_like(p) for p in evidence.parameters]
+            seen = self.seen(metric=metric)
+            divergence = metric.at(seen)
+            epsilon = [0.05 * torch.ones_like(p) for p in seen.parameters]
             first = divergence(epsilon)
             torch.rand(100)
-            assert divergence([torch.zeros_like(p) for p in evidence.parameters]) == 0
+            assert divergence([torch.zeros_like(p) for p in seen.parameters]) == 0
             assert divergence(epsilon) == first > 0
 
     def test_the_mask_is_that_of_the_first_pass(self):
-        evidence = self.evidence()
-        assert torch.equal(F.cross_entropy(evidence.predictive.outputs, Y), evidence.loss)
+        seen = self.seen()
+        assert torch.equal(F.cross_entropy(seen[PredictiveDistribution()].outputs, Y), seen.loss)
 
     def test_another_step_draws_another_mask(self):
-        assert not torch.equal(self.evidence(3).predictive.outputs, self.evidence(4).predictive.outputs)
+        assert not torch.equal(self.seen(3)[PredictiveDistribution()].outputs, self.seen(4)[PredictiveDistribution()].outputs)
 
     @pytest.mark.parametrize("metric", [KLExact(along=Euclidean()), Fisher(0.1), Fisher()], ids=repr)
     def test_looking_leaves_the_random_stream_alone(self, metric):
         torch.manual_seed(3)
         before = torch.get_rng_state()
-        evidence = bind(build(dropout_net)).collect(metric.needs, "test")
-        geosam.solve(metric.at(evidence), evidence.gradient, 0.1)
-        evidence.predictive.fisher(evidence.gradient)
+        seen = geosam.observe(bind(build(dropout_net)), metric.needs)
+        geosam.solve(metric.at(seen), seen.gradient, 0.1)
+        seen[PredictiveDistribution()].fisher(seen.gradient)
         assert torch.equal(torch.get_rng_state(), before)
 
     @pytest.mark.parametrize("metric", [KLExact(along=Euclidean()), Fisher(0.1), Fisher()], ids=repr)
@@ -174,18 +175,18 @@ class TestDropout:
         assert torch.equal(*states)
 
     def test_fisher_products_see_the_same_mask(self):
-        evidence = self.evidence(metric=Fisher(0.1))
-        fisher, parameters = evidence.predictive.fisher, evidence.parameters
+        seen = self.seen(metric=Fisher(0.1))
+        fisher, parameters = seen[PredictiveDistribution()].fisher, seen.parameters
         u, v = ([draw(*p.shape, seed=seed) for p in parameters] for seed in (4, 5))
         assert vec.dot(u, fisher(v)).item() == pytest.approx(vec.dot(v, fisher(u)).item(), rel=1e-4)
-        curvature = 2 * evidence.predictive.kl(vec.scale(u, 1e-3)).item() / 1e-6
+        curvature = 2 * seen[PredictiveDistribution()].kl(vec.scale(u, 1e-3)).item() / 1e-6
         assert vec.dot(u, fisher(u)).item() == pytest.approx(curvature, rel=1e-2)
 
     def test_the_radius_is_met_under_the_mask(self):
         metric = KLExact(along=Euclidean())
-        evidence = self.evidence(metric=metric)
-        divergence = metric.at(evidence)
-        pert = geosam.solve(divergence, evidence.gradient, 0.1)
+        seen = self.seen(metric=metric)
+        divergence = metric.at(seen)
+        pert = geosam.solve(divergence, seen.gradient, 0.1)
         assert (2 * divergence(pert.epsilon)).sqrt().item() == pytest.approx(0.1, rel=0.01)
 
 
@@ -202,9 +203,9 @@ def test_inputs_may_be_a_tuple_or_keywords():
     problem = geosam.Problem(model, nn.CrossEntropyLoss())
     a, b = draw(6, 4, seed=5), draw(6, 4, seed=6)
     for x in ((a, b), [a, b], {"b": b, "a": a}):
-        evidence = problem.on(x, Y).collect(EmpiricalFisher(0.1).needs, "test")
-        torch.testing.assert_close(evidence.loss, F.cross_entropy(model(a, b), Y).detach())
-        assert evidence.rows.n == 6
+        seen = geosam.observe(problem.on(x, Y), EmpiricalFisher(0.1).needs)
+        torch.testing.assert_close(seen.loss, F.cross_entropy(model(a, b), Y).detach())
+        assert seen.gradient.rows.n == 6
 
 
 def test_parameters_are_those_chosen_in_their_order():
@@ -213,21 +214,21 @@ def test_parameters_are_those_chosen_in_their_order():
     model[0].weight.requires_grad_(False)
     assert bound.names(bound.parameters) == ["0.bias", "2.weight", "2.bias"]
     chosen = [model[2].bias, model[0].bias]
-    evidence = bound.wrt(chosen).collect(EmpiricalFisher(0.1).needs, "test")
-    assert evidence.names == ["2.bias", "0.bias"]
+    seen = geosam.observe(bound.wrt(chosen), EmpiricalFisher(0.1).needs)
+    assert seen.names == ["2.bias", "0.bias"]
     expected = torch.autograd.grad(F.cross_entropy(model(X), Y), chosen)
-    for found, right in zip(evidence.gradient, expected, strict=True):
+    for found, right in zip(seen.gradient, expected, strict=True):
         torch.testing.assert_close(found, right)
 
 
 def test_evidence_gives_a_block_its_own_view():
-    evidence = bind(build(mlp)).collect(EmpiricalFisher(0.1).needs | Fisher(0.1).needs, "test")
-    part = evidence.restrict([2, 0])
+    seen = geosam.observe(bind(build(mlp)), EmpiricalFisher(0.1).needs + Fisher(0.1).needs)
+    part = seen.restrict([2, 0])
     assert part.names == ["2.weight", "0.weight"]
-    assert same(list(part.gradient), [evidence.gradient[2], evidence.gradient[0]])
+    assert same(list(part.gradient), [seen.gradient[2], seen.gradient[0]])
     epsilon = [0.1 * torch.ones_like(p) for p in part.parameters]
     whole = [epsilon[1], torch.zeros(6), epsilon[0], torch.zeros(3)]
-    torch.testing.assert_close(part.predictive.kl(epsilon), evidence.predictive.kl(whole))
+    torch.testing.assert_close(part[PredictiveDistribution()].kl(epsilon), seen[PredictiveDistribution()].kl(whole))
 
 
 @pytest.mark.parametrize("name", ["cnn", "transformer", "lstm", "embedding", "tied"])
@@ -236,10 +237,10 @@ def test_every_kind_of_evidence_for_every_kind_of_network(name):
     bound = geosam.Problem(model, nn.CrossEntropyLoss()).on(x, y)
     expected = torch.autograd.grad(F.cross_entropy(model(x), y), list(model.parameters()))
     for metric in (ParameterScaled(), EmpiricalFisher(0.1), DiagonalEmpiricalFisher(0.1), Fisher(0.1), KLExact()):
-        evidence = bound.collect(metric.needs, "test")
-        for found, right in zip(evidence.gradient, expected, strict=True):
+        seen = geosam.observe(bound, metric.needs)
+        for found, right in zip(seen.gradient, expected, strict=True):
             torch.testing.assert_close(found, right, rtol=1e-4, atol=1e-6)
-        pert = geosam.solve(metric.at(evidence), evidence.gradient, 0.05)
+        pert = geosam.solve(metric.at(seen), seen.gradient, 0.05)
         assert pert.finite and pert.radius.item() == pytest.approx(0.05, rel=0.011)
 
 
@@ -297,8 +298,8 @@ def test_blocks_keep_what_the_gradient_remembers():
     model, x, y = build(mlp), draw(6, 4), labels(6)
     full = geosam.metrics.EmpiricalFisher(1e-8)
     whole, part = (
-        geosam.solve(metric.at(evidence), evidence.gradient, 0.1).epsilon
+        geosam.solve(metric.at(seen), seen.gradient, 0.1).epsilon
         for metric in (full, geosam.metrics.Blockwise({"*": (full, 1.0)}))
-        for evidence in [geosam.Problem(model, nn.CrossEntropyLoss()).on(x, y).collect(metric.needs, "test")]
+        for seen in [geosam.observe(geosam.Problem(model, nn.CrossEntropyLoss()).on(x, y), metric.needs)]
     )
     assert vec.norm(vec.add(whole, part, -1.0)) < 1e-5 * vec.norm(whole)

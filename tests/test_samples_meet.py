@@ -9,7 +9,7 @@ import geosam
 from geosam.engines import Auto, Func, Hooks
 from geosam.engines.still import Still
 from geosam.metrics import DiagonalEmpiricalFisher, DiagonalFisher, EmpiricalFisher, KLExact
-from geosam.sampling import draws
+from geosam.observation import draws
 
 from .networks import Transformer, build, draw, labels, mlp
 
@@ -56,8 +56,8 @@ ENGINES = pytest.mark.parametrize("engine", [Auto(), Func()], ids=repr)
 
 
 def own_rows(bound: geosam.problem.Bound, engine: object = None) -> None:
-    """Every row of collected evidence is autograd's of that sample alone."""
-    rows = bound.collect(EmpiricalFisher(engine=engine or Auto()).needs, "test").rows
+    """Every row of collected seen is autograd's of that sample alone."""
+    rows = geosam.observe(bound, EmpiricalFisher(engine=engine or Auto()).needs).rows
     for i, unit in enumerate(torch.eye(bound.n, dtype=torch.float64)):
         loss = bound.loss(bound.model(bound.x[i : i + 1]), bound.y[i : i + 1])
         true = torch.autograd.grad(loss, bound.parameters, allow_unused=True, materialize_grads=True)
@@ -90,7 +90,7 @@ def test_a_batch_of_one_proves_nothing_about_several(engine):
 def test_a_batch_that_overflows_proves_nothing_about_the_next():
     model = build(lambda: Mixing(0.0), dtype=torch.float64)
     problem = geosam.Problem(model, nn.CrossEntropyLoss())
-    problem.on(draw(6, 4, dtype=torch.float64) * torch.inf, labels(6)).collect(EmpiricalFisher().needs, "test")
+    geosam.observe(problem.on(draw(6, 4, dtype=torch.float64) * torch.inf, labels(6)), EmpiricalFisher().needs)
     with pytest.raises(ValueError, match="lets samples meet"):
         EmpiricalFisher().at(bind(model, 6, 4, problem=problem))
 
@@ -98,8 +98,8 @@ def test_a_batch_that_overflows_proves_nothing_about_the_next():
 @ENGINES
 def test_models_that_draw_numbers_pass(engine):
     model = build(Noisy, dtype=torch.float64)
-    evidence = bind(model, 6, 5, 4).collect(EmpiricalFisher(engine=engine).needs, "test")
-    assert evidence.rows.n == 6
+    seen = geosam.observe(bind(model, 6, 5, 4), EmpiricalFisher(engine=engine).needs)
+    assert seen.gradient.rows.n == 6
 
 
 def test_within_still_nothing_is_left_to_chance_and_dropout_keeps_its_mean():

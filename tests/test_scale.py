@@ -9,7 +9,6 @@ from torch.nn import functional as F
 
 import geosam
 from geosam.engines import Func, Hooks
-from geosam.likelihoods import categorical
 from geosam.metrics import (
     BlockDiagonal,
     DiagonalEmpiricalFisher,
@@ -22,6 +21,7 @@ from geosam.metrics import (
     MonteCarlo,
     Relative,
 )
+from geosam.problem.likelihoods import categorical
 from tests.test_fisher_family import FLOAT64, closeness, dense, epsilon, flat
 
 from .networks import build, draw, labels, mlp
@@ -199,6 +199,6 @@ def test_a_gradient_of_zero_gives_no_perturbation(name):
     model = build(mlp)
     bound = geosam.Problem(model, lambda z, y: 0.0 * F.cross_entropy(z, y), categorical).on(X.float(), Y)
     metric = FAMILY[name]()
-    evidence = bound.collect(metric.needs, "test")
-    found = geosam.solve(metric.at(evidence), evidence.gradient, 0.1)
+    seen = geosam.observe(bound, metric.needs)
+    found = geosam.solve(metric.at(seen), seen.gradient, 0.1)
     assert found.finite and found.dual_norm == 0 and (flat(found.epsilon) == 0).all()

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 import geosam
-from geosam import _lanczos, metrics, norms
-from geosam import _vectors as vec
-from geosam._surface import Surface
+from geosam import metrics, norms
+from geosam.core import vectors as vec
+from geosam.measure import lanczos as _lanczos
+from geosam.observation import PredictiveDistribution
+from geosam.problem.surface import Surface
 from geosam.solvers import solve
 from tests.laws import oracles
 from tests.networks import NETWORKS, batch_norm_net, build, draw, dropout_net, labels, mlp, network
@@ -87,10 +89,10 @@ def test_an_inexact_inverse_costs_iterations_but_not_truth():
     """Conjugate gradients stopped early: the value is a Rayleigh quotient still, and the residual is the true one."""
     bound = problem(3)
     dense = oracles.fisher(0.1)(bound).detach()
-    evidence = bound.collect(metrics.Fisher(0.1).needs, "test")
-    norm = norms.MatrixFree(evidence.predictive.fisher, evidence.parameters, 0.1, 0.2, 3)
-    start = [draw(*t.shape, seed=5, dtype=FLOAT64) for t in evidence.parameters]
-    ritz = _lanczos.largest(Surface(bound, evidence.parameters).hessian(), norm, start, 25, 1e-3)
+    seen = geosam.observe(bound, metrics.Fisher(0.1).needs)
+    norm = norms.MatrixFree(seen[PredictiveDistribution()].fisher, seen.parameters, 0.1, 0.2, 3)
+    start = [draw(*t.shape, seed=5, dtype=FLOAT64) for t in seen.parameters]
+    ritz = _lanczos.largest(Surface(bound, seen.parameters).hessian(), norm, start, 25, 1e-3)
     want = scipy.linalg.eigh(hessian(bound).numpy(), dense.numpy(), eigvals_only=True)
     v = vec.flatten(ritz.vector)
     assert v @ dense @ v == pytest.approx(1.0, rel=1e-9)
@@ -101,9 +103,9 @@ def test_an_inexact_inverse_costs_iterations_but_not_truth():
 @EACH
 def test_the_reported_residual_is_that_of_the_vector(metric, dense):
     bound = problem(1)
-    evidence = bound.collect(metric.needs, "test")
-    start = [draw(*t.shape, seed=5, dtype=FLOAT64) for t in evidence.parameters]
-    ritz = _lanczos.largest(Surface(bound, evidence.parameters).hessian(), metric.at(evidence), start, 4, 1e-12)
+    seen = geosam.observe(bound, metric.needs)
+    start = [draw(*t.shape, seed=5, dtype=FLOAT64) for t in seen.parameters]
+    ritz = _lanczos.largest(Surface(bound, seen.parameters).hessian(), metric.at(seen), start, 4, 1e-12)
     matrix, h, v = dense(bound).detach(), hessian(bound), vec.flatten(ritz.vector)
     rest = h @ v - ritz.value * matrix @ v
     largest = abs(torch.from_numpy(scipy.linalg.eigh(h.numpy(), matrix.numpy(), eigvals_only=True))).max()
@@ -186,8 +188,8 @@ def test_rho_is_a_standard_deviation_so_that_the_average_grows_with_its_square()
 def test_worst_is_the_rise_at_epsilon_and_several_steps_rise_no_less(metric, dense):
     bound, rho = problem(4), 0.2
     found = geosam.sharpness(bound, metric, rho, samples=0, steps=8, iterations=0)
-    evidence = bound.collect(metric.needs, "test")
-    epsilon = solve(metric.at(evidence), evidence.gradient, rho).epsilon
+    seen = geosam.observe(bound, metric.needs)
+    epsilon = solve(metric.at(seen), seen.gradient, rho).epsilon
     loss, theta = loss_of(bound), oracles.parameters(bound)
     assert found.loss == pytest.approx(loss(theta).item(), rel=1e-12)
     assert found.worst == pytest.approx((loss(theta + vec.flatten(epsilon)) - loss(theta)).item(), rel=1e-9)

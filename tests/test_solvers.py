@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import geosam
-from geosam import _vectors as vec
-from geosam._vectors import Vectors
+from geosam.core import Vectors
+from geosam.core import vectors as vec
 from geosam.metrics import DiagonalEmpiricalFisher, EmpiricalFisher, Euclidean, GradientMagnitude, KLExact
 from geosam.norms import Identity, MatrixFree, Spectral, Sup
+from geosam.observation import PredictiveDistribution
 from geosam.solvers import Crossing, DualNorm, Radial, first_crossing
 
 from .networks import batch_norm_net, build, cnn, draw, labels, mlp, network
@@ -133,11 +134,11 @@ def test_each_solver_names_the_other():
         DualNorm().solve(divergence, c, 0.1)
 
 
-def budget(make: Callable[[], nn.Module], seed: int, metric: KLExact) -> tuple[geosam.Evidence, geosam.Divergence, Vectors]:
+def budget(make: Callable[[], nn.Module], seed: int, metric: KLExact) -> tuple[geosam.Observation, geosam.Divergence, Vectors]:
     x = draw(8, 2, 6, 6, seed=seed) if make is cnn else draw(8, 4, seed=seed)
     bound = geosam.Problem(build(make, seed), nn.CrossEntropyLoss()).on(x, labels(8, seed=seed))
-    evidence = bound.collect(metric.needs, "test")
-    return evidence, metric.at(evidence), evidence.gradient
+    seen = geosam.observe(bound, metric.needs)
+    return seen, metric.at(seen), seen.gradient
 
 
 ALONG = [Euclidean(), GradientMagnitude(), EmpiricalFisher(), EmpiricalFisher(1e-3), DiagonalEmpiricalFisher()]
@@ -200,13 +201,13 @@ def test_three_evaluations_are_typical():
 
 
 def test_the_report_counts_what_was_evaluated():
-    evidence, divergence, c = budget(mlp, 3, KLExact())
+    seen, divergence, c = budget(mlp, 3, KLExact())
     calls = 0
 
     def counted(epsilon: list[Tensor]) -> Tensor:
         nonlocal calls
         calls += 1
-        return evidence.predictive.kl(epsilon)
+        return seen[PredictiveDistribution()].kl(epsilon)
 
     class Counting(geosam.Divergence):
         along = divergence.along

@@ -358,8 +358,8 @@ def test_infosam_without_damping_leaves_one_entry_and_then_nothing():
         return e / e.norm()
 
     def ours(g):
-        evidence = geosam.Evidence(g, g, torch.ones(()))
-        c, _ = objectives.NoiseWeighted(0.9, 1.0).step(evidence, {"average": before})
+        seen = geosam.Observation(g, g, torch.ones(()))
+        c, _ = objectives.NoiseWeighted(0.9, 1.0).step(seen, {"average": before})
         return geosam.solve(geosam.norms.Identity(), c, 1.0).epsilon[0]
 
     assert (drafted(g) ** 2).max() > 0.999
@@ -382,8 +382,8 @@ def test_sam_on_perturbs_normalisation_layers_alone_and_finds_them_by_kind():
         moved = [bool(e.any()) for e in p.epsilon]
     assert moved == [n in named for n, _ in model.named_parameters()]
     assert opt.last.radius.item() == pytest.approx(RHO)
-    # at kept evidence, which holds copies, by name
-    found = geosam.solve(metrics.only(chosen).at(bound), bound.collect(geosam.Needs(), "test").gradient, RHO)
+    # at kept seen, which holds copies, by name
+    found = geosam.solve(metrics.only(chosen).at(bound), geosam.observe(bound, ()).gradient, RHO)
     assert [bool(e.any()) for e in found.epsilon] == moved
 
 

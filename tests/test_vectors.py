@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from geosam import _vectors as vec
+from geosam.core import vectors as vec
 
 SHAPES = st.lists(st.sampled_from([(), (1,), (5,), (3, 4), (2, 3, 2, 2)]), min_size=1, max_size=4)
 SCALES = [1e-25, 1e-12, 1e-3, 1.0, 1e6, 1e18]

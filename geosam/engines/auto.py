@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from .._vectors import Vectors
-from ..rows import Captured, Choice, Draw, Engine
+from ..core import Vectors
+from ..problem import Bound
+from .abstract import Captured, Choice, Draw, Engine
 from .hooks import Hooks
-
-if TYPE_CHECKING:
-    from ..problem import Bound
 
 
 @dataclass(frozen=True)

@@ -7,18 +7,17 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .. import _vectors as vec
-from .._vectors import Vectors
-from ..rows import Captured, Draw, Engine, Materialised, Moments
-from .checks import refuse_coupled_samples
-
-if TYPE_CHECKING:
-    from ..problem import Bound
+from ..core import Vectors
+from ..core import vectors as vec
+from ..problem import Bound
+from ..problem.modules import refuse_coupled_samples
+from ..rows import Materialised
+from .abstract import Captured, Draw, Engine, Moments
 
 _QUANTITIES = ("grad_batch", "sum_grad_squared")
 

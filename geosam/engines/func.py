@@ -7,24 +7,22 @@ import types
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
-from .. import _vectors as vec
-from .._vectors import Vectors
-from ..functional import Slots
-from ..randomness import Replay
-from ..rows import Captured, Draw, Engine, Materialised, Moments
+from ..core import Vectors, limits
+from ..core import vectors as vec
+from ..problem import Bound
+from ..problem.functional import Slots
+from ..problem.modules import refuse_coupled_samples
+from ..problem.randomness import Replay
+from ..rows import Materialised
 from . import mapped
-from .checks import refuse_coupled_samples
+from .abstract import Captured, Draw, Engine, Moments
 
-if TYPE_CHECKING:
-    from ..problem import Bound
-
-_CHUNK_BYTES = 256 * 2**20
 _NUMBER = itertools.count()
 
 Compiler = Callable[[mapped.Function], mapped.Function]
@@ -60,7 +58,7 @@ class Func(Engine):
 
     def moments(self, bound: Bound, parameters: Vectors) -> Moments:
         """(ℓ, g, (1/n) Σ gᵢ²), chunk by chunk."""
-        most = self.chunk_size or max(1, _CHUNK_BYTES // (4 * vec.count(parameters)))
+        most = self.chunk_size or max(1, limits.CHUNK // (4 * vec.count(parameters)))
         width = -(-bound.n // -(-bound.n // most))  # as even as can be: each size is compiled once
         here = _Here(self, bound, parameters)
         losses, total, squares = [], None, None

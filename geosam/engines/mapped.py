@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from ..functional import Slots
-from ..losses import SampleLoss
+from ..problem.functional import Slots
+from ..problem.losses import SampleLoss
 
 Function = Callable[..., Any]
 

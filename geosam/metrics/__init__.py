@@ -1,6 +1,6 @@
 """Metrics: the field θ ↦ norm (or divergence) whose ball of radius ``rho`` is searched. One file each."""
 
-from ..damping import Relative
+from ..core import Relative
 from ..sampling import Empirical, Exact, MonteCarlo
 from .averaged import Averaged
 from .block_diagonal import BlockDiagonal

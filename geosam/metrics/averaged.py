@@ -8,20 +8,20 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .. import _vectors as vec
-from .._abstract import InnerProduct, Metric, Needs, Norm, State, check_instance
-from ..evidence import Evidence
+from ..core import InnerProduct, Norm
+from ..core import vectors as vec
 from ..norms import Diagonal, Identity, Kronecker
+from ..observation import Metric, Needs, Observation, Remembering, State, as_metric
 
 
 @dataclass(frozen=True)
-class Averaged(Metric):
+class Averaged(Remembering[Norm], Metric):
     """Ḡ_t = Σ_{s≤t} decay^{t−s} G_s / Σ_{s≤t} decay^{t−s}: an exponential moving average of ``metric`` over steps.
 
     What is averaged: of a diagonal norm its diagonal, damping included (an entry that is infinite stays so); of Kronecker
     blocks each factor A, B apart, then damped by the metric's own rule. The weights sum to 1 from the first step on, so that
     no bias towards zero is left to correct: Ḡ_t = Ḡ_{t−1} + (G_t − Ḡ_{t−1})(1 − decay)/(1 − decay^t), the running form of
-    Adam's correction. Evidence that is not finite does not enter. decay in [0, 1); 0 is the metric itself.
+    Adam's correction. Observation that is not finite does not enter. decay in [0, 1); 0 is the metric itself.
     State: {"average": tensors, float64, "steps": t, "metric": the metric's own}.
     Raises: ValueError for another decay; TypeError for norms that are neither: a sum of low-rank norms gains rank with every
     step, and a matrix-free one would need every past θ.
@@ -31,7 +31,7 @@ class Averaged(Metric):
     decay: float = 0.9
 
     def __post_init__(self) -> None:
-        check_instance("metric", self.metric, Metric)
+        object.__setattr__(self, "metric", as_metric(self.metric))
         if not 0 <= self.decay < 1:
             raise ValueError(f"decay must lie in [0, 1), got {self.decay}; 0 gives the metric itself")
 
@@ -40,31 +40,27 @@ class Averaged(Metric):
         """The metric's."""
         return self.metric.needs
 
-    def local(self, evidence: Evidence) -> Norm:
-        """The metric's norm: without a past the average is the present."""
-        return self.step(evidence, {})[0]
-
-    def step(self, evidence: Evidence, state: State) -> tuple[Norm, State]:
+    def step(self, observation: Observation, state: State) -> tuple[Norm, State]:
         """(norm of Ḡ_t, the next state)."""
-        norm, inner = self.metric.step(evidence, state.get("metric", {}))
+        norm, inner = self.metric.step(observation, state.get("metric", {}))
         now, rebuild = _parts(norm, self.metric)
         last = state.get("average")
         if last is None or [t.shape for t in last] != [t.shape for t in now]:  # other parameters than before: a new average
-            last, steps = vec.zeros_like(now), torch.zeros((), dtype=torch.float64, device=_device(evidence))
+            last, steps = vec.zeros_like(now), torch.zeros((), dtype=torch.float64, device=_device(observation))
         else:
             steps = state["steps"]
         share = (1 - self.decay) / (1 - self.decay ** (steps + 1))
         average = [torch.where(share == 1, x, (1 - share) * a + share * x) for a, x in zip(last, now, strict=True)]
         pinned = isinstance(norm, Diagonal) and norm.inverse  # infinite by definition where |w| + η = 0
         finite = torch.stack([(torch.isfinite(x) | (pinned & (x > 0))).all() for x in now]).all() & torch.isfinite(
-            evidence.loss
+            observation.loss
         )
         kept = {"average": vec.select(finite, average, last), "steps": steps + finite.to(steps)}
         return rebuild(average), {**kept, "metric": inner} if inner else kept
 
 
-def _device(evidence: Evidence) -> torch.device:
-    return evidence.parameters[0].device
+def _device(observation: Observation) -> torch.device:
+    return observation.parameters[0].device
 
 
 def _parts(norm: object, metric: Metric) -> tuple[list[Tensor], Callable[[Sequence[Tensor]], InnerProduct]]:

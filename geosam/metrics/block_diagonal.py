@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .._abstract import Metric, Needs, Norm, State, check_instance
-from ..evidence import Evidence
+from ..core import Norm
+from ..observation import Metric, Needs, Observation, Remembering, State, as_metric
 from .blockwise import product
 from .fisher import Fisher
 
 
 @dataclass(frozen=True)
-class BlockDiagonal(Metric):
-    """One joint ball of a block for each module, ‖ε‖² = Σ_m ‖ε_m‖_m², where ``metric`` is shown module m's evidence only.
+class BlockDiagonal(Remembering[Norm], Metric):
+    """One joint ball of a block for each module, ‖ε‖² = Σ_m ‖ε_m‖_m², where ``metric`` is shown module m's observation only.
 
     ``BlockDiagonal(Fisher(λ))`` is the block-diagonal Fisher: G without the entries between modules. A module's parameters are
     those whose names agree up to the last dot. ``Relative`` damping is relative to each block's own mean diagonal.
@@ -23,25 +23,21 @@ class BlockDiagonal(Metric):
     metric: Metric = field(default_factory=Fisher)
 
     def __post_init__(self) -> None:
-        check_instance("metric", self.metric, Metric)
+        object.__setattr__(self, "metric", as_metric(self.metric))
 
     @property
     def needs(self) -> Needs:
         """The metric's."""
         return self.metric.needs
 
-    def local(self, evidence: Evidence) -> Norm:
-        """The joint ball at the evidence."""
-        return self.step(evidence, {})[0]
-
-    def step(self, evidence: Evidence, state: State) -> tuple[Norm, State]:
+    def step(self, observation: Observation, state: State) -> tuple[Norm, State]:
         """The joint ball, with the blocks' states by their position."""
-        if evidence.names is None:
+        if observation.names is None:
             raise ValueError(
                 "blocks are modules, known by the parameters' names, and these have none. Build the base optimizer from "
                 "model.named_parameters() (torch >= 2.6), or pass problem.on(x, y)."
             )
         blocks: dict[str, list[int]] = {}
-        for i, name in enumerate(evidence.names):
+        for i, name in enumerate(observation.names):
             blocks.setdefault(name.rpartition(".")[0], []).append(i)
-        return product(evidence, [(index, self.metric, 1.0) for index in blocks.values()], state)
+        return product(observation, [(index, self.metric, 1.0) for index in blocks.values()], state)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .._abstract import Metric, Needs
-from ..damping import Damping, Relative, check_damping
-from ..engines import Auto
-from ..evidence import Evidence
+from ..core import Damping, Relative, check_damping
+from ..engines import Auto, Engine
 from ..norms import Diagonal
-from ..rows import Engine
+from ..observation import MeanSquares, Metric, Needs, Observation
 
 
 @dataclass(frozen=True)
@@ -29,10 +27,15 @@ class DiagonalEmpiricalFisher(Metric):
         check_damping(self.damping)
 
     @property
+    def _squares(self) -> MeanSquares:
+        return MeanSquares(self.engine)
+
+    @property
     def needs(self) -> Needs:
         """The mean of squared per-sample gradients."""
-        return Needs(squares=self.engine)
+        return (self._squares,)
 
-    def local(self, evidence: Evidence) -> Diagonal:
-        """The norm at the evidence."""
-        return Diagonal.damped(evidence.mean_squares, self.damping, evidence.parameters, "the diagonal of the empirical Fisher")
+    def local(self, observation: Observation) -> Diagonal:
+        """The norm at the observation."""
+        squares = observation[self._squares]
+        return Diagonal.damped(squares, self.damping, observation.parameters, "the diagonal of the empirical Fisher")

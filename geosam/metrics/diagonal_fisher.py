@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .._abstract import Metric, Needs, check_instance
-from ..damping import Damping, Relative, check_damping
-from ..engines import Auto
-from ..evidence import Evidence
+from ..core import Damping, Relative, check_damping, check_instance
+from ..engines import Auto, Engine
 from ..norms import Diagonal
-from ..rows import Engine
-from ..sampling import Draws, Exact, Sampling
+from ..observation import LabelDraws, Metric, Needs, Observation
+from ..sampling import Exact, Sampling
 
 
 @dataclass(frozen=True)
@@ -33,16 +31,16 @@ class DiagonalFisher(Metric):
         check_instance("engine", self.engine, Engine)
 
     @property
-    def _draws(self) -> Draws:
-        return Draws(self.sampling, self.engine)
+    def _draws(self) -> LabelDraws:
+        return LabelDraws(self.sampling, self.engine)
 
     @property
     def needs(self) -> Needs:
         """The mean squares of rows of the predicted labels."""
-        return Needs(draws=(self._draws,))
+        return (self._draws,)
 
-    def local(self, evidence: Evidence) -> Diagonal:
-        """The norm at the evidence."""
-        squares = evidence.drawn[self._draws].squares
-        assert squares is not None, "collect() supplies the squares"
-        return Diagonal.damped(squares, self.damping, evidence.parameters, "the diagonal of the Fisher information")
+    def local(self, observation: Observation) -> Diagonal:
+        """The norm at the observation."""
+        squares = observation[self._draws].squares
+        assert squares is not None, "without a limit the draws are mean squares"
+        return Diagonal.damped(squares, self.damping, observation.parameters, "the diagonal of the Fisher information")

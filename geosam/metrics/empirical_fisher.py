@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .._abstract import Metric, Needs
-from ..damping import Damping, Relative, check_damping
-from ..engines import Auto
-from ..evidence import Evidence
-from ..norms import LowRank
-from ..rows import Engine
+import torch
+
+from ..core import Damping, InnerProduct, Relative, check_damping
+from ..engines import Auto, Engine
+from ..norms import LowRank, Rebased
+from ..observation import Metric, Needs, Observation, PerSampleGradients
+from ..rows import Pulled
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,20 @@ class EmpiricalFisher(Metric):
         check_damping(self.damping)
 
     @property
+    def _rows(self) -> PerSampleGradients:
+        return PerSampleGradients(self.engine)
+
+    @property
     def needs(self) -> Needs:
         """The per-sample Jacobian."""
-        return Needs(rows=self.engine)
+        return (self._rows,)
 
-    def local(self, evidence: Evidence) -> LowRank:
-        """The norm at the evidence's rows, decomposed once."""
-        assert evidence.rows is not None, "collect() supplies the rows"
-        return LowRank(evidence.rows, self.damping)
+    def local(self, observation: Observation) -> InnerProduct:
+        """The norm at the observation's rows, decomposed once."""
+        rows, g = observation[self._rows], observation.gradient
+        norm = LowRank(rows, self.damping)
+        if not isinstance(g, Pulled) or g.rows is rows:
+            return norm
+        # another engine's rows of the same losses: the gradient has the same coordinates in these
+        same = torch.ones(1, rows.n, dtype=torch.float64, device=rows.like[0].device)
+        return Rebased(norm, g.rows, (same, same[0] > 0))

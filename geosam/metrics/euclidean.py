@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .._abstract import Metric
-from ..evidence import Evidence
 from ..norms import Identity
+from ..observation import Metric, Observation
 
 
 @dataclass(frozen=True)
@@ -16,6 +15,6 @@ class Euclidean(Metric):
     Source: Foret et al. 2021, eq. 2.
     """
 
-    def local(self, evidence: Evidence) -> Identity:
+    def local(self, observation: Observation) -> Identity:
         """The same at every θ."""
-        return Identity(evidence.parameters)
+        return Identity(observation.parameters)

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .._abstract import Metric
-from ..evidence import Evidence
 from ..norms import Diagonal
+from ..observation import Metric, Observation
 from .parameter_scaled import Where, matrices
 
 
@@ -41,16 +40,16 @@ class FilterWise(Metric):
         if not (math.isfinite(self.eta) and self.eta >= 0):
             raise ValueError(f"eta must be finite and not negative, got {self.eta}: it is added to ‖f‖ and |w|")
 
-    def local(self, evidence: Evidence) -> Diagonal:
-        """The norm at the evidence's parameters."""
-        scaled = [self.where(name, p) for name, p in evidence.named()]
-        whole = [p.dim() >= 2 and self.filters(name, p) for name, p in evidence.named()]
+    def local(self, observation: Observation) -> Diagonal:
+        """The norm at the observation's parameters."""
+        scaled = [self.where(name, p) for name, p in observation.named()]
+        whole = [p.dim() >= 2 and self.filters(name, p) for name, p in observation.named()]
 
         def entries(i: int) -> Tensor:
-            w = evidence.parameters[i].detach()
+            w = observation.parameters[i].detach()
             if not scaled[i]:
                 return torch.ones((), dtype=w.dtype, device=w.device)
             size = torch.linalg.vector_norm(w, dim=tuple(range(1, w.dim())), keepdim=True) if whole[i] else w.abs()
             return size.add_(self.eta).square_()
 
-        return Diagonal(entries, evidence.parameters, inverse=True)
+        return Diagonal(entries, observation.parameters, inverse=True)

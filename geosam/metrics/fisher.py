@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
-from torch import Tensor
-
-from .._abstract import InnerProduct, Metric, Needs, check_instance
-from .._vectors import Vectors
-from ..damping import Damping, Relative, check_damping, resolve, singular
-from ..engines import Auto
-from ..evidence import Evidence
+from ..core import Damping, InnerProduct, Relative, Vectors, check_damping, check_instance, resolve, singular
+from ..engines import Auto, Engine
 from ..norms import LowRank, MatrixFree, Rebased
-from ..rows import Engine
-from ..sampling import Draws, Exact, Sampled, Sampling
+from ..observation import LabelDraws, Metric, Needs, Observation, PredictiveDistribution, Sampled
+from ..rows import Pulled, Rows
+from ..sampling import Exact, Sampling
 
 
 @dataclass(frozen=True)
@@ -49,69 +43,34 @@ class Fisher(Metric):
             raise ValueError(f"rows_limit counts rows, got {self.rows_limit!r}; 0 is matrix-free always")
 
     @property
-    def _draws(self) -> Draws:
-        return Draws(self.sampling, self.engine, self.rows_limit, scale=isinstance(self.damping, Relative))
+    def _draws(self) -> LabelDraws:
+        return LabelDraws(self.sampling, self.engine, self.rows_limit, scale=isinstance(self.damping, Relative))
 
     @property
     def needs(self) -> Needs:
         """The predictive distribution, and rows of what it predicts."""
-        return Needs(predictive=True, draws=(self._draws,))
+        return PredictiveDistribution(), self._draws
 
-    def local(self, evidence: Evidence) -> InnerProduct:
-        """The norm at the evidence, factorised or linearised once."""
-        seen, predictive = evidence.drawn[self._draws], evidence.predictive
-        assert predictive is not None, "collect() supplies the distribution"
+    def local(self, observation: Observation) -> InnerProduct:
+        """The norm at the observation, factorised or linearised once."""
+        seen, predictive = observation[self._draws], observation[PredictiveDistribution()]
         rank = self.sampling.count(predictive.outputs[0].numel()) * len(predictive.outputs)  # at most
-        if self.damping in (0, Relative(0.0)) and rank < evidence.size:
-            raise singular(f"the Fisher information, of rank {rank} at most with {evidence.size} parameters,")
+        if self.damping in (0, Relative(0.0)) and rank < observation.size:
+            raise singular(f"the Fisher information, of rank {rank} at most with {observation.size} parameters,")
         if seen.rows is not None:
-            return Rebased(LowRank(seen.rows, self.damping), evidence.rows, seen.coordinates, {"solve": seen.how})
-        return self._matrix_free(evidence, seen)
+            return Rebased(
+                LowRank(seen.rows, self.damping), _rows_of(observation.gradient), seen.coordinates, {"solve": seen.how}
+            )
+        return self._matrix_free(observation, seen)
 
-    def _matrix_free(self, evidence: Evidence, seen: Sampled) -> InnerProduct:
-        predictive, u = evidence.predictive, seen.cotangents
-        assert predictive is not None
+    def _matrix_free(self, observation: Observation, seen: Sampled) -> InnerProduct:
+        predictive, u = observation[PredictiveDistribution()], seen.cotangents
         product = predictive.fisher if u is None else partial(predictive.drawn_fisher, u)
         known = seen.mean_diagonal
         damping = resolve(self.damping, partial(predictive.mean_diagonal, u) if known is None else lambda: known)
-        return Explained(MatrixFree(product, evidence.parameters, damping, self.tolerance, self.iterations), seen.how)
+        facts = {"solve": seen.how}
+        return MatrixFree(product, observation.parameters, damping, self.tolerance, self.iterations, facts)
 
 
-@dataclass(frozen=True, eq=False)
-class Explained(InnerProduct):
-    """``base`` itself, whose report says also why it is solved so, and how the iteration ended."""
-
-    base: MatrixFree
-    how: str
-
-    @property
-    def like(self) -> Vectors | None:  # type: ignore[override]
-        """The base's."""
-        return self.base.like
-
-    @property
-    def damping(self) -> Tensor | float:
-        """λ."""
-        return self.base.damping
-
-    @property
-    def report(self) -> Mapping[str, Any]:
-        """solve; after a solve iterations, residual, converged, and ended: "tolerance met", "iterations spent" or "stalled"."""
-        last = self.base.report
-        if not last:
-            return {"solve": self.how}
-        spent = last["iterations"] >= self.base.iterations
-        ended = "tolerance met" if last["converged"] else "iterations spent" if spent else "stalled"
-        return {"solve": self.how, **last, "ended": ended}
-
-    def ascend(self, c: Vectors) -> tuple[Vectors, Tensor]:
-        """(♯c, ‖♯c‖)."""
-        return self.base.ascend(c)
-
-    def sharp(self, c: Vectors) -> Vectors:
-        """♯c to the tolerance."""
-        return self.base.sharp(c)
-
-    def flat(self, v: Vectors) -> Vectors:
-        """♭v."""
-        return self.base.flat(v)
+def _rows_of(gradient: Vectors) -> Rows | None:
+    return gradient.rows if isinstance(gradient, Pulled) else None

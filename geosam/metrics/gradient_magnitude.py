@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .._abstract import Metric
-from ..damping import check_damping, singular
-from ..evidence import Evidence
+from ..core import check_damping, singular
 from ..norms import Diagonal
+from ..observation import Metric, Observation
 
 
 @dataclass(frozen=True)
@@ -33,9 +32,9 @@ class GradientMagnitude(Metric):
         if not (math.isfinite(self.eta) and self.eta >= 0):
             raise ValueError(f"eta must be finite and not negative, got {self.eta}: it weighs g²")
 
-    def local(self, evidence: Evidence) -> Diagonal:
-        """The norm frozen at the evidence's gradient: linear in any covector applied to it."""
-        g = [t.detach() for t in evidence.gradient]
+    def local(self, observation: Observation) -> Diagonal:
+        """The norm frozen at the observation's gradient: linear in any covector applied to it."""
+        g = [t.detach() for t in observation.gradient]
         if self.damping == 0 and (self.eta == 0 or any(bool((t == 0).any()) for t in g)):
             raise singular("diag(g²)")
 
@@ -43,4 +42,4 @@ class GradientMagnitude(Metric):
             base = torch.full((), self.damping, dtype=g[i].dtype, device=g[i].device)
             return torch.addcmul(base, g[i], g[i], value=self.eta)
 
-        return Diagonal(entries, evidence.parameters)
+        return Diagonal(entries, observation.parameters)

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from .._abstract import Divergence, InnerProduct, Landing, Metric, Needs, Norm, State, check_instance
-from .._vectors import Vectors
-from ..evidence import Evidence
+from ..core import Divergence, InnerProduct, Landing, Norm, Vectors
 from ..norms import MatrixFree
+from ..observation import Metric, Needs, Observation, PredictiveDistribution, Remembering, State, as_metric
 from ..predictive import Predictive
 from .empirical_fisher import EmpiricalFisher
 
@@ -39,7 +38,7 @@ class KLDivergence(Divergence):
 
 
 @dataclass(frozen=True)
-class KLExact(Metric):
+class KLExact(Remembering[KLDivergence], Metric):
     """The set E_x KL(p_{θ+ε} ‖ p_θ) ≤ ρ²/2, met on the ray of ``along``'s own ε* at its first crossing, to 1 %.
 
     The ½ belongs there: eq. 8 of the paper drops it, and its radii are √2 apart from eq. 6. On the boundary the argmax of
@@ -51,21 +50,16 @@ class KLExact(Metric):
     along: Metric = field(default_factory=EmpiricalFisher)
 
     def __post_init__(self) -> None:
-        check_instance("along", self.along, Metric)
+        object.__setattr__(self, "along", as_metric(self.along, "along"))
 
     @property
     def needs(self) -> Needs:
         """What ``along`` needs, and the predictive distribution."""
-        return self.along.needs | Needs(predictive=True)
+        return *self.along.needs, PredictiveDistribution()
 
-    def local(self, evidence: Evidence) -> KLDivergence:
-        """The divergence at the evidence, with the ray's norm."""
-        return self.step(evidence, {})[0]
-
-    def step(self, evidence: Evidence, state: State) -> tuple[KLDivergence, State]:
+    def step(self, observation: Observation, state: State) -> tuple[KLDivergence, State]:
         """The divergence, with the state of ``along``."""
-        along, state = self.along.step(evidence, state)
+        along, state = self.along.step(observation, state)
         if not isinstance(along, Norm):
             raise TypeError(f"KLExact(along={self.along!r}) needs a norm to choose its ray, not another divergence")
-        assert evidence.predictive is not None, "collect() supplies the distribution"
-        return KLDivergence(evidence.predictive, along), state
+        return KLDivergence(observation[PredictiveDistribution()], along), state

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from .._abstract import Metric, Needs, Norm, State, check_instance
-from ..damping import Damping, Relative, check_damping
-from ..evidence import Evidence
+from ..core import Damping, Norm, Relative, check_damping
+from ..engines.kfac import KFAC
 from ..norms import Kronecker
+from ..observation import KroneckerFactors, Metric, Needs, Observation, Remembering, State, as_metric
 from ..sampling import Empirical, Exact, MonteCarlo
 from .blockwise import product
-from .kronecker_factors import KFAC
 
 
 @dataclass(frozen=True)
-class KroneckerFisher(Metric):
+class KroneckerFisher(Remembering[Norm], Metric):
     """G = blockdiag(B_l ⊗ A_l) + λI, one block a layer: A_l the mean of aaᵀ over samples and positions, a the layer's input
     with a 1 for its bias, B_l the second moment of the scores in the layer's outputs (KFAC-expand).
 
@@ -40,32 +39,32 @@ class KroneckerFisher(Metric):
         if not isinstance(self.sampling, Exact | MonteCarlo | Empirical):
             raise TypeError(f"sampling must be Exact(), MonteCarlo(n) or Empirical(), got {self.sampling!r}")
         if self.rest is not None:
-            check_instance("rest", self.rest, Metric)
+            object.__setattr__(self, "rest", as_metric(self.rest, "rest"))
+
+    @property
+    def _factors(self) -> KroneckerFactors:
+        return KroneckerFactors(KFAC(self.sampling))
 
     @property
     def needs(self) -> Needs:
         """The factors, and what ``rest`` needs."""
-        return Needs(factors=(KFAC(self.sampling),)) | (Needs() if self.rest is None else self.rest.needs)
+        return self._factors, *(() if self.rest is None else self.rest.needs)
 
-    def local(self, evidence: Evidence) -> Norm:
-        """The norm at the evidence, each factor decomposed once."""
-        return self.step(evidence, {})[0]
-
-    def step(self, evidence: Evidence, state: State) -> tuple[Norm, State]:
-        """The norm, with the state of ``rest``."""
-        bare = evidence.factors[KFAC(self.sampling)].bare
+    def step(self, observation: Observation, state: State) -> tuple[Norm, State]:
+        """The norm, each factor decomposed once, and the state of ``rest``."""
+        bare = observation[self._factors].bare
         if self.rest is None or not bare:
-            return self._covered(evidence), state
-        covered = [i for i in range(len(evidence.parameters)) if i not in bare]
-        return product(evidence, [(covered, replace(self, rest=None), 1.0), (sorted(bare), self.rest, 1.0)], state)
+            return self._covered(observation), state
+        covered = [i for i in range(len(observation.parameters)) if i not in bare]
+        return product(observation, [(covered, replace(self, rest=None), 1.0), (sorted(bare), self.rest, 1.0)], state)
 
-    def _covered(self, evidence: Evidence) -> Kronecker:
-        factors = evidence.factors[KFAC(self.sampling)]
+    def _covered(self, observation: Observation) -> Kronecker:
+        factors = observation[self._factors]
         if factors.bare:
-            names = [name or f"parameter {i}" for i, (name, _) in enumerate(evidence.named())]
+            names = [name or f"parameter {i}" for i, (name, _) in enumerate(observation.named())]
             listed = "; ".join(f"{names[i]} ({why})" for i, why in factors.bare.items())
             raise ValueError(
                 f"KFAC does not cover {listed}. Give these a metric of their own, e.g. "
                 "KroneckerFisher(rest=metrics.DiagonalFisher()), or use metrics.BlockDiagonal(metrics.Fisher())."
             )
-        return Kronecker(factors.blocks, evidence.parameters, self.damping)
+        return Kronecker(factors.blocks, observation.parameters, self.damping)

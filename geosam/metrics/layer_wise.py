@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .._abstract import Metric
-from ..evidence import Evidence
 from ..norms import Diagonal
+from ..observation import Metric, Observation
 from .parameter_scaled import Where, matrices
 
 
@@ -30,14 +29,14 @@ class LayerWise(Metric):
         if not (math.isfinite(self.eta) and self.eta >= 0):
             raise ValueError(f"eta must be finite and not negative, got {self.eta}: it is added to ‖W‖")
 
-    def local(self, evidence: Evidence) -> Diagonal:
-        """The norm at the evidence's parameters."""
-        scaled = [self.where(name, p) for name, p in evidence.named()]
+    def local(self, observation: Observation) -> Diagonal:
+        """The norm at the observation's parameters."""
+        scaled = [self.where(name, p) for name, p in observation.named()]
 
         def entries(i: int) -> Tensor:
-            w = evidence.parameters[i].detach()
+            w = observation.parameters[i].detach()
             if not scaled[i]:
                 return torch.ones((), dtype=w.dtype, device=w.device)
             return torch.linalg.vector_norm(w).add_(self.eta).square_()
 
-        return Diagonal(entries, evidence.parameters, inverse=True)
+        return Diagonal(entries, observation.parameters, inverse=True)

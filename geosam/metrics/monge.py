@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .._abstract import Metric
-from ..evidence import Evidence
 from ..norms import RankOne
+from ..observation import Metric, Observation
 
 
 @dataclass(frozen=True)
@@ -17,6 +16,6 @@ class Monge(Metric):
     Source: Jacobsen & Arvanitidis 2025 (arXiv 2502.08448).
     """
 
-    def local(self, evidence: Evidence) -> RankOne:
-        """The norm frozen at the evidence's gradient."""
-        return RankOne(evidence.gradient)
+    def local(self, observation: Observation) -> RankOne:
+        """The norm frozen at the observation's gradient."""
+        return RankOne(observation.gradient)

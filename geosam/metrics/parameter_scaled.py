@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .._abstract import Metric
-from ..evidence import Evidence
 from ..norms import Diagonal
+from ..observation import Metric, Observation
 
 Where = Callable[[str | None, Tensor], bool]
 
@@ -37,12 +36,12 @@ class ParameterScaled(Metric):
         if not (math.isfinite(self.eta) and self.eta >= 0):
             raise ValueError(f"eta must be finite and not negative, got {self.eta}: it is added to |w|")
 
-    def local(self, evidence: Evidence) -> Diagonal:
-        """The norm at the evidence's parameters."""
-        scaled = [self.where(name, parameter) for name, parameter in evidence.named()]
+    def local(self, observation: Observation) -> Diagonal:
+        """The norm at the observation's parameters."""
+        scaled = [self.where(name, parameter) for name, parameter in observation.named()]
 
         def entries(i: int) -> Tensor:
-            w = evidence.parameters[i].detach()
+            w = observation.parameters[i].detach()
             return w.abs().add_(self.eta).square_() if scaled[i] else torch.ones((), dtype=w.dtype, device=w.device)
 
-        return Diagonal(entries, evidence.parameters, inverse=True)
+        return Diagonal(entries, observation.parameters, inverse=True)

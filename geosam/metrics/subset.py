@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from .._abstract import Metric
+from ..observation import Metric
 from .blockwise import Blockwise, Selector
 from .euclidean import Euclidean
 
@@ -35,7 +35,7 @@ def normalisation(model: nn.Module, *kinds: type[nn.Module]) -> Selector:
         raise ValueError(f"{type(model).__name__} has no normalisation layer with parameters; name the kinds of your own")
 
     def selects(name: str | None, parameter: Tensor) -> bool:
-        # evidence that is kept holds copies of the parameters, which only their names identify
+        # observation that is kept holds copies of the parameters, which only their names identify
         return name in names if name is not None else id(parameter) in chosen
 
     return selects

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .. import _vectors as vec
-from .._abstract import InnerProduct, Normal
-from .._vectors import Vectors
+from ..core import InnerProduct, Normal, Vectors
+from ..core import vectors as vec
 
 
 @dataclass(frozen=True, eq=False)

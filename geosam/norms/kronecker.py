@@ -8,10 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .. import _vectors as vec
-from .._abstract import InnerProduct
-from .._vectors import Vectors
-from ..damping import Damping, resolve, singular
+from ..core import Damping, InnerProduct, Vectors, resolve, singular
+from ..core import vectors as vec
 
 
 @dataclass(frozen=True, eq=False)

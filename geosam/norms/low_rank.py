@@ -9,10 +9,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from .. import _vectors as vec
-from .._abstract import InnerProduct, Normal
-from .._vectors import Vectors
-from ..damping import Damping, Relative, resolve, singular
+from ..core import Damping, InnerProduct, Normal, Relative, Vectors, resolve, singular
+from ..core import vectors as vec
 from ..rows import Pulled, Rows
 from .shifted import Inverted, Shifted
 

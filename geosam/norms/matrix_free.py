@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .. import _vectors as vec
-from .._abstract import InnerProduct
-from .._vectors import Vectors
+from ..core import InnerProduct, Vectors
+from ..core import vectors as vec
 
 
 class MatrixFree(InnerProduct):
@@ -18,7 +18,8 @@ class MatrixFree(InnerProduct):
 
     Stops at ‖c − Gv‖ ≤ tolerance · ‖c‖ or after ``iterations``. An early stop is safe: ``ascend`` returns the primal norm
     ‖v‖² = ⟨v, c − r⟩, r the residual, so that ε* has norm ρ whatever the tolerance; what is lost is steepness, and
-    ``report`` says iterations, relative residual and whether the tolerance was met.
+    ``report`` says iterations, relative residual, whether the tolerance was met and how it ended, after ``facts``: what is
+    known of the matrix beforehand.
     """
 
     def __init__(
@@ -28,18 +29,26 @@ class MatrixFree(InnerProduct):
         damping: Tensor | float,
         tolerance: float = 1e-4,
         iterations: int = 100,
+        facts: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self.product, self.like, self.damping = product, like, damping
-        self.tolerance, self.iterations = tolerance, iterations
-        self._report: Mapping[str, Any] = {}
+        self.tolerance, self.iterations, self.facts = tolerance, iterations, facts
+        self._last: Mapping[str, Any] = {}
 
     def __repr__(self) -> str:
         return f"MatrixFree(damping={float(self.damping):.3g}, tolerance={self.tolerance}, iterations={self.iterations})"
 
     @property
     def report(self) -> Mapping[str, Any]:
-        """Of the last solve: iterations, residual (relative to ‖c‖₂), converged."""
-        return self._report
+        """The facts; of the last solve iterations, residual (relative to ‖c‖₂), converged, and ended: "tolerance met",
+        "iterations spent" or "stalled".
+        """
+        return {**self.facts, **self._last}
+
+    def _ended(self, iterations: int, residual: float) -> None:
+        converged = residual <= 2 * self.tolerance
+        ended = "tolerance met" if converged else "iterations spent" if iterations >= self.iterations else "stalled"
+        self._last = {"iterations": iterations, "residual": residual, "converged": converged, "ended": ended}
 
     def flat(self, v: Vectors) -> list[Tensor]:
         """Fv + λv."""
@@ -53,7 +62,7 @@ class MatrixFree(InnerProduct):
         """(v, √⟨v, c − r⟩) with Gv = c − r."""
         size = vec.norm(c)
         if not torch.isfinite(size) or size == 0:
-            self._report = {"iterations": 0, "residual": 0.0, "converged": True}
+            self._ended(0, 0.0)
             return c, size
         # ♯ is homogeneous: solving for c/‖c‖ keeps every scalar of the iteration near 1
         unit = vec.scale(c, 1 / size)
@@ -74,7 +83,6 @@ class MatrixFree(InnerProduct):
             last, square, done = square, vec.dot(r, r), done + 1
             p = vec.axpy(r, square / last, p)
         r = vec.axpy(unit, -1.0, self.flat(v))  # the recursive residual drifts in float32
-        residual = vec.norm(r).item()
-        self._report = {"iterations": done, "residual": residual, "converged": residual <= 2 * self.tolerance}
+        self._ended(done, vec.norm(r).item())
         primal = (vec.dot(v, unit) - vec.dot(v, r)).clamp_min(0).sqrt()
         return vec.scale(v, size), primal * size

@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import _vectors as vec
-from .._abstract import InnerProduct, Normal
-from .._vectors import Vectors
+from ..core import InnerProduct, Normal, Vectors
+from ..core import vectors as vec
 from ..rows import Pulled, Rows
 from .low_rank import LowRank
 

@@ -7,7 +7,7 @@ import functools
 import torch
 from torch import Tensor
 
-from .. import _vectors as vec
+from ..core import vectors as vec
 
 # Of float32 products: entries of K are off by this part of ‖gᵢ‖‖gⱼ‖ in the root mean square. Linear layers, convolutions and
 # attention gave 1e-8 to 4e-8.

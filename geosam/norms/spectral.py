@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .. import _vectors as vec
-from .._abstract import Norm
-from .._vectors import Vectors
+from ..core import Norm, Vectors
+from ..core import vectors as vec
 
 
 def _matrix(t: Tensor) -> Tensor:

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .. import _vectors as vec
-from .._abstract import Norm
-from .._vectors import Vectors
+from ..core import Norm, Vectors
+from ..core import vectors as vec
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .._abstract import Objective
-from .._vectors import Vectors
-from ..evidence import Evidence
+from ..core import Vectors
+from ..observation import Objective, Observation
 
 
 @dataclass(frozen=True)
 class Gradient(Objective):
     """c = g, the gradient of the batch mean loss. Source: Foret et al. 2021."""
 
-    def local(self, evidence: Evidence) -> Vectors:
+    def local(self, observation: Observation) -> Vectors:
         """g."""
-        return evidence.gradient
+        return observation.gradient

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .. import _vectors as vec
-from .._abstract import Objective, State
-from .._vectors import Vectors
-from ..damping import Damping, Relative, check_damping, resolve
-from ..evidence import Evidence
-from .residual import averaged, past
+from ..core import Damping, Relative, Vectors, check_damping, resolve
+from ..core import vectors as vec
+from ..observation import Objective, Observation, State
+from .average import averaged, past
 
 
 @dataclass(frozen=True)
@@ -46,13 +44,13 @@ class NoiseWeighted(Objective):
         if (self.damping.ratio if isinstance(self.damping, Relative) else self.damping) == 0:
             raise ValueError("damping = 0 divides by the noise of entries that have none. Use damping > 0, e.g. Relative(0.1)")
 
-    def local(self, evidence: Evidence) -> Vectors:
+    def local(self, observation: Observation) -> Vectors:
         """g: without a past there is no estimate of the noise."""
-        return evidence.gradient
+        return observation.gradient
 
-    def step(self, evidence: Evidence, state: State) -> tuple[Vectors, State]:
+    def step(self, observation: Observation, state: State) -> tuple[Vectors, State]:
         """(w g_t, {"average": m_t})."""
-        g, last = evidence.gradient, past(state, evidence.gradient)
+        g, last = observation.gradient, past(state, observation.gradient)
         average, kept = averaged(g, last, self.decay)
         return (g if last is None else self._weighted(g, average)), {"average": kept}
 

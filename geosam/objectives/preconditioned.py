@@ -8,9 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from .._abstract import InnerProduct, Metric, Needs, Objective, State, check_instance
-from .._vectors import Vectors
-from ..evidence import Evidence
+from ..core import InnerProduct, Norm, Vectors, check_instance
+from ..observation import Metric, Needs, Objective, Observation, Remembering, State, as_metric
 from .gradient import Gradient
 
 Precondition = Callable[[Vectors], Vectors]
@@ -23,7 +22,7 @@ class Solved(list[Tensor]):
 
 
 @dataclass(frozen=True)
-class Preconditioned(Objective):
+class Preconditioned(Remembering[Vectors], Objective):
     """c = D c', c' the covector of another objective, by default the gradient; the constraint is left alone.
 
     by: a metric, and D is its ♯, D = G⁻¹ at θ: Preconditioned(DiagonalEmpiricalFisher(λ)) counts an entry the less the larger
@@ -40,24 +39,20 @@ class Preconditioned(Objective):
 
     def __post_init__(self) -> None:
         check_instance("objective", self.objective, Objective)
-        if isinstance(self.by, type) or not callable(self.by):
-            check_instance("by", self.by, Metric)
+        if isinstance(self.by, type | Norm) or not callable(self.by):
+            object.__setattr__(self, "by", as_metric(self.by, "by"))
 
     @property
     def needs(self) -> Needs:
         """What D and the objective need."""
-        return self.objective.needs | self.by.needs if isinstance(self.by, Metric) else self.objective.needs
+        return *self.objective.needs, *(self.by.needs if isinstance(self.by, Metric) else ())
 
-    def local(self, evidence: Evidence) -> Vectors:
-        """Dc' at the evidence."""
-        return self.step(evidence, {})[0]
-
-    def step(self, evidence: Evidence, state: State) -> tuple[Vectors, State]:
+    def step(self, observation: Observation, state: State) -> tuple[Vectors, State]:
         """Dc', with the states of the metric and the objective."""
-        c, of_objective = self.objective.step(evidence, state.get("objective", {}))
+        c, of_objective = self.objective.step(observation, state.get("objective", {}))
         if not isinstance(self.by, Metric):
             return self.by(c), _unless_empty(objective=of_objective)
-        norm, of_metric = self.by.step(evidence, state.get("metric", {}))
+        norm, of_metric = self.by.step(observation, state.get("metric", {}))
         if not isinstance(norm, InnerProduct):
             raise TypeError(
                 f"Preconditioned(by={self.by!r}) needs an inner product, whose ♯ is linear; this is {norm!r}. Pass a function "

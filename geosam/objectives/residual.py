@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch
-
-from .. import _vectors as vec
-from .._abstract import Objective, State
-from .._vectors import Vectors
-from ..evidence import Evidence
+from ..core import Vectors
+from ..core import vectors as vec
+from ..observation import Objective, Observation, State
+from .average import averaged, past
 
 
 @dataclass(frozen=True)
@@ -34,26 +32,13 @@ class Residual(Objective):
         if not (math.isfinite(self.sigma) and self.sigma >= 0):
             raise ValueError(f"sigma must be finite and not negative, got {self.sigma}; 0 gives the plain gradient")
 
-    def local(self, evidence: Evidence) -> Vectors:
+    def local(self, observation: Observation) -> Vectors:
         """g: without a past there is nothing to subtract."""
-        return evidence.gradient
+        return observation.gradient
 
-    def step(self, evidence: Evidence, state: State) -> tuple[Vectors, State]:
+    def step(self, observation: Observation, state: State) -> tuple[Vectors, State]:
         """(g_t − σ m_t, {"average": m_t})."""
-        g, last = evidence.gradient, past(state, evidence.gradient)
+        g, last = observation.gradient, past(state, observation.gradient)
         average, kept = averaged(g, last, self.decay)
         residual = g if last is None else vec.add(g, average, -self.sigma)
         return residual, {"average": kept}
-
-
-def past(state: State, like: Vectors) -> Vectors | None:
-    """The state's average; None on a first step, and for parameters that are others than before."""
-    last = state.get("average")
-    return None if last is None or [t.shape for t in last] != [t.shape for t in like] else last
-
-
-def averaged(g: Vectors, last: Vectors | None, decay: float) -> tuple[Vectors, Vectors]:
-    """m_t, and what of it is to be remembered: m_{t−1} (at first 0) where g_t is not finite."""
-    # cloned, because the second pass overwrites the memory of the first one's gradient
-    average = vec.map(torch.clone, g) if last is None else vec.lerp(last, g, 1 - decay)
-    return average, vec.select(vec.finite(g), average, vec.zeros_like(g) if last is None else last)

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
-from .. import _vectors as vec
-from .._abstract import Objective, State
-from .._vectors import Vectors
-from ..evidence import Evidence
+from ..core import Vectors
+from ..observation import Objective, Observation, State
+from .average import averaged, past
 
 
 @dataclass(frozen=True)
@@ -26,17 +23,12 @@ class Smoothed(Objective):
         if not 0 <= self.decay < 1:
             raise ValueError(f"decay must lie in [0, 1), got {self.decay}; 0 gives the plain gradient")
 
-    def local(self, evidence: Evidence) -> Vectors:
+    def local(self, observation: Observation) -> Vectors:
         """g: without a past the average is the gradient."""
-        return evidence.gradient
+        return observation.gradient
 
-    def step(self, evidence: Evidence, state: State) -> tuple[Vectors, State]:
+    def step(self, observation: Observation, state: State) -> tuple[Vectors, State]:
         """(d_t, {"average": d_t})."""
-        g = list(evidence.gradient)
-        last = state.get("average")
-        if last is not None and [t.shape for t in last] != [t.shape for t in g]:
-            last = None  # other parameters than before: a new average
-        # cloned, because the second pass overwrites the memory of the first one's gradient
-        average = vec.map(torch.clone, g) if last is None else vec.lerp(last, g, 1 - self.decay)
-        kept = vec.select(vec.finite(g), average, vec.zeros_like(g) if last is None else last)
+        g = observation.gradient
+        average, kept = averaged(g, past(state, g), self.decay)
         return average, {"average": kept}

@@ -14,8 +14,8 @@ from typing import overload
 import torch
 from torch import Tensor
 
-from .. import _vectors as vec
-from .._vectors import Vectors
+from ..core import Vectors
+from ..core import vectors as vec
 
 
 class Rows(ABC):

@@ -7,13 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from .. import _vectors as vec
-from .._vectors import Vectors
+from ..core import Vectors, limits
+from ..core import vectors as vec
 from .abstract import Rows
 from .square import add_square
-
-# A block that is widened is to stay in a CPU's cache; any other goes in as few pieces as memory allows.
-_WIDENED_BYTES, _BYTES = 2**20, 2**26
 
 
 class Materialised(Rows):
@@ -27,7 +24,7 @@ class Materialised(Rows):
     def _blocks(self, precision: torch.dtype) -> Iterator[tuple[int, Tensor]]:
         """(position of a parameter, some of its columns [n, w], in order), one at a time in this precision."""
         for i, j in enumerate(self.jacobian):
-            size = _WIDENED_BYTES if j.is_cpu and j.dtype != precision else _BYTES
+            size = limits.CACHE if j.is_cpu and j.dtype != precision else limits.BLOCK
             for block in j.split(max(1, size // (8 * self.n)), dim=1):
                 yield i, block.to(precision)
 

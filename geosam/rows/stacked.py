@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from .. import _vectors as vec
-from .._vectors import Scalar, Vectors
+from ..core import Scalar, Vectors
+from ..core import vectors as vec
 from .abstract import Pulled, Rows
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..likelihoods import Likelihood
+from ..problem.likelihoods import Likelihood
 
 
 class Sampling(ABC):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..likelihoods import Likelihood, bernoulli, categorical, gaussian, mean_kl
+from ..problem.likelihoods import Likelihood, bernoulli, categorical, gaussian, mean_kl
 from .abstract import Sampling
 
 # For outputs [n, ...] with E entries a sample: (B, S) with BBᵀ the outputs' Fisher information and S a right inverse of B on

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Distribution, Normal
 
-from ..likelihoods import Likelihood, categorical
+from ..problem.likelihoods import Likelihood, categorical
 from .abstract import Sampling
 
 

@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from .. import _vectors as vec
-from .._abstract import Divergence, Norm, Perturbation, Solver
-from .._surface import Surface
-from .._vectors import Vectors
-from ..problem import Bound
+from ..core import Divergence, Norm, Perturbation, Solver, Vectors
+from ..core import vectors as vec
 from .radial import Radial
 from .search import Ball, Search, Target
+
+
+class Surface(Protocol):
+    """ε ↦ L(θ + ε), with its gradient."""
+
+    theta: Vectors
+
+    def loss(self, epsilon: Vectors) -> Tensor:
+        """L(θ + ε)."""
+
+    def gradient(self, epsilon: Vectors) -> Vectors:
+        """∇L(θ + ε)."""
+
+
+class Lossy(Protocol):
+    """What has a loss around θ, such as a bound problem."""
+
+    def surface(self) -> Surface:
+        """The loss around the parameters as they are."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +53,7 @@ class Constrained(Solver):
     without SciPy.
     """
 
-    loss: Bound | None = None
+    loss: Lossy | None = None
     limit: int = 300
     iterations: int = 200
     tolerance: float = 1e-9
@@ -80,8 +97,8 @@ def _linear(c: Vectors) -> Target:
     return lambda epsilon: (float(flat @ vec.flatten(epsilon).double()), flat)
 
 
-def _loss(bound: Bound) -> Target:
-    surface = Surface(bound, bound.parameters)
+def _loss(source: Lossy) -> Target:
+    surface = source.surface()
     start = float(surface.loss(vec.zeros_like(surface.theta)))
 
     def target(epsilon: Vectors) -> tuple[float, Tensor]:

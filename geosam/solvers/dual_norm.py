@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
-from .._abstract import Divergence, Norm, Perturbation, Solver
-from .._vectors import Vectors
+from ..core import Divergence, Loan, Norm, Perturbation, Solver, Vectors
 
 
 @dataclass(frozen=True)
 class DualNorm(Solver):
     """ε* = ρ ♯c / ‖c‖*: the argmax of ⟨c, ε⟩ over ‖ε‖ ≤ ρ.
 
-    scratch: tensors like the parameters that ♯c may be written into; the optimizer lends its buffers here.
+    scratch: tensors like the parameters that ♯c may be written into.
     c = 0 gives ε* = 0; so does a c that is not finite, by a selection on the device.
     Source: Boyd & Vandenberghe 2004, A.1.6; Foret et al. 2021, eq. 2; Kim et al. 2022, eq. 2, 5 and 10 are its instances.
     """
 
     scratch: Vectors | None = None
+
+    def borrow(self, loan: Loan) -> DualNorm:
+        """Takes the scratch."""
+        return self if loan.scratch is None else replace(self, scratch=loan.scratch)
 
     def solve(self, geometry: Norm | Divergence, c: Vectors, rho: float) -> Perturbation:
         """ε* with ‖ε*‖ = rho. Raises TypeError for a divergence."""

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from .. import _vectors as vec
-from .._abstract import Divergence, Norm, Perturbation, Solver
-from .._vectors import Vectors
+from ..core import Covector, Divergence, Loan, Norm, Perturbation, Solver, Vectors
+from ..core import vectors as vec
 from .dual_norm import DualNorm
-
-Covector = Callable[[Vectors], Vectors]
 
 
 @dataclass(frozen=True)
@@ -43,6 +39,15 @@ class MultiStep(Solver):
             raise ValueError(f"steps must be a whole number ≥ 1, got {self.steps!r}; 1 is DualNorm()")
         if not (math.isfinite(self.step) and self.step > 0):
             raise ValueError(f"step must be finite and positive, got {self.step}: a share of rho")
+
+    @property
+    def revisits(self) -> bool:
+        """From the second step on."""
+        return self.steps > 1
+
+    def borrow(self, loan: Loan) -> MultiStep:
+        """Takes the covector around θ."""
+        return self if loan.covector is None else self.along(loan.covector)
 
     def along(self, gradient: Covector) -> MultiStep:
         """The same, asking this function for the covector at θ + ε."""

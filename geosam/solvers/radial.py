@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
-from .._abstract import Divergence, Landing, Norm, Perturbation, Solver
-from .._vectors import Vectors
+from ..core import Divergence, Landing, Loan, Norm, Perturbation, Solver, Vectors
 from .crossing import first_crossing
 from .dual_norm import DualNorm
 
@@ -20,7 +19,7 @@ class Radial(Solver):
     tolerance: relative, on √(2D). evaluations: of D, at most; three are typical. Where D saturates below the budget (or the
     evaluations run out) the largest ε found within the budget is returned: ``radius`` < ρ, and the report's ``shortfall`` is
     1 − radius/ρ. Each evaluation is one forward pass and is read by the host. start: where the search for t begins; the
-    optimizer hands on the last step's t (the report's ``multiple``), which saves an evaluation or two. land: keep the forward
+    optimizer lends the last step's t (the report's ``multiple``), which saves an evaluation or two. land: keep the forward
     pass of the evaluation that was accepted; it can serve as the second pass's.
     """
 
@@ -28,6 +27,10 @@ class Radial(Solver):
     evaluations: int = 6
     start: float = 1.0
     land: bool = False
+
+    def borrow(self, loan: Loan) -> Radial:
+        """Takes the last t, and keeps the forward pass where that is of use."""
+        return replace(self, start=loan.memory.get("start", self.start), land=loan.keep())
 
     def solve(self, geometry: Norm | Divergence, c: Vectors, rho: float) -> Perturbation:
         """ε with D(ε) ≤ rho²/2. Raises TypeError for a norm."""
@@ -57,4 +60,5 @@ class Radial(Solver):
             finite=ray.finite,
             landing=visited[1] if visited[0] == crossing.t else None,
             report={**ray.report, "evaluations": crossing.evaluations, "shortfall": shortfall, "multiple": crossing.t},
+            memory={"start": crossing.t} if crossing.t else {},
         )

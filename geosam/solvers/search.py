@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import _vectors as vec
-from .._abstract import Divergence
-from .._vectors import Vectors
+from ..core import Divergence, Vectors
+from ..core import vectors as vec
 
 _REACH = 1e3  # in radii of the ball's quadratic model: a maximum farther out is none of that ball's
 _DOUBLINGS = 40

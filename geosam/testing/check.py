@@ -12,11 +12,11 @@ from hypothesis.errors import Flaky
 from hypothesis.strategies import DrawFn, SearchStrategy
 from torch import Tensor
 
-from .._abstract import Divergence, Metric, Norm, Objective
-from .._vectors import Vectors
-from ..evidence import Evidence
+from ..core import Divergence, Norm, Vectors
 from ..norms import LowRank
+from ..observation import Metric, Objective, Observation, observe
 from ..problem import Bound
+from ..rows import Pulled
 from ..solvers import solve
 from . import laws as the_laws
 from .drawn import Drawn
@@ -88,19 +88,20 @@ def check_metric(
     chosen = problems() if problem is None else problem
 
     @st.composite
-    def located(draw: DrawFn) -> tuple[Bound, Evidence, Norm | Divergence, Drawn]:
+    def located(draw: DrawFn) -> tuple[Bound, Observation, Norm | Divergence, Drawn]:
         bound = draw(chosen) if isinstance(chosen, SearchStrategy) else chosen
-        evidence = bound.collect(metric.needs, type(metric).__name__)
-        geometry = metric.at(evidence)
-        drawn = draw(draws(list(evidence.parameters), evidence.rows, [evidence.gradient]))
-        return bound, evidence, geometry, drawn
+        seen = observe(bound, metric.needs, metric.name)
+        geometry = metric.at(seen)
+        rows = seen.gradient.rows if isinstance(seen.gradient, Pulled) else None
+        drawn = draw(draws(list(seen.parameters), rows, [seen.gradient]))
+        return bound, seen, geometry, drawn
 
-    def trial(case: tuple[Bound, Evidence, Norm | Divergence, Drawn]) -> None:
-        bound, evidence, geometry, drawn = case
+    def trial(case: tuple[Bound, Observation, Norm | Divergence, Drawn]) -> None:
+        bound, seen, geometry, drawn = case
         allowed = _tolerance(tolerance, drawn.c)
 
         def read(geometry: Norm | Divergence) -> list[Tensor]:
-            return solve(geometry, evidence.gradient, drawn.rho).epsilon
+            return solve(geometry, seen.gradient, drawn.rho).epsilon
 
         for law in the_laws.FIELD + the_laws.fitting(geometry) if laws is None else laws:
             if law in the_laws.FIELD:

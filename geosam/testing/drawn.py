@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .. import _vectors as vec
-from .._vectors import Vectors
+from ..core import Vectors
+from ..core import vectors as vec
 from ..rows import Pulled
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .._vectors import Vectors
+from ..core import Vectors
 
 Number = Tensor | float
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import strategies as st
 
 from geosam import norms
-from geosam.damping import Relative
+from geosam.core import Relative
 from geosam.norms import Block
 from geosam.rows import Materialised
 from geosam.testing import laws, strategies

@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import nn
 
-from geosam.damping import Relative
+from geosam.core import Relative
 
 
 def twin(bound):

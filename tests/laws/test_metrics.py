@@ -51,13 +51,13 @@ def test_float32_at_damping_1e_8_matches_a_dense_float64_solve():
     """The batch gradient remembers that it lies in the row space; a covector that does not loses every digit here."""
 
     def trial(bound):
-        evidence = bound.collect(metrics.EmpiricalFisher().needs, "test")
+        seen = geosam.observe(bound, metrics.EmpiricalFisher().needs)
         unit = torch.eye(bound.n, dtype=torch.float64)
-        rows = torch.stack([torch.cat([t.reshape(-1) for t in evidence.rows.materialise(e)]) for e in unit])
+        rows = torch.stack([torch.cat([t.reshape(-1) for t in seen.gradient.rows.materialise(e)]) for e in unit])
         dense = rows.T @ rows / bound.n + 1e-8 * torch.eye(rows.shape[1], dtype=torch.float64)
         want = torch.linalg.solve(dense, rows.mean(0))
         want *= 0.05 / (rows.mean(0) @ want).sqrt()
-        found = geosam.solve(metrics.EmpiricalFisher(1e-8).at(evidence), evidence.gradient, 0.05)
+        found = geosam.solve(metrics.EmpiricalFisher(1e-8).at(seen), seen.gradient, 0.05)
         got = torch.cat([t.double().reshape(-1) for t in found.epsilon])
         assert (got - want).norm() <= 1e-4 * want.norm()
 
@@ -81,13 +81,13 @@ AND_AROUND_IT = (*AT_ITS_OPTIMUM, laws.no_neighbour_does_better, laws.obeys_hoel
 )
 def test_gradients_of_every_scale_ascend_in_their_own_metric(metric, kept):
     def trial(case):
-        evidence, drawn = case
+        seen, drawn = case
         for law in kept:
-            law(metric.at(evidence), drawn, 1e-5)
+            law(metric.at(seen), drawn, 1e-5)
 
-    def with_its_gradient(evidence):
-        like = list(evidence.parameters)
-        return strategies.draws(like, covector=st.just(evidence.gradient)).map(lambda drawn: (evidence, drawn))
+    def with_its_gradient(seen):
+        like = list(seen.parameters)
+        return strategies.draws(like, covector=st.just(seen.gradient)).map(lambda drawn: (seen, drawn))
 
     examine(strategies.evidences([torch.float32]).flatmap(with_its_gradient), trial)
 

@@ -11,8 +11,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 import geosam
-from geosam import _vectors as vec
 from geosam import metrics, norms, objectives
+from geosam.core import vectors as vec
 from geosam.metrics import Relative
 from geosam.objectives import Gradient, NoiseWeighted, Preconditioned, Residual, Smoothed
 from geosam.testing import strategies
@@ -21,16 +21,16 @@ from tests.laws.metric_cases import label
 SCALES = {torch.float32: (-25, 18), torch.float64: (-40, 40)}
 
 
-def evidence(g, scale=1.0):
+def seen(g, scale=1.0):
     g = [t * scale for t in g]
-    return geosam.Evidence([torch.zeros_like(t) for t in g], g, torch.ones((), dtype=g[0].dtype))
+    return geosam.Observation([torch.zeros_like(t) for t in g], g, torch.ones((), dtype=g[0].dtype))
 
 
 def run(objective, gradients, scale=1.0):
     """(the last covector, the last state) of steps with these gradients."""
     state = {}
     for g in gradients:
-        c, state = objective.step(evidence(g, scale), state)
+        c, state = objective.step(seen(g, scale), state)
     return list(c), state
 
 
@@ -124,7 +124,7 @@ def keeps_what_is_not_finite_out_of_its_memory(objective, gradients, value):
     _, before = run(objective, gradients)
     bad = [t.clone() for t in gradients[0]]
     bad[-1].reshape(-1)[-1] = value
-    c, after = objective.step(evidence(bad), before)
+    c, after = objective.step(seen(bad), before)
     assert same_tensors(after, before)
     assert not geosam.solve(norms.Identity(), c, 1.0).finite
 
@@ -136,8 +136,8 @@ def survives_a_file(objective, gradients):
     buffer = io.BytesIO()
     torch.save(state, buffer)
     buffer.seek(0)
-    resumed = fresh.step(evidence(gradients[-1]), torch.load(buffer, weights_only=True))[0]
-    c, _ = objective.step(evidence(gradients[-1]), state)
+    resumed = fresh.step(seen(gradients[-1]), torch.load(buffer, weights_only=True))[0]
+    c, _ = objective.step(seen(gradients[-1]), state)
     assert same_tensors(list(c), list(resumed))
 
 
@@ -217,12 +217,12 @@ def test_the_host_reads_nothing(objective):
 class AveragesEverything(geosam.Objective):
     """Wrong: a NaN stays for good."""
 
-    def local(self, evidence):
-        return evidence.gradient
+    def local(self, seen):
+        return seen.gradient
 
-    def step(self, evidence, state):
-        last = state.get("average", evidence.gradient)
-        average = vec.lerp(last, evidence.gradient, 0.1)
+    def step(self, seen, state):
+        last = state.get("average", seen.gradient)
+        average = vec.lerp(last, seen.gradient, 0.1)
         return average, {"average": average}
 
 
@@ -230,13 +230,13 @@ class AveragesEverything(geosam.Objective):
 class Undamped(geosam.Objective):
     """Wrong: infoSAM's draft, g/(m − g)²."""
 
-    def local(self, evidence):
-        return evidence.gradient
+    def local(self, seen):
+        return seen.gradient
 
-    def step(self, evidence, state):
-        last = state.get("average", evidence.gradient)
-        average = vec.lerp(last, evidence.gradient, 0.1)
-        return [g / (m - g) ** 2 for g, m in zip(evidence.gradient, average, strict=True)], {"average": average}
+    def step(self, seen, state):
+        last = state.get("average", seen.gradient)
+        average = vec.lerp(last, seen.gradient, 0.1)
+        return [g / (m - g) ** 2 for g, m in zip(seen.gradient, average, strict=True)], {"average": average}
 
 
 @dataclass(frozen=True)
@@ -245,12 +245,12 @@ class Hidden(geosam.Objective):
 
     seen: list = field(default_factory=list, repr=False)
 
-    def local(self, evidence):
-        return evidence.gradient
+    def local(self, seen):
+        return seen.gradient
 
-    def step(self, evidence, state):
-        self.seen.append(evidence.gradient)
-        return vec.lerp(self.seen[0], evidence.gradient, 0.5), state
+    def step(self, seen, state):
+        self.seen.append(seen.gradient)
+        return vec.lerp(self.seen[0], seen.gradient, 0.5), state
 
 
 def wrong_sign(gradients):
@@ -292,7 +292,7 @@ def test_every_law_refutes_what_breaks_it(name):
 @settings(deadline=None)
 def test_preconditioned_the_gradient_rises_no_more_than_without(bound, rho):
     """⟨g, ε*⟩ ≤ ρ‖g‖*, with equality for D = I."""
-    norm, g = metrics.ParameterScaled().at(bound), bound.collect(geosam.Needs(), "test").gradient
+    norm, g = metrics.ParameterScaled().at(bound), geosam.observe(bound, ()).gradient
     most = rho * float(norm.dual_norm(g))
     for by, equal in ((metrics.Euclidean(), True), (metrics.DiagonalEmpiricalFisher(1e-3), False)):
         c = Preconditioned(by).at(bound)
@@ -306,7 +306,7 @@ def test_preconditioned_the_gradient_rises_no_more_than_without(bound, rho):
 
 def test_a_precondition_that_is_not_the_identity_costs_rise():
     g = [torch.tensor([1.0, 1.0], dtype=torch.float64)]
-    c = Preconditioned(lambda c: [c[0] * torch.tensor([3.0, 1.0])]).at(evidence(g))
+    c = Preconditioned(lambda c: [c[0] * torch.tensor([3.0, 1.0])]).at(seen(g))
     epsilon = geosam.solve(norms.Identity(), c, 1.0).epsilon
     assert float(vec.dot(g, epsilon)) == pytest.approx(4 / math.sqrt(10))
     assert float(vec.norm(g)) == pytest.approx(math.sqrt(2))
@@ -318,7 +318,7 @@ def test_the_sharp_of_a_metric_is_the_preconditioner():
     @given(bound=strategies.problems([torch.float64]))
     @settings(deadline=None)
     def trial(bound):
-        seen = bound.collect(metrics.EmpiricalFisher().needs, "test")
+        seen = geosam.observe(bound, metrics.EmpiricalFisher().needs)
         eye = torch.eye(bound.n, dtype=torch.float64)
         jacobian = torch.stack([flat(seen.rows.materialise(row)) for row in eye])
         dense = jacobian.T @ jacobian / bound.n + 0.1 * torch.eye(jacobian.shape[1], dtype=torch.float64)
@@ -340,17 +340,17 @@ def test_the_states_of_both_parts_are_kept_apart():
 class Averaging(geosam.Metric):
     """Counts its steps."""
 
-    def local(self, evidence):
-        return norms.Identity(evidence.parameters)
+    def local(self, seen):
+        return norms.Identity(seen.parameters)
 
-    def step(self, evidence, state):
-        return self.local(evidence), {"count": state.get("count", 0) + 1}
+    def step(self, seen, state):
+        return self.local(seen), {"count": state.get("count", 0) + 1}
 
 
 def test_other_parameters_than_before_start_afresh():
     for objective in (Residual(), NoiseWeighted()):
         _, state = run(objective, [[torch.ones(2)], [torch.zeros(2)]])
-        c, _ = objective.step(evidence([torch.ones(3)]), state)
+        c, _ = objective.step(seen([torch.ones(3)]), state)
         assert torch.equal(c[0], torch.ones(3))
 
 

@@ -8,9 +8,9 @@ import torch
 from hypothesis import strategies as st
 
 import geosam
-from geosam import _vectors as vec
 from geosam import norms
-from geosam.damping import Relative
+from geosam.core import Relative
+from geosam.core import vectors as vec
 from geosam.norms import Diagonal, Identity, LowRank, RankOne
 from geosam.rows import Materialised
 from geosam.testing import strategies

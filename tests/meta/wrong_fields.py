@@ -6,13 +6,16 @@ from typing import Any
 
 import torch
 
-from geosam import Divergence, Metric, Needs, Objective, Solver
-from geosam import _vectors as vec
+from geosam import Divergence, Metric, Objective, Solver
+from geosam.observation import PerSampleGradients
+from geosam.core import vectors as vec
 from geosam.engines import Engine, Func
-from geosam.likelihoods import mean_kl
+from geosam.engines.abstract import Captured
 from geosam.metrics import Euclidean, KLExact
 from geosam.norms import Diagonal, Identity, LowRank
-from geosam.rows import Captured, Materialised
+from geosam.observation import PredictiveDistribution
+from geosam.problem.likelihoods import mean_kl
+from geosam.rows import Materialised
 from geosam.solvers import DualNorm
 
 
@@ -35,27 +38,27 @@ class WrongRows(Metric):
 
     @property
     def needs(self):
-        return Needs(rows=Func())
+        return (PerSampleGradients(Func()),)
 
-    def local(self, evidence):
-        rows, factor = evidence.rows, evidence.rows.n**self.power
+    def local(self, seen):
+        rows, factor = seen.gradient.rows, seen.gradient.rows.n**self.power
         parts = [j.reshape(rows.n, *t.shape) * factor for j, t in zip(rows.jacobian, rows.like, strict=True)]
         return LowRank(Materialised(parts), self.damping)
 
 
 @dataclass(frozen=True)
 class WritesGradients(Metric):
-    def local(self, evidence):
-        evidence.parameters[0].grad = evidence.gradient[0].clone()
-        return Identity(evidence.parameters)
+    def local(self, seen):
+        seen.parameters[0].grad = seen.gradient[0].clone()
+        return Identity(seen.parameters)
 
 
 @dataclass(frozen=True)
 class MovesParameters(Metric):
-    def local(self, evidence):
+    def local(self, seen):
         with torch.no_grad():
-            evidence.parameters[-1].add_(1e-3).sub_(1e-3).mul_(1 + 1e-6)
-        return Identity(evidence.parameters)
+            seen.parameters[-1].add_(1e-3).sub_(1e-3).mul_(1 + 1e-6)
+        return Identity(seen.parameters)
 
 
 @dataclass(frozen=True)
@@ -64,17 +67,17 @@ class Counting(Metric):
 
     calls: list = field(default_factory=list)
 
-    def local(self, evidence):
+    def local(self, seen):
         self.calls.append(0)
-        return Diagonal.of([torch.full_like(p, 1 + 0.1 * len(self.calls)).detach() for p in evidence.parameters])
+        return Diagonal.of([torch.full_like(p, 1 + 0.1 * len(self.calls)).detach() for p in seen.parameters])
 
 
 @dataclass(frozen=True)
 class LooksBehindTheEvidence(Metric):
     """Reads the problem itself where it can."""
 
-    def local(self, evidence):
-        return Identity(evidence.parameters)
+    def local(self, seen):
+        return Identity(seen.parameters)
 
     def at(self, point):
         strength = 1.0 + getattr(point, "n", 0)
@@ -107,7 +110,7 @@ class Swapped(Altered):
     """KL(p_θ ‖ p_{θ+ε})."""
 
     def __call__(self, epsilon):
-        seen = self.right.predictive
+        seen = self.right[PredictiveDistribution()]
         old, new = seen.likelihood(seen.outputs.double()), seen.likelihood(seen.outputs_at(epsilon).double())
         return mean_kl(old, new)
 
@@ -121,8 +124,8 @@ class AlteredKL(Metric):
     def needs(self):
         return KLExact(Euclidean()).needs
 
-    def local(self, evidence):
-        return self.kind(KLExact(Euclidean()).local(evidence), **self.terms)
+    def local(self, seen):
+        return self.kind(KLExact(Euclidean()).local(seen), **self.terms)
 
 
 class Overspent(Solver):
@@ -139,23 +142,23 @@ class Overspent(Solver):
 class StartsFromZero(Objective):
     """d₀ = (1 − decay) g, an average that remembers a gradient that never was."""
 
-    def local(self, evidence):
-        return list(evidence.gradient)
+    def local(self, seen):
+        return list(seen.gradient)
 
-    def step(self, evidence, state):
-        last = state.get("average", vec.zeros_like(evidence.gradient))
-        average = vec.lerp(last, list(evidence.gradient), 0.1)
+    def step(self, seen, state):
+        last = state.get("average", vec.zeros_like(seen.gradient))
+        average = vec.lerp(last, list(seen.gradient), 0.1)
         return average, {"average": average}
 
 
 @dataclass(frozen=True)
 class WritesIntoItsState(Objective):
-    def local(self, evidence):
-        return list(evidence.gradient)
+    def local(self, seen):
+        return list(seen.gradient)
 
-    def step(self, evidence, state):
+    def step(self, seen, state):
         if not state:
-            return self.local(evidence), {"average": [t.clone() for t in evidence.gradient]}
+            return self.local(seen), {"average": [t.clone() for t in seen.gradient]}
         for t in state["average"]:
             t.mul_(0.9)
         return [t.clone() for t in state["average"]], state
@@ -165,5 +168,5 @@ class WritesIntoItsState(Objective):
 class Widened(Objective):
     """c in float64, whatever the parameters are."""
 
-    def local(self, evidence):
-        return [t.double() for t in evidence.gradient]
+    def local(self, seen):
+        return [t.double() for t in seen.gradient]

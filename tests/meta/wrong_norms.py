@@ -3,7 +3,7 @@
 import torch
 
 from geosam import InnerProduct, Norm
-from geosam import _vectors as vec
+from geosam.core import vectors as vec
 from geosam.norms import Block
 
 

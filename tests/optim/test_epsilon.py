@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 import geosam
 from geosam import SAM, Copy, Swap
-from geosam import _vectors as vec
+from geosam.core import vectors as vec
 from geosam.metrics import (
     DiagonalEmpiricalFisher,
     EmpiricalFisher,
@@ -75,7 +75,7 @@ def test_the_realised_epsilon_has_length_rho_in_the_metric(metric, rho):
         epsilon = [e.clone() for e in p.epsilon]
     assert norm.norm(epsilon).item() == pytest.approx(rho, rel=1e-6)
     assert opt.last.radius.item() == pytest.approx(rho)
-    gradient = bound.collect(Euclidean().needs, "test").gradient
+    gradient = geosam.observe(bound, Euclidean().needs).gradient
     assert vec.dot(epsilon, gradient).item() == pytest.approx(rho * opt.last.dual_norm.item(), rel=1e-3)
 
 
@@ -127,8 +127,8 @@ def test_relative_damping_makes_the_direction_scale_free(metric, decade):
     for factor in (1.0, 10.0**decade):
         model = build(mlp)
         problem = geosam.Problem(model, lambda z, y, factor=factor: factor * F.cross_entropy(z, y))
-        evidence = problem.on(X, Y).collect(metric.needs, "test")
-        sharp, dual = metric.at(evidence).ascend(evidence.gradient)
+        seen = geosam.observe(problem.on(X, Y), metric.needs)
+        sharp, dual = metric.at(seen).ascend(seen.gradient)
         assert dual.isfinite() and dual > 0
         wide = vec.map(Tensor.double, sharp)
         directions.append(vec.scale(wide, 1 / vec.norm(wide)))

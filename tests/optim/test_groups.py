@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 import geosam
 from geosam import SAM, Copy, Swap
-from geosam import _vectors as vec
+from geosam.core import vectors as vec
 from geosam.metrics import EmpiricalFisher, Euclidean, GradientMagnitude, KLExact, Monge, ParameterScaled, only
 from geosam.objectives import Smoothed
 

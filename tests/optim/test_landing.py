@@ -5,8 +5,10 @@ import torch
 from torch import nn
 
 import geosam
-from geosam import SAM, _landing, optim
+from geosam import SAM
 from geosam.metrics import DiagonalEmpiricalFisher, EmpiricalFisher, Euclidean, GradientMagnitude, KLExact
+from geosam.optim import landing as _landing
+from geosam.optim import sam as optim
 
 from ..networks import batch_norm_net, build, draw, dropout_net, labels, mlp, network
 

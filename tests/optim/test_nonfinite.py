@@ -112,7 +112,7 @@ def test_two_bad_passes_update_nothing(value):
 
 
 class Poisoned(nn.Module):
-    """Outputs are NaN as long as ``bad``, and so is all evidence."""
+    """Outputs are NaN as long as ``bad``, and so is all seen."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -8,8 +8,8 @@ from torch import nn
 
 import geosam
 from geosam import SAM
-from geosam._move import Copy, Move, Swap
 from geosam.metrics import EmpiricalFisher, Euclidean, GradientMagnitude, KLExact
+from geosam.optim.move import Copy, Move, Swap
 
 from ..interrupts import interrupt_at, lines_of
 from ..networks import Closure, Unruly, build, clones, draw, labels, mlp, same

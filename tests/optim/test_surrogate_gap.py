@@ -14,9 +14,9 @@ from torch.nn import functional as F
 import geosam
 from geosam import SAM, Copy, Swap
 from geosam.metrics import EmpiricalFisher, Euclidean, GradientMagnitude, ParameterScaled
+from geosam.optim.updates import Sharp, SurrogateGap
 from geosam.solvers import MultiStep
 from geosam.testing import strategies
-from geosam.updates import Sharp, SurrogateGap
 
 from ..networks import Closure, Unruly, build, clones, draw, labels, mlp, same
 from .test_cost import Wide, peak_and_kept

@@ -16,7 +16,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from ..._vectors import Vectors
+from ...core import Vectors
 from .arguments import Spec, flatten
 
 # functions written in Python that are one operation here; any other of torch.nn.functional is looked into

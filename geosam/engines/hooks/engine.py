@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from ... import _vectors as vec
-from ..._vectors import Vectors
-from ...randomness import Replay
-from ...rows import Captured, Choice, Draw, Engine, Rows, Stacked
-from ..checks import refuse_coupled_samples, structure
+from ...core import Vectors
+from ...core import vectors as vec
+from ...core.limits import rounding
+from ...problem import Bound
+from ...problem.modules import refuse_coupled_samples, structure
+from ...problem.randomness import Replay
+from ...rows import Rows, Stacked
+from ..abstract import Captured, Choice, Draw, Engine
 from ..func import Func
 from ..still import Still
 from .capture import Capture, Use
 from .layers import can_be_formed
 from .layout import UNKNOWN, Layout, learn, signature
 from .plan import Plan
-
-if TYPE_CHECKING:
-    from ...problem import Bound
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def _proven(seen: Capture, layouts: Sequence[Layout], root: Root, deltas: Sequen
     weights = torch.cos(torch.arange(len(root.u), device=root.u.device) * 2.4).to(root.u.dtype)
     odd = Root(root.of, root.u * weights.view(-1, *[1] * (root.u.dim() - 1)))
     weighted = _gradients(odd, seen, parameters, retain=True)
-    tolerance = max(torch.finfo(use.dtype).eps for use in seen.uses) ** 0.5 if seen.uses else 0.0
+    tolerance = max((rounding(use.dtype) for use in seen.uses), default=0.0)
     return [
         layout if d is None or layout.out is None or layout.out.owns(d, w, weights, tolerance) else UNKNOWN
         for layout, d, w in zip(layouts, deltas, weighted, strict=True)

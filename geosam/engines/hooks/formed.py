@@ -8,8 +8,8 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from ... import _vectors as vec
-from ..._vectors import Vectors
+from ...core import Vectors
+from ...core import vectors as vec
 from ...rows import Materialised, Rows
 from .capture import Use
 from .layers import is_linear_in_parameters, jacobian, total

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_HELD = 2**20
+from ...core import limits
 
 
 class Inputs:
@@ -26,7 +26,7 @@ class Inputs:
     @property
     def kept(self) -> bool:
         """Whether the products are few enough to be kept: they are asked for again."""
-        return (self._tensor.shape[0] * self._tensor.shape[1]) ** 2 <= _HELD
+        return (self._tensor.shape[0] * self._tensor.shape[1]) ** 2 <= limits.CACHE
 
     def gram(self, strip: slice, precision: torch.dtype) -> Tensor:
         """aaᵀ: the positions of the samples ``strip`` by those of all samples up to its end."""

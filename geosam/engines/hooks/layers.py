@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.grad import conv1d_weight, conv2d_weight, conv3d_weight
 
-from ... import _vectors as vec
+from ...core import vectors as vec
 from .capture import Use
 from .layout import SHARED, Axis, Layout
 

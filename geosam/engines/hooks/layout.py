@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from ..._vectors import Vectors
-from ...randomness import Replay
+from ...core import Vectors
+from ...problem import Bound
+from ...problem.randomness import Replay
 from .capture import Capture, Use
-
-if TYPE_CHECKING:
-    from ...problem import Bound
 
 
 @dataclass(frozen=True)

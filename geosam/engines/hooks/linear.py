@@ -7,13 +7,11 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from ... import _vectors as vec
-from ..._vectors import Scalar, Vectors
+from ...core import Scalar, Vectors, limits
+from ...core import vectors as vec
 from ...rows import Pulled, Rows
 from ...rows.square import add_square
 from .inputs import Inputs
-
-_BLOCK_BYTES = 64 * 2**20
 
 
 class Linear(Rows):
@@ -61,7 +59,7 @@ class Linear(Rows):
 
     def _strips(self, bytes_a_pair: int) -> Iterator[slice]:
         n = self.deltas.shape[1]
-        size = max(1, min(256, _BLOCK_BYTES // (bytes_a_pair * n)))
+        size = max(1, min(256, limits.BLOCK // (bytes_a_pair * n)))
         yield from (slice(start, min(start + size, n)) for start in range(0, n, size))
 
     def _kindred(self, v: Vectors) -> tuple[Linear, Tensor] | None:
@@ -79,7 +77,7 @@ class Linear(Rows):
 
     def _blocks(self, precision: torch.dtype) -> Iterator[Tensor]:
         """Rows in this precision, [n, w], some outputs at a time, weight and bias in turn."""
-        width = max(1, _BLOCK_BYTES // (8 * self.n * (self.inputs.width + 1)))
+        width = max(1, limits.BLOCK // (8 * self.n * (self.inputs.width + 1)))
         a = self.inputs.tensor.to(precision)
         for d in self.deltas.to(precision).split(width, dim=3):
             if self.has[0]:

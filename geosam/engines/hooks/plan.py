@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..._vectors import Vectors
+from ...core import Vectors, limits
 from ...rows import Materialised, Rows
 from .capture import Capture
 from .formed import Formed
@@ -17,8 +17,6 @@ from .inputs import Inputs
 from .layers import is_linear, is_linear_in_parameters, sequence
 from .layout import Layout
 from .linear import Linear
-
-_HELD_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ class Plan:
         length = sum(use.shape.numel() for use in uses) // (outputs * self.n)
         if length**2 * (features + outputs) <= features * outputs:
             return Part(together, users, "factors", f"T²(d + o) ≤ d·o with T = {length}, d = {features}, o = {outputs}")
-        if 4 * self.n * features * outputs > _HELD_BYTES:
+        if 4 * self.n * features * outputs > limits.CHUNK:
             return Part(together, users, "factors", "rows would take more than 256 MiB")
         return Part(together, users, "rows", f"T²(d + o) > d·o with T = {length}, d = {features}, o = {outputs}")
 
@@ -93,7 +91,7 @@ class Plan:
     def rows(self, deltas: Sequence[Sequence[Tensor]]) -> list[tuple[Sequence[int], Rows]]:
         """Of all parts but those left to Func. deltas: for each draw, for each use, the gradient of its output."""
         found: list[tuple[Sequence[int], Rows]] = []
-        room = _HELD_BYTES
+        room = limits.CHUNK
         for part in self.parts:
             if part.form == "zero":
                 zeros = [p.new_zeros(()).expand(self.n * len(deltas), *p.shape) for p in self._like(part)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..._abstract import Divergence, InnerProduct, Norm
+from ...core import Divergence, InnerProduct, Norm
 from .divergence import (
     is_flat_at_zero,
     is_nowhere_negative,

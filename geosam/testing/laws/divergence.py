@@ -6,9 +6,8 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from ... import _vectors as vec
-from ..._abstract import Divergence, Solver
-from ..._vectors import Vectors
+from ...core import Divergence, Solver, Vectors
+from ...core import vectors as vec
 from ...solvers import DualNorm, Radial, solve
 from ..drawn import Drawn, combination, pairing, scaled
 from ..measure import at_most, equal, holds, within

@@ -7,9 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ... import _vectors as vec
-from ..._abstract import Norm
-from ..._vectors import Vectors
+from ...core import Norm, Vectors
+from ...core import vectors as vec
 from ...solvers import solve
 from ..drawn import Drawn, combination
 from ..measure import equal, within

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from ..._abstract import Field
-from ..._vectors import Vectors
+from ...core import Vectors
+from ...observation import Field, observe
 from ...problem import Bound
 from ..measure import holds, identical
 
@@ -24,36 +24,36 @@ def at_is_deterministic(field: Field[Any], bound: Bound, read: Read) -> None:
 
 
 def sees_only_what_it_needs(field: Field[Any], bound: Bound, read: Read) -> None:
-    """The value at evidence that holds what ``needs`` says is the value at the problem."""
-    evidence = bound.collect(field.needs, type(field).__name__)
-    identical("the value at the evidence", read(field.at(evidence)), read(field.at(bound)))
+    """The value at an observation that holds what ``needs`` says is the value at the problem."""
+    seen = observe(bound, field.needs, field.name)
+    identical("the value at the observation", read(field.at(seen)), read(field.at(bound)))
 
 
 def first_step_has_no_memory(field: Field[Any], bound: Bound, read: Read) -> None:
     """``step`` with an empty state is ``local``."""
-    evidence = bound.collect(field.needs, type(field).__name__)
-    identical("the value of the first step", read(field.step(evidence, {})[0]), read(field.local(evidence)))
+    seen = observe(bound, field.needs, field.name)
+    identical("the value of the first step", read(field.step(seen, {})[0]), read(field.local(seen)))
 
 
 def its_memory_is_explicit(field: Field[Any], bound: Bound, read: Read) -> None:
-    """``step`` depends on evidence and state alone, and does not write into the state."""
-    evidence = bound.collect(field.needs, type(field).__name__)
-    _, state = field.step(evidence, {})
+    """``step`` depends on observation and state alone, and does not write into the state."""
+    seen = observe(bound, field.needs, field.name)
+    _, state = field.step(seen, {})
     before = copy.deepcopy(state)
-    first, second = read(field.step(evidence, state)[0]), read(field.step(evidence, state)[0])
+    first, second = read(field.step(seen, state)[0]), read(field.step(seen, state)[0])
     identical("the value of the second step, taken twice", first, second)
     identical("the state after a step was taken from it", _tensors(state), _tensors(before))
 
 
 def leaves_the_problem_alone(field: Field[Any], bound: Bound, read: Read) -> None:
     """``at`` changes neither parameters nor their ``.grad``, buffers, the model's mode or the stream of random numbers; nor
-    does the value at evidence of a training step, which holds the parameters themselves."""
+    does the value at the observation of a training step, which holds the parameters themselves."""
     parameters, buffers = list(bound.model.parameters()), list(bound.model.buffers())
     kept = [p.grad for p in parameters], [b.clone() for b in buffers]
     for i, p in enumerate(parameters):
         p.grad = torch.full_like(p, 3.0) if i % 2 else None
     try:
-        for point in (bound, bound.collect(field.needs, type(field).__name__, train=True)):
+        for point in (bound, observe(bound, field.needs, field.name, train=True)):
             before = _trace(bound)
             read(field.at(point))
             identical("parameters, .grad, buffers, modes and random state", _trace(bound), before)

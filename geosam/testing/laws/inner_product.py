@@ -10,8 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ... import _vectors as vec
-from ..._abstract import InnerProduct
+from ...core import InnerProduct
+from ...core import vectors as vec
 from ..drawn import Drawn, combination
 from ..measure import equal, holds, within
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..._abstract import Norm
+from ...core import Norm
 from ..drawn import Drawn, combination, pairing, scaled
 from ..measure import at_most, equal, holds, within
 

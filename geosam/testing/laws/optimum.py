@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from ... import _vectors as vec
-from ..._abstract import Norm
-from ..._vectors import Vectors
+from ...core import Norm, Vectors
+from ...core import vectors as vec
 from ...solvers import solve
 from ..drawn import Drawn, combination, copied, kind, pairing, scaled, spoiled
 from ..measure import at_most, equal, holds, identical, within

@@ -2,7 +2,7 @@
 
 from .covectors import covectors, draws
 from .matrices import diagonals, jacobians, rows
-from .models import batches, evidences, problems
+from .models import batches, observations, problems
 from .vectors import shapes, spaces, vectors
 
 __all__ = [
@@ -10,8 +10,8 @@ __all__ = [
     "covectors",
     "diagonals",
     "draws",
-    "evidences",
     "jacobians",
+    "observations",
     "problems",
     "rows",
     "shapes",

@@ -9,8 +9,8 @@ import torch
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from ... import _vectors as vec
-from ..._vectors import Vectors
+from ...core import Vectors
+from ...core import vectors as vec
 from ...rows import Rows
 from ..drawn import Drawn
 from .vectors import numbers, vectors

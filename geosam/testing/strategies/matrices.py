@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 from torch import Tensor
 
-from ... import _vectors as vec
-from ..._vectors import Vectors
+from ...core import Vectors
+from ...core import vectors as vec
 from ...rows import Materialised
 from .vectors import numbers, powers
 

@@ -1,4 +1,4 @@
-"""Small random models with batches and losses, and evidence at the extremes."""
+"""Small random models with batches and losses, and seen at the extremes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from ... import _vectors as vec
-from ..._vectors import Vectors
-from ...evidence import Evidence
+from ...core import Vectors
+from ...core import vectors as vec
+from ...observation import Observation
 from ...problem import Bound, Problem
 from .covectors import covectors
 from .vectors import spaces, ticks, vectors
@@ -92,7 +92,7 @@ def _has_a_gradient(bound: Bound) -> bool:
 
 
 @st.composite
-def evidences(draw: DrawFn, dtypes: Sequence[torch.dtype] = (torch.float64, torch.float32)) -> Evidence:
+def observations(draw: DrawFn, dtypes: Sequence[torch.dtype] = (torch.float64, torch.float32)) -> Observation:
     """What a closure shows, drawn freely: parameters, and a gradient of any scale that is promised."""
     like: Vectors = draw(spaces(dtypes))
-    return Evidence(draw(vectors(like)), draw(covectors(like)), torch.ones((), dtype=like[0].dtype))
+    return Observation(draw(vectors(like)), draw(covectors(like)), torch.ones((), dtype=like[0].dtype))

@@ -1,0 +1,21 @@
+"""Checks of arguments that every room uses."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+
+def check_instance(name: str, value: Any, kind: type) -> None:
+    """TypeError unless value is an instance: the class itself is a common slip."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be an instance of {kind.__name__}, e.g. with () behind its name; got {value!r}")
+
+
+def check_radius(rho: float) -> float:
+    """rho as a float; TypeError or ValueError unless it is a finite number ≥ 0."""
+    if isinstance(rho, bool) or not isinstance(rho, int | float):
+        raise TypeError(f"rho must be a number, got {rho!r}")
+    if not (math.isfinite(rho) and rho >= 0):
+        raise ValueError(f"rho must be finite and not negative, got {rho}; rho = 0 is the base optimizer's own step")
+    return float(rho)

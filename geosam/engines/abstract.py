@@ -1,0 +1,75 @@
+"""What captures rows."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+
+from ..core import Vectors
+from ..core import vectors as vec
+from ..problem import Bound
+from ..rows.abstract import Rows
+
+
+class Captured(NamedTuple):
+    """What one forward pass gave. losses: ℓ, [n]. rows: of ℓ. drawn: of the cotangents that were asked for, [K·n, P].
+
+    outputs: the model's on the whole batch, if the engine saw them and they are one tensor.
+    """
+
+    losses: Tensor
+    rows: Rows
+    drawn: Rows | None = None
+    outputs: Tensor | None = None
+
+
+class Moments(NamedTuple):
+    """ℓ, [n]; g = (1/n) Σ gᵢ; (1/n) Σ gᵢ²; and the outputs as in :class:`Captured`."""
+
+    losses: Tensor
+    gradient: list[Tensor]
+    squares: list[Tensor]
+    outputs: Tensor | None = None
+
+
+Draw = Callable[[Tensor], Tensor]
+"""Outputs [n, ...] → K cotangents for each sample's outputs, [K, n, ...]. Row k·n + i is Jᵢᵀu, u the k-th of sample i."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What an engine does for some parameters. form: how their rows are represented; why: the rule that decided."""
+
+    names: Sequence[str]
+    form: str
+    why: str
+
+
+class Engine(ABC):
+    """How per-sample quantities are computed. Every engine gives the same numbers at a different cost."""
+
+    @abstractmethod
+    def capture(self, bound: Bound, parameters: Vectors, draw: Draw | None = None) -> Captured:
+        """Rows of the losses with respect to ``parameters``, and of what ``draw`` makes of the outputs, by one forward pass."""
+
+    def rows(self, bound: Bound, parameters: Vectors) -> tuple[Tensor, Rows]:
+        """(ℓ, J): the per-sample losses, shape [n], and the rows with respect to ``parameters``."""
+        return self.capture(bound, parameters)[:2]
+
+    def moments(self, bound: Bound, parameters: Vectors) -> Moments:
+        """The losses, the batch gradient and the mean of squared rows, by one forward pass."""
+        captured = self.capture(bound, parameters)
+        with vec.as_given(captured.losses):
+            return Moments(captured.losses, *captured.rows.moments(), captured.outputs)
+
+    def squares(self, bound: Bound, parameters: Vectors) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """(ℓ, g, (1/n) Σ gᵢ²)."""
+        return self.moments(bound, parameters)[:3]
+
+    def explain(self, bound: Bound, parameters: Vectors) -> Sequence[Choice]:
+        """How the rows of each parameter would be computed on this batch, and why."""
+        return [Choice(bound.names(parameters), type(self).__name__, "chosen by name")]

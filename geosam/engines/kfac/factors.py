@@ -1,0 +1,137 @@
+"""Kronecker factors from curvlinops. The only importer of curvlinops, which is an optional extra."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...core import Vectors
+from ...norms import Factor, Factors
+from ...problem import Bound
+from ...problem.losses import sample_loss, widened
+from ...problem.modules import refuse_coupled_samples
+from ...problem.randomness import Replay
+from ...sampling import Empirical, Exact, MonteCarlo
+from .coverage import private, uncovered, watched
+
+
+@dataclass(frozen=True)
+class KFAC:
+    """KFAC-expand: A the mean of aaᵀ over samples and positions, B the sum over positions of δδᵀ, a mean over samples.
+
+    δ: a cotangent u of the outputs, drawn back to the layer's; those of ``sampling``, a mean over them, so that any likelihood
+    and any shape of outputs will do; for Empirical u = ∂ℓᵢ/∂zᵢ. Weight and bias of a layer in one block, a with a 1 appended.
+    Runs on a private copy of the model that shares the parameters, and once more in float64 where the factors leave the range
+    of float32.
+    """
+
+    sampling: Exact | MonteCarlo | Empirical
+
+    def looking(self) -> AbstractContextManager[None]:
+        """The generator's, if there is one."""
+        return self.sampling.looking() if isinstance(self.sampling, MonteCarlo) else nullcontext()
+
+    def factors(self, bound: Bound, parameters: Vectors, replay: Replay) -> Factors:
+        """Of the Fisher matrix, not divided by anything but n."""
+        operator = _operator_class()
+        refuse_coupled_samples(bound.model)
+        bare = uncovered(bound, parameters)
+        covered = [i for i in range(len(parameters)) if i not in bare]
+        seed = self.sampling.seed() if isinstance(self.sampling, MonteCarlo) else 0
+        blocks = self._blocks(operator, bound, parameters, covered, seed, replay) if covered else []
+        if any(not 1e-30 < float(t.abs().amax()) < 1e37 for block in blocks for t in (block.outer, block.inner)):
+            wide = _widened(bound, parameters)
+            blocks = self._blocks(operator, wide, wide.parameters, covered, seed, replay)
+        return Factors(blocks, bare)
+
+    def _blocks(
+        self, operator: Any, bound: Bound, parameters: Vectors, covered: list[int], seed: int, replay: Replay
+    ) -> list[Factor]:
+        scores = _Scores(bound, self._cotangents(bound, seed))
+        kfac = scores.kfac = operator(
+            scores,
+            nn.MSELoss(),
+            [parameters[i] for i in covered],
+            [(parameters[0].new_empty(bound.n), parameters[0].new_zeros(bound.n, 1))],
+            check_deterministic=False,
+            fisher_type="type-2",
+            separate_weight_and_bias=False,
+            num_data=bound.n,
+        )
+        with replay, torch.enable_grad():
+            kfac.compute_kronecker_factors()
+        found = []
+        for layer, places in kfac._mapping.items():
+            outer = kfac._gradient_covariances[layer].detach()
+            inner = scores.inner.get(layer, outer.new_ones(1, 1))
+            weight, bias = (covered[places[k]] if k in places else None for k in ("weight", "bias"))
+            found.append(Factor(weight, bias, outer, inner))
+        return found
+
+    def _cotangents(self, bound: Bound, seed: int) -> Callable[[Tensor], Tensor]:
+        """Outputs [n, ...] ↦ u, [K, n, ...]."""
+        if isinstance(self.sampling, Empirical):
+            return lambda z: bound.sample.slopes(z, bound.y).to(z.dtype).unsqueeze(0)
+        assert bound.likelihood is not None, "collect() asks for it"
+        sampling: Exact | MonteCarlo = self.sampling
+        if isinstance(sampling, MonteCarlo):
+            sampling = replace(sampling, generator=torch.Generator().manual_seed(seed))
+        return partial(sampling.cotangents, bound.likelihood)
+
+
+class _Scores(nn.Module):
+    """s_ik = ⟨u_ki, z_i⟩/√2, [n, K]: their mean squared error has ∂²/∂s² = (2/K) I, and its factors are those of the u.
+
+    Outputs of two dimensions only: curvlinops would add the scores of a sample's places before it squares them.
+    """
+
+    kfac: Any
+
+    def __init__(self, bound: Bound, cotangents: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.model, self.bound, self.cotangents = private(bound.model, list(bound.model.parameters())), bound, cotangents
+        self.calls, self.inner = watched(self.model), dict[str, Tensor]()
+
+    def forward(self, samples: Tensor) -> Tensor:
+        z: Tensor = self.bound.call(self.model)
+        for name in self.kfac._mapping:
+            if self.calls.get(self.get_submodule(name)) != [self.bound.n]:
+                raise ValueError(
+                    f"KFAC: {name.removeprefix('model.')} is called otherwise than in an earlier batch of the same shape, with "
+                    f"{self.calls.get(self.get_submodule(name), 'no')} rows for {self.bound.n} samples: samples take different "
+                    "ways through the model. Give its parameters another metric, by metrics.Blockwise."
+                )
+        # as they are now: a checkpoint calls layers again, in the backward pass
+        self.inner = {name: a.clone() for name, a in self.kfac._input_covariances.items()}
+        u = self.cotangents(z.detach())
+        return torch.einsum("kne,ne->nk", u.reshape(*u.shape[:2], -1), z.reshape(len(z), -1)) / 2**0.5
+
+
+def _operator_class() -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's remarks on what curvlinops' own dependencies use
+            from curvlinops import KFACLinearOperator
+    except ImportError as error:
+        raise ImportError(
+            "KroneckerFisher takes its factors from curvlinops, which is not installed: pip install 'geosam[kronecker]' "
+            "(curvlinops-for-pytorch==3.0.1)"
+        ) from error
+    return KFACLinearOperator
+
+
+def _widened(bound: Bound, parameters: Vectors) -> Bound:
+    """All of it copied to float64."""
+    model = private(bound.model).double()
+    own = {id(p): q for p, q in zip(bound.model.parameters(), model.parameters(), strict=True)}
+    loss = private(bound.loss).double() if isinstance(bound.loss, nn.Module) else bound.loss
+    x, y = widened((bound.x, bound.y))
+    chosen = [own[id(p)] for p in parameters]
+    return replace(bound, model=model, loss=loss, sample=sample_loss(loss), x=x, y=y, chosen=chosen)

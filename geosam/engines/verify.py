@@ -1,0 +1,42 @@
+"""A check of the rows: their mean is the batch's own gradient."""
+
+from __future__ import annotations
+
+import torch
+
+from ..core import Vectors
+from ..core import vectors as vec
+from ..problem import Bound
+from ..problem.gradient import backward
+from ..problem.modules import structure
+from ..problem.randomness import Replay
+from .abstract import Engine
+from .still import Still
+
+
+def verify(
+    bound: Bound, parameters: Vectors, engine: Engine, gradient: Vectors | None = None, replay: Replay | None = None
+) -> None:
+    """Once for these parameters and modes: the rows' mean must be the batch's own gradient, or samples meet somewhere.
+
+    gradient: the mean, where it is known, of the pass at ``replay``. Where the pass draws random numbers both are taken
+    again without. One sample meets nobody: it is no proof for several. Raises: ValueError.
+    """
+    key = ("verified", bound.n == 1, *structure(bound.model, parameters))
+    if key in bound.memory:
+        return
+    still, replay = Still(), replay or Replay.now(parameters)
+    with torch.enable_grad(), replay, still:
+        true = backward(bound.batch_loss(bound.pure(parameters)(parameters, bound.x)), parameters, bound.model)
+    if gradient is None or replay.used:
+        with torch.enable_grad(), replay, still:
+            gradient = engine.moments(bound, parameters).gradient
+    size, gap = vec.norm(true), vec.norm(vec.add(gradient, true, -1.0))
+    if torch.isfinite(gap) and gap > still.tolerance * size:
+        raise ValueError(
+            f"the mean of the per-sample gradients is not the batch gradient (relative gap {(gap / size).item():.2g}): the "
+            "model or the loss lets samples meet, or their dimension is not the first. Such a problem has no per-sample "
+            "gradients; use a metric that needs none: GradientMagnitude, Fisher, KLExact(along=GradientMagnitude())."
+        )
+    if torch.isfinite(gap) and size > 0:
+        bound.memory[key] = True

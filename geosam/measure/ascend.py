@@ -1,0 +1,21 @@
+"""Several steps of projected ascent on one batch, in any norm."""
+
+from __future__ import annotations
+
+from ..core import Norm, Perturbation, check_instance
+from ..observation import Metric, as_metric, observe
+from ..problem import Bound
+from ..solvers import MultiStep, solve
+
+
+def ascend(point: Bound, metric: Metric | Norm, rho: float, steps: int = 1, step: float = 1.0) -> Perturbation:
+    """ε of norm at most rho after ``steps`` of projected ascent on a bound problem, at the parameters as they are.
+
+    metric: its norm at θ is the ball. steps, step: as in :class:`geosam.solvers.MultiStep`; one step is :func:`geosam.solve`.
+    Nothing is changed, and dropout draws one mask for all steps. Raises: TypeError for a plain closure or a divergence.
+    """
+    check_instance("point", point, Bound)
+    metric = as_metric(metric)
+    seen = observe(point, metric.needs, metric.name)
+    surface = point.surface(seen.parameters, wide=False)
+    return solve(metric.at(seen), seen.gradient, rho, MultiStep(steps, step).along(surface.gradient))

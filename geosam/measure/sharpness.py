@@ -1,0 +1,164 @@
+"""Sharpness under a metric: on average over a Gaussian, at worst in a ball, and as an eigenvalue."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..core import Divergence, InnerProduct, Norm, Vectors, check_radius
+from ..core import vectors as vec
+from ..observation import HessianProducts, Metric, as_metric, observe
+from ..problem import Bound, Surface
+from ..problem.surface import Product
+from ..solvers import MultiStep, solve
+from .lanczos import Ritz, largest
+
+
+@dataclass(frozen=True)
+class Sharpness:
+    """How much the batch loss L rises around θ in the geometry G, at radius ρ.
+
+    loss: L(θ).
+    average: E[L(θ + ε)] − L(θ) with ε ~ N(0, ρ²G⁻¹), to second order ½ρ² tr(G⁻¹H); standard_error: of that estimate. Here ρ is
+    a standard deviation in every G-orthonormal direction, E‖ε‖_G² = ρ²P: a typical draw lies √P times as far out as ε*.
+    worst: L(θ + ε*) − L(θ) at SAM's one-step ε*, ‖ε*‖_G = ρ. ascended: the largest rise that ``steps`` steps of projected
+    ascent met, the first of which is ε*; a lower bound of the maximum over the ball.
+    eigenvalue: the largest μ with Hv = μGv, H = ∇²L(θ), so that max L over ‖ε‖_G ≤ ρ is L + ½ρ²μ + O(ρ³) where ∇L = 0.
+    residual, iterations, converged: what Lanczos's method has to say of it, see :func:`geosam.sharpness`. report: what the
+    solver of ε* has to say, such as how conjugate gradients ended.
+    What was left out is None.
+    """
+
+    rho: float
+    loss: float
+    worst: float
+    ascended: float
+    steps: int
+    average: float | None = None
+    standard_error: float | None = None
+    samples: int = 0
+    eigenvalue: float | None = None
+    residual: float | None = None
+    iterations: int = 0
+    converged: bool | None = None
+    report: Mapping[str, Any] = field(default_factory=dict)
+
+
+def sharpness(
+    bound: Bound,
+    metric: Metric | Norm,
+    rho: float,
+    *,
+    samples: int = 50,
+    steps: int = 10,
+    iterations: int = 50,
+    tolerance: float = 1e-3,
+    generator: torch.Generator | None = None,
+) -> Sharpness:
+    """Average, worst-case and spectral sharpness of one batch under one metric.
+
+    samples: draws of ε; each is used with both signs, which removes the gradient's part of the error: 2 · samples forward
+    passes. steps: gradients of the ascent, the first at θ. iterations: Hessian products at most; the eigenvalue counts as
+    converged when ‖Hv − μGv‖* ≤ tolerance · ‖G⁻¹H‖. Each may be 0 (steps: 1) to leave its part out. generator: of draws and
+    of Lanczos's start; by default a fresh one seeded with 0. Equal rho under different metrics means nothing: ``calibrate``.
+    Parameters, ``.grad``, buffers and the global random stream are left as they are; dropout has one mask throughout.
+    Source: average and worst-case sharpness as in Andriushchenko et al. 2023, eq. 1, with G for their scaling.
+    Raises: TypeError where the metric yields no inner product but draws or the eigenvalue are asked for;
+    NotImplementedError where it cannot be sampled.
+    """
+    rho = check_radius(rho)
+    _check_counts(samples, steps, iterations)
+    metric, curvature = as_metric(metric), HessianProducts()
+    seen = observe(bound, (*metric.needs, curvature), metric.name)
+    geometry = metric.at(seen)
+    surface = bound.surface(seen.parameters)
+    noise = torch.Generator().manual_seed(0) if generator is None else generator
+    start = surface.loss(vec.zeros_like(surface.theta))
+    found = solve(geometry, seen.gradient, rho)
+    worst = surface.loss(found.epsilon) - start
+    ascended = worst
+    if steps > 1:
+        ascended = _ascended(surface, _norm(geometry, metric), seen.gradient, rho, steps) - start
+    average = error = ritz = None
+    if samples:
+        average, error = _average(surface, _inner(geometry, metric, "samples=0"), rho, samples, noise)
+    if iterations:
+        ritz = _spectral(seen[curvature], surface, _inner(geometry, metric, "iterations=0"), iterations, tolerance, noise)
+    return Sharpness(
+        rho=rho,
+        loss=start.item(),
+        worst=worst.item(),
+        ascended=ascended.item(),
+        steps=steps,
+        average=average,
+        standard_error=error,
+        samples=samples,
+        eigenvalue=None if ritz is None else ritz.value,
+        residual=None if ritz is None else ritz.residual,
+        iterations=0 if ritz is None else ritz.iterations,
+        converged=None if ritz is None else ritz.converged,
+        report=found.report,
+    )
+
+
+def _check_counts(samples: int, steps: int, iterations: int) -> None:
+    for name, value, least in (("samples", samples, 0), ("steps", steps, 1), ("iterations", iterations, 0)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ValueError(f"{name} must be a whole number, {least} or more, got {value!r}")
+    if samples == 1:
+        raise ValueError("one draw has no standard error: use samples >= 2, or samples=0 to leave the average out")
+
+
+def _norm(geometry: Norm | Divergence, metric: Metric) -> Norm:
+    if isinstance(geometry, Divergence):
+        raise TypeError(
+            f"{metric.name} yields a divergence, on whose ball several steps cannot be projected. Use steps=1, or a "
+            "norm such as Fisher(), its local metric."
+        )
+    return geometry
+
+
+def _inner(geometry: Norm | Divergence, metric: Metric, cure: str) -> InnerProduct:
+    if not isinstance(geometry, InnerProduct):
+        raise TypeError(
+            f"{metric.name} yields no inner product, so that no Gaussian and no eigenvalue belong to it. "
+            f"Use an inner product such as EmpiricalFisher(), or leave that part out by {cure}."
+        )
+    return geometry
+
+
+def _average(surface: Surface, norm: InnerProduct, rho: float, samples: int, noise: torch.Generator) -> tuple[float, float]:
+    """Mean of (L(θ+ε) + L(θ−ε))/2 − L(θ) over the draws, and its standard error."""
+    start = surface.loss(vec.zeros_like(surface.theta))
+    rises = []
+    for _ in range(samples):
+        epsilon = vec.scale(norm.sample(noise, surface.theta), rho)
+        rises.append((surface.loss(epsilon) + surface.loss(vec.scale(epsilon, -1.0))) / 2 - start)
+    found = torch.stack(rises)
+    return found.mean().item(), found.std().item() / math.sqrt(samples)
+
+
+def _ascended(surface: Surface, norm: Norm, c: Vectors, rho: float, steps: int) -> Tensor:
+    """The highest loss that the iterates of projected ascent met."""
+    met: list[Tensor] = []
+
+    def gradient(epsilon: Vectors) -> Vectors:
+        met.append(surface.loss(epsilon))
+        return surface.gradient(epsilon)
+
+    last = solve(norm, c, rho, MultiStep(steps, gradient=gradient))
+    return torch.stack([*met, surface.loss(last.epsilon)]).amax()
+
+
+def _spectral(
+    product: Product, surface: Surface, norm: InnerProduct, iterations: int, tolerance: float, noise: torch.Generator
+) -> Ritz:
+    def normal(like: Tensor) -> Tensor:
+        return torch.randn(like.shape, generator=noise, device=noise.device, dtype=torch.float64).to(like.device)
+
+    return largest(product, norm, vec.map(normal, surface.theta), iterations, tolerance)

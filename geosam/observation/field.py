@@ -1,0 +1,95 @@
+"""Fields over parameter space: the metric, whose value is a geometry, and the objective, whose value is a covector."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from ..core import Divergence, Norm, Vectors, check_instance
+from ..problem import Bound
+from .observation import Observation
+from .observe import explain, observe
+from .request import Needs
+
+State = Mapping[str, Any]
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Field(ABC, Generic[T_co]):
+    """θ ↦ value, with frozen configuration; memory, if any, is explicit state that the optimizer saves.
+
+    Write ``local``. A field with memory is a :class:`Remembering` one.
+    """
+
+    @property
+    def name(self) -> str:
+        """What errors and tables call it."""
+        return type(self).__name__
+
+    @property
+    def needs(self) -> Needs:
+        """What ``local`` reads from the observation, beside the gradient."""
+        return ()
+
+    @abstractmethod
+    def local(self, observation: Observation) -> T_co:
+        """The value at the observation's point, without memory."""
+
+    def step(self, observation: Observation, state: State) -> tuple[T_co, State]:
+        """The value at the observation's point given the state, and the next state. An empty state means the first step."""
+        return self.local(observation), state
+
+    def at(self, point: Bound | Observation) -> T_co:
+        """The value at a bound problem (or at an observation of one), without memory."""
+        return self.step(observe(point, self.needs, self.name), {})[0]
+
+    def explain(self, point: Bound) -> str:
+        """What its engine would do for each parameter on this batch, and why, as a table to print."""
+        return explain(point, self.needs, self.name)
+
+
+class Remembering(Field[T_co]):
+    """A field with memory, of its own or of its parts. Write ``step``; ``local`` is its first."""
+
+    def local(self, observation: Observation) -> T_co:
+        """The value of a first step."""
+        return self.step(observation, {})[0]
+
+    @abstractmethod
+    def step(self, observation: Observation, state: State) -> tuple[T_co, State]:
+        """The value at the observation's point given the state, and the next state. An empty state means the first step."""
+
+
+class Objective(Field[Vectors]):
+    """θ ↦ the covector c that ε* ascends. ``local`` returns tensors in parameter order."""
+
+
+class Metric(Field[Norm | Divergence]):
+    """θ ↦ the norm or divergence whose ball of radius ``rho`` around θ is searched."""
+
+
+@dataclass(frozen=True)
+class Constant(Metric):
+    """The same norm at every θ."""
+
+    norm: Norm
+
+    @property
+    def name(self) -> str:
+        """The norm's."""
+        return type(self.norm).__name__
+
+    def local(self, observation: Observation) -> Norm:
+        """The norm."""
+        return self.norm
+
+
+def as_metric(value: Any, name: str = "metric") -> Metric:
+    """A metric; of a norm the constant one. Raises: TypeError for anything else."""
+    if isinstance(value, Norm):
+        return Constant(value)
+    check_instance(name, value, Metric)
+    metric: Metric = value
+    return metric

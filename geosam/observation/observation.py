@@ -1,0 +1,79 @@
+"""What was seen at θ in one pass. Immutable, and the only input of metrics and objectives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from torch import Tensor
+
+from ..core import Vectors
+from ..core import vectors as vec
+from ..rows import Pulled
+from .request import Needs, Request
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The batch gradient at θ, and whatever else was asked for: ``observation[request]``.
+
+    parameters: θ, in optimizer order. gradient: g = ∇ of the batch mean loss; with per-sample gradients it is their lazy pull
+    Jᵀ1/n. loss: the batch mean loss. names: of the parameters, or None. found: request → what it took. origin: of a part,
+    the observation of all parameters.
+    """
+
+    parameters: Vectors
+    gradient: Vectors
+    loss: Tensor
+    names: Sequence[str] | None = None
+    found: Mapping[Request[Any], Any] = field(default_factory=dict)
+    origin: Observation | None = None
+
+    def __getitem__(self, request: Request[T]) -> T:
+        """What was seen. Raises: TypeError where nobody asked for it."""
+        value = self.get(request)
+        if value is None:
+            raise TypeError(f"this observation was not asked for {request!r}: observe(problem.on(x, y), (request,))")
+        return value
+
+    def get(self, request: Request[T]) -> T | None:
+        """The same, None where it is not there."""
+        value: T | None = self.found[request] if request in self.found else request.derived(self.found)
+        return value
+
+    def holding(self, needs: Needs, who: str) -> Observation:
+        """Itself, if it holds what is needed; an observation cannot be added to afterwards. Raises: TypeError."""
+        for request in needs:
+            if self.get(request) is None:
+                raise TypeError(f"{who} needs {request.lacking}")
+        return self
+
+    def restrict(self, index: Sequence[int]) -> Observation:
+        """The same point seen through some of its parameters: what a block of a product geometry is shown."""
+        g = self.gradient
+        return replace(
+            self,
+            parameters=[self.parameters[i] for i in index],
+            gradient=g.restrict(index) if isinstance(g, Pulled) else [g[i] for i in index],
+            names=None if self.names is None else [self.names[i] for i in index],
+            found={request: request.restrict(value, index) for request, value in self.found.items()},
+            origin=self.origin or self,
+        )
+
+    def owned(self) -> Observation:
+        """With a gradient that no later pass overwrites."""
+        lazy = isinstance(self.gradient, Pulled)
+        return self if lazy else replace(self, gradient=[g.clone() for g in self.gradient])
+
+    def named(self) -> list[tuple[str | None, Tensor]]:
+        """(name, parameter) pairs; the name is None where it is not known."""
+        names: Sequence[str | None] = [None] * len(self.parameters) if self.names is None else self.names
+        return list(zip(names, self.parameters, strict=True))
+
+    @property
+    def size(self) -> int:
+        """P, the number of scalar parameters."""
+        return vec.count(self.parameters)

@@ -1,0 +1,78 @@
+"""One pass that gathers all that was asked for."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+
+import torch
+
+from ..core import Vectors
+from ..problem import Bound
+from ..problem.frozen import frozen
+from ..problem.randomness import Replay
+from .gradient import plain
+from .observation import Observation
+from .request import Look, Needs, TakeAgain
+
+
+def observe(point: Bound | Observation, needs: Needs = (), who: str = "this request", train: bool = False) -> Observation:
+    """The gradient at a bound problem's parameters as they are, and what ``needs`` asks for, by one forward and backward pass.
+
+    point: ``problem.on(x, y)``; an observation is itself, if it holds what is needed. who: what an error calls the asker.
+    train: the pass belongs to a training step: it updates buffers (BatchNorm's running statistics), draws random numbers
+    from the global stream and drops old gradients. Otherwise it leaves no trace, and repeated looks see one dropout mask.
+    Raises: TypeError naming cause and cure where something is needed that is not there.
+    """
+    if isinstance(point, Observation):
+        return point.holding(needs, who)
+    parameters = point.parameters
+    names = point.names(parameters)
+    if not parameters:
+        raise ValueError("the model has no parameter that requires a gradient: there is nothing to perturb")
+    if train:  # the last step's gradients would only take memory
+        for p in parameters:
+            p.grad = None
+    needs = tuple(dict.fromkeys(needs))
+    for request in needs:
+        request.check(point, who)
+    try:
+        look = _look(point, needs, parameters, train)
+    except TakeAgain:
+        look = _look(point, needs, parameters, train)
+    return Observation(look.theta, look.lead.gradient, look.lead.loss, names, {r: look.found[r] for r in needs})
+
+
+def _look(bound: Bound, needs: Needs, parameters: Vectors, train: bool) -> Look:
+    replay = Replay.now(parameters)
+    with ExitStack() as stack:
+        stack.enter_context(torch.enable_grad())
+        if not train:
+            stack.enter_context(Replay.now(parameters))
+            for request in needs:
+                stack.enter_context(request.looking())
+        apart = stack.enter_context(_apart(bound, needs, parameters, train))
+        look = Look(bound, apart, parameters, replay, train)
+        leads = (request.lead(look) for request in sorted(needs, key=lambda request: request.precedence))
+        look.lead = next((lead for lead in leads if lead is not None), None) or plain(look)
+        for request in needs:
+            _ = look[request]
+    return look
+
+
+def _apart(bound: Bound, needs: Needs, parameters: Vectors, train: bool) -> AbstractContextManager[Bound]:
+    """Where single samples are seen: on the problem, or on a twin with frozen statistics."""
+    single = bound.frozen_statistics and any(request.single(bound) for request in needs)
+    return frozen(bound, parameters, train) if single else nullcontext(bound)
+
+
+def explain(bound: Bound, needs: Needs, who: str) -> str:
+    """What the engine of the first request that has one would do for each parameter on this batch, and why."""
+    parameters = bound.parameters
+    with _apart(bound, needs, parameters, False) as apart:
+        for request in needs:
+            found = request.explain(apart, bound, parameters)
+            if isinstance(found, str):
+                return f"{who} takes matrix products in place of rows, and no engine is used: {found}."
+            if found is not None:
+                return "\n".join(f"{', '.join(choice.names)}: {choice.form} ({choice.why})" for choice in found)
+    return f"{who} needs no per-sample gradients: no engine is used."

@@ -1,0 +1,70 @@
+"""Per-sample gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+
+from ..core import Vectors
+from ..engines import Choice, Engine
+from ..engines.verify import verify
+from ..problem import Bound
+from ..rows import Rows
+from .request import Lead, Look, Request
+
+LACKING = (
+    "per-sample gradients; a plain closure gives only the batch gradient. Pass problem.on(x, y), or use GradientMagnitude()."
+)
+
+
+@dataclass(frozen=True)
+class PerSampleGradients(Request[Rows]):
+    """J, whose row i is ∇ℓᵢ of the training loss, not divided by n; captured by ``engine``."""
+
+    engine: Engine
+    lacking: ClassVar[str] = LACKING
+    precedence: ClassVar[int] = 1
+
+    def single(self, bound: Bound) -> bool:
+        """Yes."""
+        return True
+
+    def lead(self, look: Look) -> Lead:
+        """The mean loss, and g = Jᵀ1/n."""
+        captured = self.engine.capture(look.apart, look.parameters)
+        look.rows[self.engine] = captured.rows
+        gradient = mean_gradient(captured.rows, look.apart.n, captured.losses)
+        verify(look.apart, look.parameters, self.engine, gradient, look.replay)
+        return Lead(captured.losses.detach().mean(), gradient, captured.outputs)
+
+    def take(self, look: Look) -> Rows:
+        """Those of the pass, where this engine captured them; else by a pass of its own."""
+        if self.engine not in look.rows:
+            with look.replay:
+                look.rows[self.engine] = self.engine.rows(look.apart, look.parameters)[1]
+            if look.replay.used:
+                raise ValueError(
+                    f"two engines are asked for the rows of one pass, one of them {self.engine!r}, and the forward pass draws "
+                    "random numbers: each would see other ones. Use one engine in all metrics and objectives."
+                )
+        return look.rows[self.engine]
+
+    def restrict(self, value: Rows, index: Sequence[int]) -> Rows:
+        """Their columns."""
+        return value.restrict(index)
+
+    def derived(self, found: Mapping[Request[Any], Any]) -> Rows | None:
+        """Those of another engine: the numbers are the same."""
+        return next((value for request, value in found.items() if isinstance(request, PerSampleGradients)), None)
+
+    def explain(self, apart: Bound, bound: Bound, parameters: Vectors) -> Sequence[Choice]:
+        """The engine's plan."""
+        return self.engine.explain(apart, parameters)
+
+
+def mean_gradient(rows: Rows, n: int, losses: torch.Tensor) -> Vectors:
+    """g = Jᵀ1/n, which remembers its coordinates in the row space."""
+    return rows.pull(torch.full_like(losses, 1 / n))

@@ -1,0 +1,55 @@
+"""The mean of squared per-sample gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ..core import Vectors
+from ..engines import Choice, Engine
+from ..engines.verify import verify
+from ..problem import Bound
+from .request import Lead, Look, Request
+from .rows import LACKING, PerSampleGradients
+
+
+@dataclass(frozen=True)
+class MeanSquares(Request[Vectors]):
+    """(1/n) Σ gᵢ² entry by entry, float64 or in the parameters' type where its range holds them; captured by ``engine``."""
+
+    engine: Engine
+    lacking: ClassVar[str] = LACKING
+    precedence: ClassVar[int] = 2
+
+    def single(self, bound: Bound) -> bool:
+        """Yes."""
+        return True
+
+    def lead(self, look: Look) -> Lead:
+        """The mean loss and its gradient, from the same pass."""
+        losses, gradient, squares, outputs = self.engine.moments(look.apart, look.parameters)
+        look.found[self] = squares
+        verify(look.apart, look.parameters, self.engine, gradient, look.replay)
+        return Lead(losses.detach().mean(), gradient, outputs)
+
+    def take(self, look: Look) -> Vectors:
+        """From rows that this engine captured in the pass; else by a pass of its own."""
+        if self.engine in look.rows:
+            return look.rows[self.engine].mean_squares()
+        with look.replay:
+            return self.engine.moments(look.apart, look.parameters).squares
+
+    def restrict(self, value: Vectors, index: Sequence[int]) -> Vectors:
+        """Their entries."""
+        return [value[i] for i in index]
+
+    def derived(self, found: Mapping[Request[Any], Any]) -> Vectors | None:
+        """Those of another engine, or from rows: the numbers are the same."""
+        known = next((value for request, value in found.items() if isinstance(request, MeanSquares)), None)
+        rows = PerSampleGradients(self.engine).derived(found)
+        return rows.mean_squares() if known is None and rows is not None else known
+
+    def explain(self, apart: Bound, bound: Bound, parameters: Vectors) -> Sequence[Choice]:
+        """The engine's plan."""
+        return self.engine.explain(apart, parameters)

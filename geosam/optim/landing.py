@@ -1,0 +1,33 @@
+"""A solver's forward pass at θ + ε* in place of the second pass's own."""
+
+from __future__ import annotations
+
+import torch
+
+from ..core import Landing, Vectors
+from ..problem import Bound
+
+
+def lands(bound: Bound, parameters: Vectors) -> bool:
+    """Whether a forward pass of ``bound.pure`` and its graph may stand for one of ``bound()``: nobody else is shown that one.
+
+    Not where it draws random numbers, training writes to buffers, a parameter has hooks or is not asked for, or there are
+    several processes.
+    """
+    own = [p for p in bound.model.parameters() if p.requires_grad]
+    hooked = any(p._backward_hooks or p._post_accumulate_grad_hooks for p in own)
+    written = any(m.training and any(True for _ in m.buffers(recurse=False)) for m in bound.model.modules())
+    together = torch.distributed.is_available() and torch.distributed.is_initialized()
+    seen = hooked or written or together or bound.structure(parameters).random
+    return not seen and {*map(id, own)} == {*map(id, parameters)}
+
+
+def arrive(bound: Bound, parameters: Vectors, landing: Landing) -> None:
+    """What ``bound()`` does to gradients, from a forward pass that was made before."""
+    with torch.enable_grad():
+        # into the leaves, which makes each gradient dense and its own: one tensor may arrive at two of them
+        torch.autograd.backward(bound.batch_loss(landing.outputs), inputs=list(landing.parameters))
+    for p in bound.model.parameters():
+        p.grad = None
+    for held, leaf in zip(parameters, landing.parameters, strict=True):
+        held.grad = leaf.grad

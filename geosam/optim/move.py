@@ -1,0 +1,133 @@
+"""Putting θ + ε into the parameters and taking it out again, bit for bit, whatever happens in between."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..core import Perturbation, Vectors
+from ..core import vectors as vec
+
+
+class Move(ABC):
+    """Displaces parameters and restores them. What is displaced is remembered until it is back.
+
+    An interrupt may fall between any two lines: a parameter is entered in ``_away`` before it is touched, and leaves when it
+    is whole again, so that ``restore`` can be repeated.
+    """
+
+    def __init__(self) -> None:
+        self.buffers: list[Tensor] = []
+        """Like the parameters, kept from step to step: fresh memory costs more than the arithmetic. A solver may fill them
+        with the direction, which ``displace`` then takes from there."""
+        self._away: list[tuple[Tensor, Tensor]] = []
+        self._seen: list[tuple[Any, ...]] = []
+
+    def prepare(self, parameters: Vectors) -> None:
+        """Before a first pass: buffers that fit. What has changed since the last time is checked."""
+        seen = [(p.shape, p.dtype, p.device, p.data_ptr()) for p in parameters]
+        if seen != self._seen:
+            self.check(parameters)
+            self.buffers = [torch.empty_like(p, requires_grad=False) for p in parameters]
+            self._seen = seen
+
+    def displace(self, parameters: Vectors, perturbation: Perturbation) -> None:
+        """θ ← θ + ε*."""
+        self.prepare(parameters)
+        with torch.no_grad():
+            self._displace(parameters, perturbation)
+        torch.clear_autocast_cache()  # it holds low-precision copies of the weights as they were
+
+    def restore(self) -> None:
+        """θ ← what it was. An interrupt that falls here is raised once everything is back."""
+        interrupt: KeyboardInterrupt | None = None
+        while self._away:
+            try:
+                with torch.no_grad():
+                    while self._away:
+                        self._put_back(*self._away[-1])
+                        self._away.pop()
+            except KeyboardInterrupt as caught:
+                interrupt = caught
+        torch.clear_autocast_cache()
+        if interrupt is not None:
+            raise interrupt
+
+    def realised(self, parameters: Vectors) -> list[Tensor]:
+        """θ' − θ as the parameters' precision holds it: bfloat16 rounds most of a small ε away."""
+        before = {id(p): saved for p, saved in self._away}
+        with torch.no_grad():
+            return [p - before[id(p)] if id(p) in before else torch.zeros_like(p) for p in parameters]
+
+    def check(self, parameters: Vectors) -> None:
+        """Raises where this way of moving would not be right."""
+
+    @abstractmethod
+    def _displace(self, parameters: Vectors, perturbation: Perturbation) -> None: ...
+
+    @abstractmethod
+    def _put_back(self, parameter: Tensor, saved: Tensor) -> None: ...
+
+
+class Copy(Move):
+    """Saves a copy, adds ε in place, copies back: right for every parameter, one extra copy of the parameters."""
+
+    def _displace(self, parameters: Vectors, perturbation: Perturbation) -> None:
+        if not vec.reads_are_free(parameters):
+            epsilon = perturbation.epsilon
+            vec.copy_(self.buffers, parameters)
+            self._away = list(zip(parameters, self.buffers, strict=True))
+            vec.add_(parameters, epsilon)
+        elif perturbation.finite and perturbation.scale != 0:
+            scale = perturbation.scale.item()
+            # one tensor at a time: what the copy brought into the cache the addition finds there
+            for p, saved, v in zip(parameters, self.buffers, perturbation.direction, strict=True):
+                moved = torch.add(p, v, alpha=scale) if v is saved else None
+                saved.copy_(p)
+                self._away.append((p, saved))
+                if moved is None:
+                    p.add_(v, alpha=scale)
+                else:
+                    p.copy_(moved)
+
+    def _put_back(self, parameter: Tensor, saved: Tensor) -> None:
+        parameter.copy_(saved)
+
+
+class Swap(Move):
+    """Writes θ + ε into a second buffer and lets the parameters point at it: 4 floats a parameter moved instead of 7.
+
+    The original memory is never written, so restoring is free and exact. Refused (ValueError) where somebody else holds a
+    parameter's storage and would miss the move: views, flat buffers, flattened RNN weights on a GPU, FSDP. Graphs captured
+    from the parameters' addresses (CUDA graphs) would miss it too and cannot be seen from here, nor can views made after the
+    first step: use :class:`Copy` for them.
+    """
+
+    def _displace(self, parameters: Vectors, perturbation: Perturbation) -> None:
+        if not vec.reads_are_free(parameters):
+            for p, buffer, e in zip(parameters, self.buffers, perturbation.epsilon, strict=True):
+                torch.add(p, e, out=buffer)
+        elif perturbation.finite and perturbation.scale != 0:
+            scale = perturbation.scale.item()
+            for p, buffer, v in zip(parameters, self.buffers, perturbation.direction, strict=True):
+                torch.add(p, v, alpha=scale, out=buffer)
+        else:
+            return
+        for p, buffer in zip(parameters, self.buffers, strict=True):
+            self._away.append((p, p.data))
+            p.data = buffer
+
+    def _put_back(self, parameter: Tensor, saved: Tensor) -> None:
+        parameter.data = saved
+
+    def check(self, parameters: Vectors) -> None:
+        """ValueError for a parameter whose storage is shared."""
+        for i, p in enumerate(parameters):
+            if type(p) not in (Tensor, nn.Parameter) or vec.shares_storage(p):
+                raise ValueError(
+                    f"parameter {i} of shape {tuple(p.shape)} shares its storage with another tensor, which would not see a "
+                    "swapped buffer. Use move=geosam.Copy()."
+                )

@@ -1,0 +1,193 @@
+"""The optimizer: a facade of one :class:`geosam.optim.step.Step` after another, around any base optimizer."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from ..core import Norm, Solver, check_instance, check_radius
+from ..metrics import Euclidean
+from ..objectives import Gradient
+from ..observation import Metric, Objective, State, as_metric
+from ..problem import Bound
+from .groups import Groups
+from .last import Last, Perturbed
+from .move import Copy, Move
+from .step import Source, Step
+from .updates import Sharp, Update
+
+_MEMORY = ("objective", "metric", "solver")
+
+_NOT_THROUGH_SCALER = (
+    "step() needs a closure or problem.on(x, y), and is not to be called through scaler.step(opt): the scaler cannot see both "
+    "passes. Call opt.step(closure, scaler=scaler), then scaler.update()."
+)
+
+
+class SAM(torch.optim.Optimizer):
+    """Sharpness-aware minimisation in any geometry, around any base optimizer.
+
+    A step: observation at θ → c = objective, geometry = metric.at(θ) → ε* = argmax ⟨c, ε⟩ over ‖ε‖_θ ≤ rho → gradient at
+    θ + ε* → θ restored bit for bit → ``base.step()`` with that gradient.
+
+    base: an optimizer that holds the parameters; built from ``named_parameters()`` it lends their names to the metric.
+    metric, objective, rho, solver: the geometry; a norm stands for the metric that is the same everywhere. Groups of ``base``
+    may carry their own ``rho``: these become weights of one joint ball, ‖ε‖² = Σ_b (‖ε_b‖_b / rho_b)² ≤ 1, with the metric
+    taken group by group. rho = 0 is the base optimizer's step.
+    move: how θ + ε gets into the parameters, :class:`geosam.Copy` or :class:`geosam.Swap`.
+    update: what the base optimizer steps with, by default the gradient at θ + ε*; :class:`geosam.updates.SurrogateGap` is GSAM.
+    raise_nonfinite: raise FloatingPointError (θ unharmed, one host read a step) where a pass is not finite (with a scaler,
+    which expects overflow, only in the first). By default such a
+    first pass gives ε* = 0, and a second pass that is not finite updates nothing (on an accelerator: with zero gradients).
+
+    ``.grad`` after a step is the second pass's. param_groups and state are the base optimizer's own, so schedulers work.
+    last: numbers of the last step, None before the first.
+    Source: Foret et al. 2021; Kim et al. 2022, algorithm 1.
+    """
+
+    def __init__(
+        self,
+        base: torch.optim.Optimizer,
+        metric: Metric | Norm | None = None,
+        rho: float = 0.05,
+        objective: Objective | None = None,
+        *,
+        solver: Solver | None = None,
+        move: Move | None = None,
+        update: Update | None = None,
+        raise_nonfinite: bool = False,
+    ) -> None:
+        if not isinstance(base, torch.optim.Optimizer) or isinstance(base, SAM):
+            raise TypeError(f"base must be a torch optimizer that holds the parameters, e.g. torch.optim.SGD; got {base!r}")
+        self.base = base
+        self.metric = Euclidean() if metric is None else metric
+        self.objective = Gradient() if objective is None else objective
+        self.move = Copy() if move is None else move
+        self.update = Sharp() if update is None else update
+        self.solver, self.raise_nonfinite = solver, raise_nonfinite
+        check_instance("objective", self.objective, Objective)
+        check_instance("move", self.move, Move)
+        check_instance("update", self.update, Update)
+        if solver is not None:
+            check_instance("solver", solver, Solver)
+        closure = inspect.signature(type(base).step).parameters.get("closure")
+        self._searches = closure is not None and closure.default is inspect.Parameter.empty  # LBFGS calls it by itself
+        self.last: Last | None = None
+        self.memory: dict[str, State] = {name: {} for name in _MEMORY}
+        super().__init__(base.param_groups, {**base.defaults, "rho": check_radius(rho)})
+        parameters = Groups(self.param_groups).parameters
+        if any(p.device.type == "mps" for p in parameters):
+            raise NotImplementedError("geosam's scalars are float64, which MPS does not have; use a CPU or a CUDA device")
+        if not parameters:
+            raise ValueError("the base optimizer holds no parameter that requires a gradient: there is nothing to perturb")
+
+    @property
+    def metric(self) -> Metric:
+        """The geometry. A norm that is assigned becomes the metric that is the same everywhere."""
+        return self._metric
+
+    @metric.setter
+    def metric(self, metric: Metric | Norm) -> None:
+        self._metric = as_metric(metric)
+
+    # The groups and the state are the base optimizer's, also after it has loaded a checkpoint and replaced them.
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
+        """The base optimizer's groups, each with its ``rho``."""
+        return self.base.param_groups
+
+    @param_groups.setter
+    def param_groups(self, groups: list[dict[str, Any]]) -> None:
+        """Ignored: torch's constructor assigns an empty list."""
+
+    @property
+    def state(self) -> Any:  # type: ignore[override]
+        """The base optimizer's state."""
+        return self.base.state
+
+    @state.setter
+    def state(self, state: Any) -> None:
+        """Ignored: torch's constructor assigns an empty state."""
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group to the base optimizer; ``rho`` is the constructor's unless the group has its own."""
+        if not any(group is param_group for group in self.base.param_groups):
+            self.base.add_param_group(param_group)
+        param_group.setdefault("rho", self.defaults["rho"])
+
+    @torch.no_grad()
+    def step(self, closure: Source | None = None, scaler: Any = None) -> Tensor:  # type: ignore[override]
+        """One update; the loss at θ, detached.
+
+        closure: ``problem.on(x, y)``, or a closure that zeroes gradients, runs forward and backward and returns the loss; it
+        is called twice. scaler: the GradScaler with which a closure scales its own loss; call ``scaler.update()`` afterwards.
+        Whatever is raised in between, the parameters are whole.
+        """
+        if closure is None or hasattr(self, "grad_scale"):
+            vars(self).pop("grad_scale", None)
+            raise TypeError(_NOT_THROUGH_SCALER)
+        if scaler is not None and isinstance(closure, Bound):
+            raise TypeError("a scaler goes with a closure that scales its own loss; a bound problem does not scale")
+        if scaler is not None and self._searches:
+            raise TypeError(
+                f"a GradScaler cannot drive {type(self.base).__name__}, which steps by itself; use bfloat16 or float32"
+            )
+        groups = Groups(self.param_groups)
+        if self._searches:
+            return self._line_search(closure, groups)
+        step = Step(self, closure, groups, scaler)
+        return step.plain() if groups.at_rest else step.run()
+
+    def perturbed(self, source: Source, scaler: Any = None) -> AbstractContextManager[Perturbed]:
+        """Run the first pass; inside, the parameters sit at θ + ε*; outside they are restored bit for bit, always.
+
+        Blocks do not nest: a second one, or a step, begins by restoring θ and so ends the first.
+        """
+        return Step(self, source, Groups(self.param_groups), scaler).displaced()
+
+    def _line_search(self, source: Source, groups: Groups) -> Tensor:
+        """For base optimizers that call a closure themselves (LBFGS): every call is one sharpness-aware gradient."""
+        if groups.at_rest:
+            plain: Callable[[], Any] = source
+            return torch.as_tensor(self.base.step(plain)).detach()
+        losses: list[Tensor] = []
+
+        def closure() -> Any:
+            step = Step(self, source, groups)
+            losses.append(step.sharpen())
+            step.withhold(groups.gradients)
+            return losses[-1]
+
+        self.base.step(closure)
+        return losses[0]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything, for copies: torch's own forgets the base optimizer. ``step`` may be a scheduler's wrapper."""
+        return {name: value for name, value in vars(self).items() if name != "step"}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The base optimizer's state_dict, with the objective's, the metric's and the solver's memory under "geosam"."""
+        return {**self.base.state_dict(), "geosam": {name: dict(state) for name, state in self.memory.items()}}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Load all of it. A checkpoint of the plain base optimizer is accepted: then objective and metric start afresh."""
+        memory = state_dict.get("geosam", {})
+        self.base.load_state_dict({k: v for k, v in state_dict.items() if k != "geosam"})
+        for group in self.param_groups:
+            group.setdefault("rho", self.defaults["rho"])
+        device = Groups(self.param_groups).parameters[0].device
+
+        def own(value: Any) -> Any:
+            return value.to(device, copy=True) if isinstance(value, Tensor) else value
+
+        self.memory = {name: tree_map(own, dict(memory.get(name, {}))) for name in _MEMORY}
+
+
+# GradScaler hands its scale, as attributes, to optimizers that say so: that is how step() knows it was called from there.
+SAM._step_supports_amp_scaling = True  # type: ignore[attr-defined]

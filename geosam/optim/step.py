@@ -1,0 +1,199 @@
+"""One step's life: observe, solve, displace, observe there, come back and update."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ..core import Landing, Loan, Perturbation, Solver, Vectors
+from ..core import vectors as vec
+from ..metrics.blockwise import product
+from ..observation import Metric, Needs, Objective, Observation, State, observe, observe_closure
+from ..observation.closures import run
+from ..problem import Bound
+from ..solvers import solve
+from .groups import Groups
+from .landing import arrive, lands
+from .last import Last, Perturbed
+from .move import Move
+from .updates import Update
+
+Source = Callable[[], Any] | Bound
+
+
+class Rule(Protocol):
+    """What every step of an optimizer follows, what it remembers from one step to the next, and what the last one left."""
+
+    base: torch.optim.Optimizer
+    objective: Objective
+    solver: Solver | None
+    update: Update
+    move: Move
+    raise_nonfinite: bool
+    memory: dict[str, State]
+    last: Last | None
+
+    @property
+    def metric(self) -> Metric:
+        """The geometry."""
+
+
+class Step:
+    """What lives as long as a step: its source and groups, what the update keeps of pass 1, a landing that serves as pass 2.
+
+    scaler: the GradScaler with which a closure scales its own loss.
+    """
+
+    def __init__(self, rule: Rule, source: Source, groups: Groups, scaler: Any = None) -> None:
+        self.rule, self.source, self.groups, self.parameters = rule, source, groups, groups.parameters
+        self.bound = source.wrt(self.parameters) if isinstance(source, Bound) else None
+        self.scale = scaler.get_scale() if scaler is not None and scaler.is_enabled() else None
+        self.scaler = scaler
+        self.kept: Vectors | None = None
+        self.landing: Landing | None = None
+
+    def run(self) -> Tensor:
+        """The loss at θ."""
+        loss = self.sharpen()
+        self.descend()
+        return loss
+
+    def sharpen(self) -> Tensor:
+        """Leaves in ``.grad`` what the base optimizer steps with; the loss at θ."""
+        with self.displaced() as p:
+            self.second_pass()
+        return p.loss.detach()
+
+    @contextmanager
+    def displaced(self) -> Iterator[Perturbed]:
+        """Inside, the parameters sit at θ + ε*; outside they are restored bit for bit, always."""
+        move, inside = self.rule.move, True
+        move.restore()  # what an interrupt between two steps may have left behind
+
+        def realised() -> list[Tensor]:
+            if not inside:
+                raise RuntimeError("epsilon lives inside the perturbed() block; copy it there to keep it")
+            return move.realised(self.parameters)
+
+        try:
+            move.prepare(self.parameters)
+            yield Perturbed(self.first_pass(), realised)
+        finally:
+            inside = False
+            try:
+                move.restore()
+            finally:
+                move.restore()  # for an interrupt that fell on the first line of the first
+
+    def first_pass(self) -> Last:
+        """θ ← θ + ε*. What the pass made is released on return: the second pass needs the memory."""
+        rule = self.rule
+        seen = self._observe((*rule.metric.needs, *rule.objective.needs))
+        if rule.solver is not None and rule.solver.revisits:
+            seen = seen.owned()  # its passes write where this one's gradient lies, and metrics still read it
+        with torch.no_grad():
+            found = self._solve(seen)
+            finite = found.finite & torch.isfinite(seen.loss).to(found.finite.device)
+            if rule.raise_nonfinite and not finite:
+                raise FloatingPointError(
+                    f"the first pass is not finite: loss {seen.loss.item()}, dual norm {found.dual_norm.item()}"
+                )
+            found = replace(found, finite=finite, scale=torch.where(finite, found.scale, 0.0))
+            self.kept = rule.update.keep(seen.gradient, finite)
+            self.landing = found.landing if found.landing is not None and finite else None
+            loss = seen.loss
+            del seen
+            rule.move.displace(self.parameters, found)
+            radius = torch.where(finite, found.radius, 0.0)
+            rule.last = Last(loss, found.dual_norm, radius, finite, torch.zeros_like(finite), found.report)
+        return rule.last
+
+    def second_pass(self) -> None:
+        """The gradient at θ + ε*, and the update made of both."""
+        if self.bound is not None and self.landing is not None:
+            arrive(self.bound, self.parameters, self.landing)
+        else:
+            with torch.enable_grad():
+                self.source()
+        if self.kept is not None:
+            self.rule.update.apply(self.kept, self.parameters, 1.0 if self.scale is None else self.scale)
+
+    def descend(self) -> None:
+        """The base optimizer's step, withheld where the gradient is not finite."""
+        gradients = self.groups.gradients
+        if self.scaler is not None:
+            self._skipped(~vec.finite(gradients))
+            self.scaler.step(self.rule.base)  # skips by itself where the scaled gradients overflowed, which is no error
+            return
+        skipped = self.withhold(gradients)
+        if not (vec.reads_are_free(gradients) and skipped):
+            self.rule.base.step()
+
+    def plain(self) -> Tensor:
+        """The base optimizer's own step, ρ = 0; the loss."""
+        loss = run(self.source, self.parameters)
+        zero = torch.zeros((), dtype=torch.float64, device=loss.device)
+        no = torch.zeros_like(zero, dtype=torch.bool)
+        self.rule.last = Last(loss, zero * torch.nan, zero, torch.isfinite(loss), no, {})
+        self.descend()
+        return loss
+
+    def withhold(self, gradients: Vectors) -> Tensor:
+        """Zero gradients that are not finite, by a selection on the device; whether that was so."""
+        finite = vec.finite(gradients) if gradients else torch.tensor(True)
+        skipped = self._skipped(~finite)
+        if self.rule.raise_nonfinite and not finite:
+            raise FloatingPointError("the second pass's gradient is not finite; the parameters are those before the step")
+        if not (vec.reads_are_free(gradients) and finite):
+            for g in gradients:
+                g.masked_fill_(skipped.to(g.device), 0)
+        return skipped
+
+    def _skipped(self, skipped: Tensor) -> Tensor:
+        assert self.rule.last is not None
+        self.rule.last = replace(self.rule.last, skipped=skipped)
+        return skipped
+
+    def _observe(self, needs: Needs) -> Observation:
+        who = self.rule.metric.name
+        if self.bound is not None:
+            return observe(self.bound, needs, who, train=True)
+        for request in needs:
+            raise TypeError(f"{who} needs {request.lacking}")
+        seen = observe_closure(self.source, self.parameters, self.groups.names)
+        return seen if self.scale is None else replace(seen, gradient=vec.scale(seen.gradient, 1 / self.scale))
+
+    def _solve(self, seen: Observation) -> Perturbation:
+        rule, radius = self.rule, self.groups.radius
+        memory = rule.memory
+        loan = Loan(rule.move.buffers, self._covector(memory["objective"]), self._keep, memory["solver"])
+        c, memory["objective"] = rule.objective.step(seen, memory["objective"])
+        if radius is not None:
+            geometry, memory["metric"] = rule.metric.step(seen, memory["metric"])
+        else:
+            geometry, memory["metric"] = product(seen, self.groups.parts(rule.metric), memory["metric"])
+        found = solve(geometry, c, 1.0 if radius is None else radius, rule.solver, loan)
+        if found.memory:
+            memory["solver"] = found.memory
+        return found
+
+    def _keep(self) -> bool:
+        return self.bound is not None and lands(self.bound, self.parameters)
+
+    def _covector(self, state: State) -> Callable[[Vectors], Vectors]:
+        """ε ↦ the objective's covector at θ + ε, given its memory of before this step; θ is back when it returns."""
+
+        def covector(epsilon: Vectors) -> Vectors:
+            move, one = self.rule.move, torch.ones((), dtype=torch.float64, device=self.parameters[0].device)
+            try:
+                move.displace(self.parameters, Perturbation(epsilon, one, one, one, one > 0))
+                return self.rule.objective.step(self._observe(self.rule.objective.needs), state)[0]
+            finally:
+                move.restore()
+
+        return covector

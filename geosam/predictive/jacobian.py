@@ -1,0 +1,78 @@
+"""The Jacobian of the outputs at one point, by its products."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ..core import Vectors
+from ..core import vectors as vec
+from ..core.limits import agreement
+from .recording import Push, Recorder, tangent
+
+
+class Jacobian:
+    """J = ∂outputs/∂θ at θ. pull is plain autograd on a graph kept from one forward pass; push a recording where one fits.
+
+    forward: parameters → outputs. The first product tests a recording once more: ⟨u, Jv⟩ and ⟨Jᵀu, v⟩ must be one number. It
+    sees what equal outputs do not, a derivative that has changed alone.
+    """
+
+    def __init__(self, forward: Callable[[Vectors], Tensor], theta: Vectors, recorder: Recorder | None) -> None:
+        self._forward, self._theta, self._recorder = forward, [p.detach() for p in theta], recorder
+        self._tested = False
+
+    def through(self, v: Vectors, information: Callable[[Tensor], Tensor]) -> Sequence[Tensor]:
+        """Jᵀ information(Jv)."""
+        v = [t.to(p.dtype) for t, p in zip(v, self._theta, strict=True)]
+        along = self._push(v)
+        u = information(along).to(along.dtype)
+        product = self.pull(u)
+        if not self._tested:
+            if not _adjoint(along, u, v, product):
+                self._distrust()
+                return self.through(v, information)
+            self._tested = True
+        return product
+
+    def pull(self, u: Tensor, batched: bool = False) -> Sequence[Tensor]:
+        """Jᵀu; of several u if ``batched``."""
+        outputs, leaves = self._graph
+        if not outputs.requires_grad:
+            return [torch.zeros_like(p) for p in leaves]
+        with torch.no_grad():  # or the products would be recorded too
+            return torch.autograd.grad(
+                outputs, leaves, u, retain_graph=True, allow_unused=True, materialize_grads=True, is_grads_batched=batched
+            )
+
+    @cached_property
+    def _graph(self) -> tuple[Tensor, list[Tensor]]:
+        leaves = [p.detach().requires_grad_() for p in self._theta]
+        with torch.enable_grad():
+            return self._forward(leaves), leaves
+
+    @cached_property
+    def _push(self) -> Push:
+        push = None if self._recorder is None else self._recorder.at(self._theta, self._graph[0].detach())
+        if push is None:
+            self._tested = True
+        return push or self._anew
+
+    def _anew(self, v: Vectors) -> Tensor:
+        with torch.no_grad():
+            return tangent(lambda parameters, _: self._forward(parameters), self._theta, (), v)[1]
+
+    def _distrust(self) -> None:
+        assert self._recorder is not None
+        self._recorder.forget(self._theta)
+        self.__dict__["_push"], self._tested = self._anew, True
+
+
+def _adjoint(along: Tensor, u: Tensor, v: Vectors, product: Vectors) -> bool:
+    """Whether ⟨u, Jv⟩ = ⟨Jᵀu, v⟩ as far as rounding lets one see. NaN is not a sign of anything."""
+    right, left = vec.dot(product, v), vec.dot([u], [along])
+    size = left.abs() + 0.01 * vec.norm(product) * vec.norm(v)  # ⟨v, Fv⟩ may nearly vanish
+    return not (left - right).abs() > agreement(*(t.dtype for t in (along, *product))) * size

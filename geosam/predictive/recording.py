@@ -1,0 +1,211 @@
+"""v ↦ Jv from a recording: forward mode is traced once for a problem's structure and run at other points of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, fx
+from torch.autograd import forward_ad
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from ..core import Vectors
+from ..problem.randomness import Replay
+from .tangents import Normalisations, forward_mode, simplify
+
+Program = Callable[[Vectors, Vectors], Tensor]
+"""(parameters, whatever other tensors the forward pass reads) → outputs."""
+
+Push = Callable[[Vectors], Tensor]
+
+_ROUNDING = 1e3  # in units of eps: other kernels, or the same in another order
+_TRIES = 3
+
+
+def tangent(program: Program, theta: Vectors, rest: Vectors, v: Vectors) -> tuple[Tensor, Tensor]:
+    """(outputs, Jv) by forward mode; where an operation has none (weight norm) Jv is the derivative of u ↦ ⟨Jᵀu, v⟩."""
+    with forward_mode():
+        try:
+            with forward_ad.dual_level(), Normalisations():
+                duals = [forward_ad.make_dual(p, t) for p, t in zip(theta, v, strict=True)]
+                outputs, along = forward_ad.unpack_dual(program(duals, rest))
+                return outputs, torch.zeros_like(outputs) if along is None else along
+        except NotImplementedError:
+            leaves = [p.detach().requires_grad_() for p in theta]
+            with torch.enable_grad():
+                outputs = program(leaves, rest)
+                u = torch.zeros_like(outputs, requires_grad=True)
+                pulled = torch.autograd.grad(outputs, leaves, u, create_graph=True, allow_unused=True, materialize_grads=True)
+            (along,) = torch.autograd.grad(pulled, u, list(v), allow_unused=True, materialize_grads=True)
+            return outputs.detach(), along
+
+
+class Recording(NamedTuple):
+    """primal: (θ, rest) → (outputs, what the tangents are made of). linear: (what they are made of, v) → Jv."""
+
+    primal: fx.GraphModule
+    linear: fx.GraphModule
+
+    def at(self, theta: Vectors, rest: Vectors) -> tuple[Tensor, Push]:
+        """(outputs, v ↦ Jv) at a point. Raises: RuntimeError where the graph does not fit the tensors."""
+        with torch.no_grad(), _as_recorded(theta):
+            outputs, *kept = self.primal(*theta, *rest)
+
+        def push(v: Vectors) -> Tensor:
+            with torch.no_grad(), _as_recorded(theta):
+                return self.linear(
+                    *kept, *[t if t.stride() == p.stride() else _laid(t, p) for t, p in zip(v, theta, strict=True)]
+                )
+
+        return outputs, push
+
+
+def _as_recorded(theta: Vectors) -> torch.autocast:
+    """Types as in the graph, which holds what autocast did."""
+    return torch.autocast(theta[0].device.type, enabled=False)
+
+
+def _laid(t: Tensor, like: Tensor) -> Tensor:
+    return torch.empty_like(like).copy_(t)
+
+
+def record(program: Program, theta: Vectors, rest: Vectors) -> Recording:
+    """One trace of ``tangent``, in two parts: what is independent of v, and the rest. It holds no number of its inputs.
+
+    Raises: NotImplementedError for what cannot be run again, and whatever the tracer raises (a number read on the host).
+    """
+    n, m = len(theta), len(theta) + len(rest)
+
+    def flat(*tensors: Tensor) -> tuple[Tensor, Tensor]:
+        return tangent(program, tensors[:n], tensors[n:m], tensors[m:])
+
+    inputs = [*theta, *rest, *[torch.zeros_like(p) for p in theta]]
+    # a compiled model is traced as it is written
+    with torch.no_grad(), torch._dynamo.config.patch(error_on_nested_fx_trace=False):
+        traced = make_fx(flat)(*inputs)
+        if _writes(traced.graph):  # in place on a tensor that is kept (an LSTM's gates) would spoil the next product
+            with _as_recorded(theta):
+                traced = make_fx(torch.func.functionalize(traced, remove="mutations"))(*inputs)
+    if found := _writes(traced.graph):
+        raise NotImplementedError(f"{found[0]} writes to its inputs")
+    moving = _moving(traced.graph, m)
+    simplify(traced.graph, moving)
+    return _split(traced, moving)
+
+
+def _writes(graph: fx.Graph) -> list[Any]:
+    graph.eliminate_dead_code()
+    targets = [node.target for node in graph.nodes if isinstance(node.target, torch._ops.OpOverload)]
+    return [target for target in targets if target._schema.is_mutable]
+
+
+def _moving(graph: fx.Graph, m: int) -> set[fx.Node]:
+    """What depends on the inputs after the first m."""
+    moving = set([node for node in graph.nodes if node.op == "placeholder"][m:])
+    for node in graph.nodes:
+        if not moving.isdisjoint(node.all_input_nodes) and node.op != "output":
+            moving.add(node)
+            if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+                raise NotImplementedError(f"{node.target} would draw anew for every product")
+    return moving
+
+
+def _split(traced: fx.GraphModule, moving: set[fx.Node]) -> Recording:
+    outputs, along = next(iter(reversed(traced.graph.nodes))).args[0]
+    nodes = [node for node in traced.graph.nodes if node.op != "output"]
+    primal, linear = fx.Graph(), fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
+    for node in nodes:
+        if node not in moving:
+            copies[node] = primal.node_copy(node, copies.__getitem__)
+    read = [source for node in nodes if node in moving for source in node.all_input_nodes if source not in moving]
+    kept = list(dict.fromkeys(read if along in moving else [*read, along]))
+    primal.output([copies[outputs], *[copies[node] for node in kept]])
+    primal.eliminate_dead_code()
+    own = {node: linear.placeholder(f"kept_{i}") for i, node in enumerate(kept)}
+    for node in nodes:
+        if node in moving:
+            own[node] = linear.node_copy(node, own.__getitem__)
+    linear.output(own[along])
+    linear.eliminate_dead_code()
+    return Recording(fx.GraphModule(traced, primal), fx.GraphModule(traced, linear))
+
+
+class _Slot:
+    """The recording of one structure, and how many more may be made before one is of use at a second point."""
+
+    recording: Recording | None = None
+    tries: int = _TRIES
+
+
+@dataclass(frozen=True, eq=False)
+class Recorder:
+    """Finds or makes the recording that fits a point.
+
+    program: the forward pass. rest: all tensors that it reads besides the parameters, as far as is known. replay: its random
+    numbers. memory: where recordings live, with the problem; key: what of the problem's structure they depend on, besides
+    shapes, strides and types.
+    What is not a tensor, or not known (Python control flow, counters, a tensor that is an attribute), is a constant of the
+    graph. So a recording is believed only if it gives the forward pass's own outputs at θ, to rounding; if not it is made
+    again. After three in vain there are no more: such a model changes with every pass.
+    """
+
+    program: Program
+    rest: Vectors
+    replay: Replay
+    memory: dict[Any, Any]
+    key: tuple[Any, ...]
+
+    def at(self, theta: Vectors, outputs: Tensor) -> Push | None:
+        """v ↦ Jv at θ, where the outputs are ``outputs``; None where no recording gives it."""
+        slot = self._slot(theta)
+        push = self._run(slot, theta, outputs)
+        if push is not None:
+            slot.tries = _TRIES
+            return push
+        if slot.tries == 0:
+            return None
+        slot.tries -= 1
+        try:
+            with self.replay:
+                slot.recording = record(self.program, theta, self.rest)
+        except Exception:  # whatever the tracer cannot follow is differentiated anew for every product
+            slot.recording, slot.tries = None, 0
+        return self._run(slot, theta, outputs)
+
+    def _slot(self, theta: Vectors) -> _Slot:
+        kinds = tuple((t.dtype, t.device, t.shape, t.stride()) for t in (*theta, *self.rest))
+        device = theta[0].device.type
+        cast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+        slot: _Slot = self.memory.setdefault(("linear", self.key, kinds, cast), _Slot())
+        return slot
+
+    def _run(self, slot: _Slot, theta: Vectors, outputs: Tensor) -> Push | None:
+        if slot.recording is None:
+            return None
+        try:
+            with self.replay:
+                found, push = slot.recording.at(theta, self.rest)
+        except RuntimeError:
+            return None
+        if found.shape != outputs.shape or found.dtype != outputs.dtype:
+            return None
+        size, gap = (torch.linalg.vector_norm(t.double()) for t in (outputs, found.double() - outputs.double()))
+        return None if gap > _ROUNDING * torch.finfo(outputs.dtype).eps * size else push
+
+    def forget(self, theta: Vectors) -> None:
+        """The recording at θ was found wrong."""
+        self._slot(theta).recording = None
+
+    def restrict(self, index: Sequence[int], full: Vectors) -> Recorder:
+        """The same program of some of its parameters; the others are among what it reads."""
+        others = [i for i in range(len(full)) if i not in index]
+
+        def program(parameters: Vectors, rest: Vectors) -> Tensor:
+            held = dict(zip([*index, *others], [*parameters, *rest[: len(others)]], strict=True))
+            return self.program([held[i] for i in range(len(full))], rest[len(others) :])
+
+        rest = [*(full[i].detach() for i in others), *self.rest]
+        return replace(self, program=program, rest=rest, key=(*self.key, tuple(index)))

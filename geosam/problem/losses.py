@@ -1,0 +1,239 @@
+"""Per-sample losses: ℓᵢ with (1/n) Σ ℓᵢ = the batch mean loss, exactly, for every reduction rule of the loss.
+
+Class weights and ``ignore_index`` change the denominator of torch's mean: Σ w(yᵢ) over the targets that count. Then
+ℓᵢ = n · (sum of sample i's unreduced entries) / denominator, so that g = (1/n) Σ ∇ℓᵢ stays true.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
+
+from ..core.limits import rounding
+
+Loss = Callable[[Any, Any], Tensor]
+
+_CLASSES = (nn.CrossEntropyLoss, nn.NLLLoss)
+_ENTRIES = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.BCELoss, nn.BCEWithLogitsLoss, nn.SoftMarginLoss)
+_FUNCTIONS: dict[Callable[..., Tensor], Callable[..., nn.Module]] = {
+    F.cross_entropy: nn.CrossEntropyLoss,
+    F.nll_loss: nn.NLLLoss,
+    F.mse_loss: nn.MSELoss,
+    F.l1_loss: nn.L1Loss,
+    F.smooth_l1_loss: nn.SmoothL1Loss,
+    F.huber_loss: nn.HuberLoss,
+    F.binary_cross_entropy: nn.BCELoss,
+    F.binary_cross_entropy_with_logits: nn.BCEWithLogitsLoss,
+    F.soft_margin_loss: nn.SoftMarginLoss,
+}
+
+
+def canonical(loss: Loss) -> Loss:
+    """The module behind a functional loss (also inside ``functools.partial``); ValueError unless it averages over the batch."""
+    if isinstance(loss, functools.partial) and not loss.args and loss.func in _FUNCTIONS:
+        loss = _FUNCTIONS[loss.func](**loss.keywords)
+    loss = next((module() for function, module in _FUNCTIONS.items() if function is loss), loss)
+    reduction = getattr(loss, "reduction", "mean")
+    if reduction in ("sum", "none"):
+        raise ValueError(
+            f"the loss has reduction={reduction!r}; radii and Fisher matrices are defined for the batch mean loss. "
+            "Build it with reduction='mean'."
+        )
+    return loss
+
+
+class SampleLoss(ABC):
+    """ℓ₁ … ℓₙ of a batch. ``factor`` is computed once for the batch, ``one`` for a single sample (it can be mapped over).
+
+    known: whether it is a loss of torch's own, so that its slopes may be taken in another precision than the outputs'.
+    """
+
+    known: bool = False
+
+    @abstractmethod
+    def factor(self, targets: Any, outputs: Callable[[], Tensor]) -> Tensor | float:
+        """What a sample's own loss is multiplied by, so that the mean of ℓ is the batch loss. May call for the outputs."""
+
+    @abstractmethod
+    def one(self, outputs: Tensor, targets: Any, factor: Tensor | float) -> Tensor:
+        """ℓ of a batch of one, outputs of shape [1, ...]."""
+
+    @abstractmethod
+    def all(self, outputs: Tensor, targets: Any) -> Tensor:
+        """ℓ, shape [n]."""
+
+    def slopes(self, outputs: Tensor, targets: Any) -> Tensor:
+        """∂ℓᵢ/∂zᵢ, [n, ...], in float64 where the loss can be taken so: 1 − p keeps its digits near p = 1 then."""
+        try:
+            return _slope(self.wide(), outputs.double(), widened(targets))
+        except (RuntimeError, ValueError):  # a function that holds float32 tensors of its own
+            return _slope(self, outputs, targets)
+
+    def wide(self) -> SampleLoss:
+        """The same loss for float64 outputs."""
+        return self
+
+    def check(self, outputs: Any, targets: Any) -> None:
+        """ValueError where the batch loss itself would average over something else than it seems."""
+
+
+def _slope(loss: SampleLoss, outputs: Tensor, targets: Any) -> Tensor:
+    z = outputs.detach().requires_grad_()
+    with torch.enable_grad():
+        return torch.autograd.grad(loss.all(z, targets).sum(), z)[0]
+
+
+def widened(tree: Any) -> Any:
+    """The same containers, with every floating tensor in float64."""
+    return tree_map(lambda t: t.double() if isinstance(t, Tensor) and t.is_floating_point() else t, tree)
+
+
+def in_float64(loss: Loss) -> Loss:
+    """The loss for float64 outputs: a module in a copy, whose own tensors are float64 too."""
+    return copy.deepcopy(loss).double() if isinstance(loss, nn.Module) else loss
+
+
+def one_number(loss: Tensor) -> Tensor:
+    """The loss itself; ValueError unless it is 0-dimensional."""
+    if loss.dim() != 0:
+        raise ValueError(f"the loss has shape {tuple(loss.shape)}; it must be one number, the mean over the batch")
+    return loss
+
+
+def sample_loss(loss: Loss) -> SampleLoss:
+    """The per-sample form of a loss that averages over the batch."""
+    if isinstance(loss, nn.Module) and type(loss) in _CLASSES:
+        return _OverClasses(loss)
+    if isinstance(loss, nn.Module) and type(loss) in _ENTRIES:
+        return _OverEntries(loss)
+    return _Opaque(loss)
+
+
+def _unreduced(loss: nn.Module) -> nn.Module:
+    twin = copy.copy(loss)
+    twin.reduction = "none"  # type: ignore[assignment]
+    return twin
+
+
+class _Known(SampleLoss):
+    """A loss of torch's own, by its unreduced entries."""
+
+    known = True
+
+    def __init__(self, loss: nn.Module) -> None:
+        self.entries = _unreduced(loss)
+
+    def wide(self) -> SampleLoss:
+        return type(self)(copy.deepcopy(self.entries).double()) if any(True for _ in self.entries.buffers()) else self
+
+
+class _OverClasses(_Known):
+    """Cross-entropy and its kin: torch divides by Σ w(yᵢ) over the targets that count, or by their number if soft."""
+
+    def factor(self, targets: Any, outputs: Callable[[], Tensor]) -> Tensor | float:
+        if targets.is_floating_point():
+            return targets.shape[0] / (targets.numel() / targets.shape[1])
+        targets = targets.long()  # uint8 would index as a mask
+        counted = targets != self.entries.ignore_index
+        weight: Any = self.entries.weight
+        if weight is None:
+            return targets.shape[0] / counted.sum(dtype=torch.float64)
+        weights = weight[torch.where(counted, targets, 0)]
+        return targets.shape[0] / torch.where(counted, weights, 0).sum(dtype=torch.float64)
+
+    def one(self, outputs: Tensor, targets: Any, factor: Tensor | float) -> Tensor:
+        entries = self.entries(outputs, targets)
+        return (entries.sum() * factor).to(entries.dtype)
+
+    def all(self, outputs: Tensor, targets: Any) -> Tensor:
+        factor = self.factor(targets, lambda: outputs)
+        return self.entries(outputs, targets).reshape(outputs.shape[0], -1).sum(1) * factor
+
+    def slopes(self, outputs: Tensor, targets: Any) -> Tensor:
+        """Where labels are hard, weighted or not: n wᵢ(p − e_y)/Σw, by hand: this is every step of every classifier."""
+        entries: Any = self.entries
+        if not isinstance(entries, nn.CrossEntropyLoss) or entries.label_smoothing or targets.is_floating_point():
+            return super().slopes(outputs, targets)
+        targets = targets.long()
+        counted = targets != entries.ignore_index
+        labels = torch.where(counted, targets, 0)
+        each = self.factor(targets, lambda: outputs) * counted.double()
+        if entries.weight is not None:
+            each = each * entries.weight.double()[labels]
+        p = outputs.detach().double().softmax(1)
+        p.scatter_add_(1, labels.unsqueeze(1), torch.full_like(p[:, :1], -1.0))
+        return p.mul_(each.unsqueeze(1))
+
+
+class _OverEntries(_Known):
+    """Losses that compare outputs and targets entry by entry and average over all of them."""
+
+    def factor(self, targets: Any, outputs: Callable[[], Tensor]) -> Tensor | float:
+        weights = (getattr(self.entries, name, None) for name in ("weight", "pos_weight"))
+        # torch aligns shapes at their ends, so these are the sizes that meet the samples
+        meeting = (k for w in weights if w is not None for k in w.shape[: max(0, w.dim() - targets.dim() + 1)])
+        if any(k > 1 for k in meeting):
+            raise ValueError("a loss weight with a batch dimension ties the loss to one batch; weight the entries instead")
+        return 1.0
+
+    def one(self, outputs: Tensor, targets: Any, factor: Tensor | float) -> Tensor:
+        return self.all(outputs, targets).sum()
+
+    def all(self, outputs: Tensor, targets: Any) -> Tensor:
+        self.check(outputs, targets)
+        self.factor(targets, lambda: outputs)
+        return self.entries(outputs, targets).reshape(outputs.shape[0], -1).mean(1)
+
+    def check(self, outputs: Any, targets: Any) -> None:
+        if outputs.shape != targets.shape:
+            raise ValueError(
+                f"outputs have shape {tuple(outputs.shape)} and targets {tuple(targets.shape)}; broadcasting them would "
+                "change what the loss averages over. Reshape one of them."
+            )
+
+
+class _Opaque(SampleLoss):
+    """Any other callable: sample i's loss is the loss of the batch that holds it alone. Verified, because many are not so."""
+
+    def __init__(self, loss: Loss) -> None:
+        self.loss = loss
+
+    def wide(self) -> SampleLoss:
+        return _Opaque(in_float64(self.loss)) if isinstance(self.loss, nn.Module) else self
+
+    def factor(self, targets: Any, outputs: Callable[[], Tensor]) -> Tensor | float:
+        with torch.no_grad():
+            z = outputs()
+            together, alone = one_number(self.loss(z, targets)), self._alone(z, targets).mean()
+        tolerance = rounding(alone.dtype)
+        if not torch.allclose(together, alone, rtol=tolerance, atol=tolerance, equal_nan=True):
+            raise ValueError(
+                f"the loss of the batch is {together.item():.6g}, but its samples taken alone average {alone.item():.6g}: "
+                "this loss is not a mean over samples (a sum, weights by batch, or samples that meet each other), so it has "
+                "no per-sample gradients. Use a mean over samples, or a metric that needs the gradient only."
+            )
+        return 1.0
+
+    def one(self, outputs: Tensor, targets: Any, factor: Tensor | float) -> Tensor:
+        return self.loss(outputs, targets)
+
+    def all(self, outputs: Tensor, targets: Any) -> Tensor:
+        self.factor(targets, lambda: outputs)
+        return self._alone(outputs, targets)
+
+    def _alone(self, outputs: Tensor, targets: Any) -> Tensor:
+        samples = next(t.shape[0] for t in tree_leaves((outputs, targets)) if _has_samples(t))
+        rows = [tree_map(lambda t, i=i: t[i : i + 1] if _has_samples(t) else t, (outputs, targets)) for i in range(samples)]
+        return torch.stack([self.loss(*row) for row in rows])
+
+
+def _has_samples(leaf: Any) -> bool:
+    return isinstance(leaf, Tensor) and leaf.dim() > 0

@@ -1,0 +1,49 @@
+"""A model with its training loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from .bound import Bound
+from .likelihoods import Likelihood, of_loss
+from .losses import Loss, canonical, sample_loss
+
+
+class Problem:
+    """A model and its training loss; ``on(x, y)`` binds a batch.
+
+    loss: (outputs, y) → batch mean loss, a torch loss module, its function, or any callable. likelihood: outputs →
+    ``torch.distributions.Distribution``; by default the one whose negative log-likelihood the loss is (softmax for
+    cross-entropy, N(f, ½) for squared error, Bernoulli for logits). frozen_statistics: where BatchNorm in training mode lets
+    samples meet, what concerns single samples (rows, squares, drawn labels, Kronecker factors) is taken with the batch's mean
+    and biased variance at θ held constant, and g with it; it lacks the terms through the statistics (see
+    :mod:`geosam.problem.frozen`). By default such a request is refused. Raises: ValueError for reduction 'sum' or 'none'.
+    """
+
+    def __init__(
+        self, model: nn.Module, loss: Loss, likelihood: Likelihood | None = None, *, frozen_statistics: bool = False
+    ) -> None:
+        if not isinstance(model, nn.Module) or not callable(loss):
+            raise TypeError(f"Problem(model, loss) takes a module and a loss to call, got {type(model).__name__} and {loss!r}")
+        self.model, self.loss = model, canonical(loss)
+        self.likelihood = likelihood or of_loss(self.loss)
+        self.sample = sample_loss(self.loss)
+        self.frozen_statistics = bool(frozen_statistics)
+        self._memory: dict[Any, Any] = {}
+
+    def on(self, x: Any, y: Any) -> Bound:
+        """The problem on one batch. x: a tensor, a tuple of arguments or a dict of keyword arguments, batch first."""
+        sizes = {t.shape[0] if t.dim() else None for t in tree_leaves((x, y)) if isinstance(t, Tensor)}
+        if len(sizes) != 1 or None in sizes:
+            shapes = [tuple(t.shape) for t in tree_leaves((x, y)) if isinstance(t, Tensor)]
+            raise ValueError(f"inputs and targets must share their first dimension, the batch; got shapes {shapes}")
+        (n,) = sizes
+        if not n:
+            raise ValueError("the batch is empty: a mean over no samples is not defined")
+        x = dict(x) if isinstance(x, Mapping) else x
+        shared = (self.model, self.loss, self.sample, self.likelihood)
+        return Bound(*shared, x, y, int(n), self._memory, frozen_statistics=self.frozen_statistics)

@@ -1,0 +1,73 @@
+"""The batch loss around θ as a function that can be differentiated as often as one likes: the one place for L(θ + ε)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from ..core import Vectors
+from ..core import vectors as vec
+from .randomness import Replay
+
+Product = Callable[[Vectors], list[Tensor]]
+"""v ↦ Hv."""
+
+
+class Surface:
+    """ε ↦ L(θ + ε) of one batch, with one dropout mask; parameters, ``.grad``, buffers and random streams are left alone.
+
+    at: values of the parameters → the loss, with its own checks. replay: the random numbers, by default those of now.
+    """
+
+    def __init__(self, theta: Vectors, at: Callable[[Vectors], Tensor], replay: Replay | None = None) -> None:
+        self.theta = vec.map(lambda t: t.detach(), theta)
+        self._loss, self._replay = at, replay or Replay.now(self.theta)
+
+    def loss(self, epsilon: Vectors) -> Tensor:
+        """L(θ + ε), 0-dimensional, float64."""
+        with torch.no_grad():
+            return self._at(self._moved(epsilon)).double()
+
+    def rise(self, epsilon: Vectors) -> float:
+        """L(θ + ε) − L(θ)."""
+        with torch.no_grad():
+            return (self._at(self._moved(epsilon)).double() - self._at(self.theta).double()).item()
+
+    def gradient(self, epsilon: Vectors) -> list[Tensor]:
+        """∇L(θ + ε), in the parameters' type, dense."""
+        leaves, loss = self._recorded(epsilon)
+        found = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
+        return [g.to_dense() if g.layout != torch.strided else g for g in found]
+
+    def hessian(self) -> Product:
+        """v ↦ Hv, H = ∇²L(θ), in the parameters' type: reverse mode twice, the graph of ∇L recorded once."""
+        with sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
+            leaves, loss = self._recorded(vec.zeros_like(self.theta))
+            slope = torch.autograd.grad(loss, leaves, create_graph=True, allow_unused=True, materialize_grads=True)
+        curved = [i for i, g in enumerate(slope) if g.requires_grad]  # where ∇L is constant there is no graph to follow
+
+        def product(v: Vectors) -> list[Tensor]:
+            if not curved:
+                return vec.zeros_like(leaves)
+            tangents = [v[i].to(leaves[i].dtype) for i in curved]
+            found = torch.autograd.grad(
+                [slope[i] for i in curved], leaves, tangents, retain_graph=True, allow_unused=True, materialize_grads=True
+            )
+            return list(found)
+
+        return product
+
+    def _recorded(self, epsilon: Vectors) -> tuple[list[Tensor], Tensor]:
+        leaves = [t.requires_grad_() for t in self._moved(epsilon)]
+        with torch.enable_grad():
+            return leaves, self._at(leaves)
+
+    def _moved(self, epsilon: Vectors) -> list[Tensor]:
+        return [p + e.detach().to(p.dtype) for p, e in zip(self.theta, epsilon, strict=True)]
+
+    def _at(self, values: Vectors) -> Tensor:
+        with self._replay:
+            return self._loss(values)

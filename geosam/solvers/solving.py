@@ -1,0 +1,35 @@
+"""One call for every geometry."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..core import Divergence, Loan, Norm, Perturbation, Solver, Vectors, check_radius
+from .dual_norm import DualNorm
+from .radial import Radial
+
+
+def solve(
+    geometry: Norm | Divergence, c: Vectors, rho: float, solver: Solver | None = None, loan: Loan | None = None
+) -> Perturbation:
+    """ε*: the steepest ascent of ⟨c, ε⟩ in the ball of radius rho.
+
+    geometry: a norm (‖ε‖ ≤ rho) or a divergence (D(ε) ≤ rho²/2). c: tensors in parameter order. solver: by default the one
+    that fits the geometry, :class:`DualNorm` or :class:`Radial`. loan: what a step lends it. The report of a covector
+    that was itself solved for (``Preconditioned``) stands under "covector".
+    """
+    rho = check_radius(rho)
+    if len(c) == 0:
+        raise ValueError("the covector has no tensors: there is nothing to perturb")
+    like = geometry.like if isinstance(geometry, Norm) else geometry.along.like
+    if like is not None:
+        shapes, theirs = (
+            [tuple(t.shape) for t in like],
+            [tuple(t.shape) for t in getattr(c, "like", c)],
+        )  # a pulled vector stays lazy
+        if shapes != theirs:
+            raise ValueError(f"the covector's shapes {theirs} are not those of the geometry, {shapes}")
+    solver = solver or (Radial() if isinstance(geometry, Divergence) else DualNorm())
+    solver = solver if loan is None else solver.borrow(loan)
+    found, of_covector = solver.solve(geometry, c, rho), getattr(c, "report", {})
+    return replace(found, report={**found.report, "covector": of_covector}) if of_covector else found

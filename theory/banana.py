@@ -33,6 +33,7 @@ import sympy as sp
 
 from theory.bisection import bisect
 from theory.claim import Claim
+from theory.drawing import Axes
 from theory.proof import prove
 from theory.saddle_dynamics import boundary, descent, held, monge, sam, size, step
 from theory.verdict import Outcome, Trial, Verdict, judge, undecided
@@ -87,7 +88,7 @@ class Instance:
     slope: float
     rate: float = 0.01
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, inside, domain in (
             ("rho", 0 < self.rho <= 1, "(0, 1]: from √2 on, the perturbation crosses the hyperbola of minima"),
             ("slope", 0 <= self.slope <= 8, "[0, 8]: toward v alone, every method is held"),
@@ -163,19 +164,16 @@ def check_matched(instance: Instance, altered: bool = False) -> Verdict:
     if s is None:
         return undecided("a ray off v = 0, ρ that matters, or shorter steps: at this rate they resolve no difference")
     matched = rho if altered else monge(rho)(size(s, phi))
-    results = {
-        name: held(instance.start(s), rho, r, instance.rate) for name, r in (("Monge", monge(rho)), ("SAM", sam(matched)))
-    }
-    if any(found is None for found, _ in results.values()):
-        return undecided(more_time(max(steps for _, steps in results.values())))
-    case = f"ρ = {rho:.3g}, v/u = {instance.slope:.3g}, start at {s:.4g}: " + ", ".join(
-        f"{name} SAM held: {found} ({steps} steps)".replace("SAM SAM", f"SAM of radius {matched:.4g}")
-        for name, (found, steps) in results.items()
-    )
-    return judge([Trial(float(results["Monge"][0] and not results["SAM"][0]), 0.5, case)])
+    ours, taken = held(instance.start(s), rho, monge(rho), instance.rate)
+    theirs, more = held(instance.start(s), rho, sam(matched), instance.rate)
+    if ours is None or theirs is None:
+        return undecided(more_time(max(taken, more)))
+    where = f"ρ = {rho:.3g}, v/u = {instance.slope:.3g}, start at {s:.4g}"
+    runs = f"Monge SAM held: {ours} ({taken} steps), SAM of radius {matched:.4g} held: {theirs} ({more} steps)"
+    return judge([Trial(float(ours and not theirs), 0.5, f"{where}: {runs}")])
 
 
-def draw(axes) -> None:
+def draw(axes: Axes) -> None:
     """The starts near the saddle that each method is held from, and what becomes of one between the boundaries."""
     rho = 0.5
     angles = np.linspace(0, 1.42, 40)

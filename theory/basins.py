@@ -39,6 +39,7 @@ import numpy as np
 import sympy as sp
 
 from theory.claim import Claim
+from theory.drawing import Axes
 from theory.proof import prove
 from theory.toy_dynamics import METHODS, radius_of_length, side_by_side
 from theory.toy_ends import End, ends, landscape
@@ -85,7 +86,7 @@ class Instance:
     lr: np.ndarray
     rho: np.ndarray
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         n = np.size(self.lr)
         if n < 1 or (np.shape(self.theta), np.shape(self.lr), np.shape(self.rho)) != ((2, n), (n,), (n,)):
             raise ValueError("Settings are columns: pass theta (2, n), lr (n,) and rho (n,) with n ≥ 1.")
@@ -193,7 +194,7 @@ def _corrected(instance: Instance, view: Callable[[End], End], altered: bool) ->
 
 def _met(instance: Instance, name: str, view: Callable[[End], End]) -> list[tuple[End, str]]:
     """FSAM's end at every setting where the other method's is sharp at equal ρ and FSAM's run settles; the setting in words."""
-    met = []
+    met: list[tuple[End, str]] = []
     for k, (mine, other) in enumerate(_meet(name, instance.theta, instance.lr, instance.rho, instance.rho)):
         if view(other) is view(End.SHARP) and mine is not End.UNSETTLED:
             (mu, sigma), lr, rho = instance.theta[:, k], instance.lr[k], instance.rho[k]
@@ -212,7 +213,7 @@ def _meet(name: str, theta: np.ndarray, lr: np.ndarray, rho: np.ndarray, other: 
 @cache
 def exhibited() -> tuple[tuple[Exhibit, tuple[End, End]], ...]:
     """The exhibits of both rivals, and where their runs end."""
-    ran = []
+    ran: list[tuple[Exhibit, tuple[End, End]]] = []
     for name in ("SAM", "ASAM"):
         shown = exhibits(name)
         lr, rho, other = np.transpose([(x.lr, x.rho, x.other) for x in shown])
@@ -224,7 +225,7 @@ def _trial(case: str, survives: bool) -> Trial:
     return Trial(float(not survives), 0.0, case)
 
 
-def draw(axes) -> None:
+def draw(axes: Axes) -> None:
     """Where FSAM and SAM end, by their common ρ and the σ of the start at μ = −10."""
     rho, sigma = np.meshgrid(np.linspace(0.01, 1.6, 80), np.linspace(22, 40, 72))
     n, both = rho.size, side_by_side(METHODS["FSAM"], METHODS["SAM"])

@@ -30,7 +30,7 @@ class Claim:
     smallest: Any = None
     cases: int | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         corrected = self.outcome in (Outcome.CORRECTED, Outcome.FAILS)
         if corrected != bool(self.correction):
             raise ValueError(f"A claim that '{self.outcome.value}' {'needs' if corrected else 'has no'} correction; mend it.")

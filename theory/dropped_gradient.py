@@ -30,6 +30,7 @@ from torch import Tensor
 from torch.func import grad, jacrev, vmap
 
 from theory.claim import Claim
+from theory.drawing import Axes
 from theory.proof import prove
 from theory.verdict import Outcome, Trial, Verdict, judge, undecided
 
@@ -43,7 +44,7 @@ def derive() -> dict[str, sp.Eq]:
     inverse, g = sp.Matrix([[a, b], [b, c]]), sp.Matrix([x, y])
     square = (g.T * inverse * g)[0]
 
-    def rate(values, last: int = 5):
+    def rate(values: sp.Expr | sp.Matrix, last: int = 5) -> sp.Expr | sp.Matrix:
         """The derivative where the entries of K and g move at their rates, up to the last one, and N by N² = gᵀKg."""
         pairs = list(zip(entries, rates, strict=True))[:last]
         through = sum(square.diff(e) * r for e, r in pairs) / (2 * norm)
@@ -122,7 +123,7 @@ class Instance:
     logistic: bool = True
     damping: float = 0.1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         n, d = self.inputs.shape
         size = self.hidden * (d + 1) if self.hidden else d
         if n < 1 or self.labels.shape != (n,) or self.theta.shape != (size,):
@@ -173,7 +174,8 @@ def instance(seed: int) -> Instance:
     n, d = int(rng.integers(2, 6)), int(rng.integers(2, 4))
     labels = rng.choice([-1.0, 1.0], n) if logistic else rng.normal(size=n)
     parts = rng.normal(size=(n, d)), labels, rng.normal(size=hidden * (d + 1) or d)
-    return Instance(*(torch.from_numpy(part) for part in parts), hidden, logistic)
+    inputs, targets, theta = (torch.from_numpy(part) for part in parts)
+    return Instance(inputs, targets, theta, hidden, logistic)
 
 
 def terms(instance: Instance, radius: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -224,7 +226,7 @@ def check(instance: Instance, altered: bool = False) -> Verdict:
     return judge(trials(first, "not ∇N at fixed g"), printed=trials(torch.zeros_like(first), "which is no O(γ²)"))
 
 
-def draw(axes) -> None:
+def draw(axes: Axes) -> None:
     """‖dropped‖ over ‖added‖ against γ: only SAM's goes to zero."""
     radius = 10 ** torch.linspace(-4, 0, 60, dtype=torch.float64)
     added, dropped, _ = terms(instance(14), radius)

@@ -22,6 +22,7 @@ import numpy as np
 import sympy as sp
 
 from theory.claim import Claim
+from theory.drawing import Axes
 from theory.proof import prove
 from theory.verdict import Outcome, Trial, Verdict, judge, undecided
 
@@ -88,7 +89,7 @@ class Instance:
     fisher: np.ndarray
     radius: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         n = len(self.gradient)
         if n < 1 or self.theta.shape != (n,) or self.fisher.shape != (n, n):
             raise ValueError(
@@ -161,7 +162,7 @@ def check(instance: Instance, altered: bool = False) -> Verdict:
     return judge(trials)
 
 
-def draw(axes) -> None:
+def draw(axes: Axes) -> None:
     """One gradient, three balls of the same γ: ε* is where the last level line of ⟨g, ε⟩ touches each."""
     drawn = Instance(np.array([0.6, 1.0]), np.array([1.7, 0.5]), np.array([[1.0, -0.9], [-0.9, 1.6]]), 1.0)
     angle = np.linspace(0, 2 * np.pi, 200)
@@ -172,8 +173,9 @@ def draw(axes) -> None:
         axes.plot(*np.linalg.solve(np.linalg.cholesky(metric).T, circle), colour, label=label)
         axes.plot(*(best[:, None] + along[:, None] * [-0.6, 0.6]), colour, linewidth=0.8, linestyle="--")
         axes.plot(*best, colour, marker="o")
-    axes.annotate("", drawn.gradient, (0, 0), arrowprops={"arrowstyle": "->"})
-    axes.annotate("g", drawn.gradient * 0.6 - [0.14, 0])
+    x, y = drawn.gradient.tolist()
+    axes.annotate("", (x, y), (0, 0), arrowprops={"arrowstyle": "->"})
+    axes.annotate("g", (0.6 * x - 0.14, 0.6 * y))
     axes.plot([], [], "ko", label="ε*, by eq. 2, 5 and 10")
     axes.set(xlabel="ε₁", ylabel="ε₂", aspect="equal", xlim=(-2.2, 2.9), ylim=(-1.5, 2.9))
     axes.legend(loc="upper left", fontsize="small")

@@ -26,6 +26,7 @@ import numpy as np
 import sympy as sp
 
 from theory.claim import Claim
+from theory.drawing import Axes
 from theory.normal import average
 from theory.proof import prove
 from theory.verdict import Outcome, Trial, Verdict, judge, undecided
@@ -40,7 +41,7 @@ def derive() -> dict[str, sp.Eq]:
     sigma, eta2 = sp.Symbol("sigma", positive=True), sp.Symbol("eta_2", negative=True)
     y, z, eta1, m1, m2, log_std = sp.symbols("y z eta_1 m_1 m_2 s", real=True)
 
-    def fisher(chart: dict, log_prob) -> sp.Matrix:
+    def fisher(chart: dict[sp.Symbol, sp.Expr], log_prob: sp.Expr) -> sp.Matrix:
         """E[s sᵀ] at y = μ + σz, where the chart's coordinates are what they are at (μ, σ)."""
         score = sp.Matrix([log_prob.diff(coordinate) for coordinate in chart]).subs(chart).subs(y, mu + sigma * z)
         return (score * score.T).applyfunc(lambda product: average(sp.simplify(product), z))
@@ -75,7 +76,7 @@ class Instance:
     std: float
     shift: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not (math.isfinite(self.mean) and 0 < self.std < math.inf):
             raise ValueError(f"N({self.mean}, {self.std}²) is not a Gaussian; pass a finite mean and a finite std > 0.")
         if not 0 < self.shift < math.inf:
@@ -93,9 +94,9 @@ class Chart(NamedTuple):
     """coordinates: at (μ, σ); moments: mean and variance at the coordinates; information: F in them, at (μ, σ)."""
 
     name: str
-    coordinates: Callable
-    moments: Callable
-    information: Callable
+    coordinates: Callable[[float, float], tuple[float, float]]
+    moments: Callable[[complex, complex], tuple[complex, complex]]
+    information: Callable[[float, float], tuple[tuple[float, float], tuple[float, float]]]
 
 
 CHARTS = (
@@ -191,7 +192,7 @@ def check_example(instance: Instance, altered: bool = False) -> Verdict:
     return judge(trials)
 
 
-def draw(axes) -> None:
+def draw(axes: Axes) -> None:
     """Balls of equal radius in the half-plane (μ, σ): Fisher's grow with σ, Euclid's do not."""
     angle = np.linspace(0, 2 * np.pi, 200)
     for std, colour in ((1, "C0"), (4, "C1"), (9, "C2")):

@@ -28,6 +28,7 @@ from torch import Tensor
 from torch.func import vmap
 
 from theory.claim import Claim
+from theory.drawing import Axes
 from theory.kl_expansion import LOWEST, Gaussian, Instance, Softmax, compared, instance, lagrange, unit
 from theory.proof import prove
 from theory.verdict import Outcome, Trial, Verdict, judge, undecided
@@ -44,10 +45,10 @@ def derive() -> dict[str, sp.Eq]:
     outcomes = [dict(zip((p, *path), column, strict=True)) for column in zip(*columns, strict=True)]
     new = p + a * t + b * t**2 / 2 + c * t**3 / 6
 
-    def kl(left, right):
+    def kl(left: sp.Expr, right: sp.Expr) -> sp.Expr:
         return left * sp.log(left / right)
 
-    def taylor(term, order: int = 3) -> sp.Expr:
+    def taylor(term: sp.Expr, order: int = 3) -> sp.Expr:
         """The sum over outcomes of the term's expansion to that order."""
         terms = accumulate(range(order), lambda derivative, _: derivative.diff(t), initial=term)
         series = sp.expand(sum(derivative.subs(t, 0) * t**k / math.factorial(k) for k, derivative in enumerate(terms)))
@@ -128,10 +129,11 @@ def check(instance: Instance, altered: bool = False) -> Verdict:
     return judge(found, printed=trials(second, backward, 0.0))
 
 
-def draw(axes) -> None:
+def draw(axes: Axes) -> None:
     """Divergence over ‖ε‖_F² against ‖ε‖_F: both KLs meet at ½, Jensen-Shannon's own is at ⅛, and nothing goes to 0."""
     logits, direction = np.log([[0.7], [0.2], [0.1]]), np.array([-0.3, -1.0, 2.0])
-    drawn = Instance(Softmax, *(torch.from_numpy(part) for part in (np.ones((1, 1)), logits.ravel(), direction)))
+    inputs, theta, along = (torch.from_numpy(part) for part in (np.ones((1, 1)), logits.ravel(), direction))
+    drawn = Instance(Softmax, inputs, theta, along)
     epsilon = unit(drawn)
     t = torch.linspace(1e-3, 1, 100, dtype=torch.float64)
     forward, backward, jensen_shannon = (vmap(lambda t: divergences(drawn, t * epsilon))(t) / t[:, None] ** 2).T

@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.func import grad, jacrev, vmap
 
 from theory.claim import Claim
+from theory.drawing import Axes
 from theory.proof import prove
 from theory.verdict import Outcome, Trial, Verdict, judge, undecided
 
@@ -211,7 +212,7 @@ def check(instance: Instance, altered: bool = False) -> Verdict:
     return judge(ours, printed)
 
 
-def draw(axes) -> None:
+def draw(axes: Axes) -> None:
     """KL along a ray of a tanh classifier, over ½t² and over the printed t²."""
     drawn = instance(0)
     epsilon = unit(drawn)

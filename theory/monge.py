@@ -25,6 +25,7 @@ import numpy as np
 import sympy as sp
 
 from theory.claim import Claim
+from theory.drawing import Axes
 from theory.proof import prove
 from theory.unit import unit
 from theory.verdict import Outcome, Trial, Verdict, judge
@@ -48,12 +49,13 @@ def derive() -> dict[str, sp.Eq]:
     minors = sum((g[i] * e[j] - g[j] * e[i]) ** 2 for i, j in ((0, 1), (0, 2), (1, 2)))
     optimal = prove(q / (1 + q) * (e.T * G * e)[0] - g.dot(e) ** 2, minors / (1 + q))
 
-    radius, weight, size = factor * t, *sp.symbols("w r", positive=True)
+    radius = factor * t
+    weight, size = sp.symbols("w r", positive=True)
     at, g2 = sp.Matrix(sp.symbols("x y", real=True)), sp.Matrix(g[:2])
     H, b = sp.Matrix(2, 2, sp.symbols("a b b c", real=True)), sp.Matrix(sp.symbols("l:2", real=True))
     slope = sp.Matrix([(at.T * H * at / 2 + b.T * at)[0]]).jacobian(at).T
 
-    def moved(times) -> sp.Matrix:
+    def moved(times: sp.Expr) -> sp.Matrix:
         """∇ℓ of the quadratic at this many times g off the point, for any g."""
         return slope.subs(dict(zip(at, at + times * g2, strict=True)), simultaneous=True).expand()
 
@@ -88,7 +90,7 @@ class Instance:
     gradient: np.ndarray
     hessian: np.ndarray
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not all((abs(part) < 1e300).all() for part in (self.gradient, self.hessian)):
             raise ValueError("The gradient or the Hessian is not finite, or past 1e300; pass smaller numbers.")
         if self.hessian.shape != (len(self.gradient), len(self.gradient)):
@@ -122,17 +124,23 @@ def check(instance: Instance, altered: bool = False) -> Verdict:
     size = abs(instance.gradient).max() + abs(instance.hessian).sum(1).max()
     for power in range(-20, 21, 5):
         g = [Fraction(2) ** power * Fraction(x) for x in instance.gradient.tolist()]
-        q, at = sum(x * x for x in g), f"‖g‖ = {2.0**power * math.hypot(*instance.gradient):.3g}"
+        q, at = sum((x * x for x in g), Fraction()), f"‖g‖ = {2.0**power * math.hypot(*instance.gradient):.3g}"
         image = [sum(((i == j) + g[i] * g[j]) * x for j, x in enumerate(g)) for i in range(len(g))]  # G g, row by row
         along = max(abs(y - (1 + q) * x) for x, y in zip(g, image, strict=True))
-        square = 1 / sum(x * y for x, y in zip(g, image, strict=True))  # t², for ρ = 1
+        square = 1 / sum((x * y for x, y in zip(g, image, strict=True)), Fraction())  # t², for ρ = 1
         closed = 1 / (q * (1 + q) ** (2 if altered else 1))
         share = square * q  # w²
         trials += [
             Trial(float(along), 0.0, f"{at}: Gg leaves the line of g by {float(along):.3g}"),
             Trial(float(abs(closed / square - 1)), 0.0, f"{at}: ‖ε*‖² = {float(closed * q):.6g} ρ², not {float(share):.6g} ρ²"),
-            Trial(float(max(0, 1 - share - q)), 0.0, f"{at}: ‖ε*‖² = {float(share):.6g} ρ² is further from SAM than ρ²q"),
-            Trial(float(max(0, share - 1 / q)), 0.0, f"{at}: ‖ε*‖² = {float(share):.6g} ρ² is further from descent than ρ²/q"),
+            Trial(
+                float(max(Fraction(), 1 - share - q)), 0.0, f"{at}: ‖ε*‖² = {float(share):.6g} ρ² is further from SAM than ρ²q"
+            ),
+            Trial(
+                float(max(Fraction(), share - 1 / q)),
+                0.0,
+                f"{at}: ‖ε*‖² = {float(share):.6g} ρ² is further from descent than ρ²/q",
+            ),
         ]
         # Of sℓ, and divided by s: ∇ℓ at the points that sℓ perturbs to.
         weight = math.sqrt(share)
@@ -143,7 +151,7 @@ def check(instance: Instance, altered: bool = False) -> Verdict:
     return judge(trials)
 
 
-def draw(axes) -> None:
+def draw(axes: Axes) -> None:
     """The weight of SAM in the direction of Monge SAM, over ‖g‖, for a loss in three units."""
     norms = np.logspace(-3, 3, 200)
     for scale, style in ((1.0, "-"), (10.0, "--"), (100.0, ":")):

@@ -26,8 +26,12 @@ import numpy as np
 import sympy as sp
 
 from theory.claim import Claim
+from theory.drawing import Axes
 from theory.proof import prove
 from theory.verdict import Outcome, Trial, Verdict, judge, undecided
+
+Rows = list[list[Fraction]]
+"""A matrix, row by row; a column vector has one entry a row."""
 
 
 def derive() -> dict[str, sp.Eq]:
@@ -76,7 +80,7 @@ class Instance:
     bend: np.ndarray
     at: np.ndarray
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         parts = (self.gradient, self.linear, self.bend, self.at)
         if not all((abs(part) < 1e30).all() for part in parts):
             raise ValueError("An entry is not finite, or past 1e30; pass smaller numbers.")
@@ -87,7 +91,7 @@ class Instance:
             raise ValueError("The Jacobian is singular to 1e-100; pass another map or point.")
 
     @property
-    def jacobian(self) -> list[list[Fraction]]:
+    def jacobian(self) -> Rows:
         """J = A diag(1 + b∘φ)."""
         slope = [1 + Fraction(b) * Fraction(x) for b, x in zip(self.bend.tolist(), self.at.tolist(), strict=True)]
         return [[Fraction(entry) * s for entry, s in zip(row, slope, strict=True)] for row in self.linear.tolist()]
@@ -97,7 +101,7 @@ class Instance:
         return self.linear @ (point + self.bend * point**2 / 2)
 
 
-def solve(matrix: list[list[Fraction]], right: list[list[Fraction]]) -> list[list[Fraction]]:
+def solve(matrix: Rows, right: Rows) -> Rows:
     """matrix⁻¹ right by elimination, exactly. Raises: ValueError for a singular matrix."""
     rows = [[*left, *more] for left, more in zip(matrix, right, strict=True)]
     for i in range(len(rows)):
@@ -112,27 +116,27 @@ def solve(matrix: list[list[Fraction]], right: list[list[Fraction]]) -> list[lis
     return [row[len(rows) :] for row in rows]
 
 
-def times(left, right):
+def times(left: Rows, right: Rows) -> Rows:
     return [[sum(x * y for x, y in zip(row, column, strict=True)) for column in zip(*right, strict=True)] for row in left]
 
 
-def transpose(matrix):
+def transpose(matrix: Rows) -> Rows:
     return [list(column) for column in zip(*matrix, strict=True)]
 
 
-def metric(gradient: list[list[Fraction]], monge: bool = True) -> list[list[Fraction]]:
+def metric(gradient: Rows, monge: bool = True) -> Rows:
     """I + ggᵀ, or I, for the column g."""
     outer = times(gradient, transpose(gradient))
     return [[(i == j) + monge * x for j, x in enumerate(row)] for i, row in enumerate(outer)]
 
 
-def perturbation(G, gradient) -> tuple[list[list[Fraction]], Fraction]:
+def perturbation(G: Rows, gradient: Rows) -> tuple[Rows, Fraction]:
     """v = G⁻¹g and s = gᵀG⁻¹g, for the perturbation ρ v/√s."""
     raised = solve(G, gradient)
     return raised, times(transpose(gradient), raised)[0][0]
 
 
-def squares(vector, square) -> list[Fraction]:
+def squares(vector: Rows, square: Fraction) -> list[Fraction]:
     """The entries of the perturbation at ρ = 1, each times its own size: rational, where the entries are not."""
     return [x * abs(x) / square for (x,) in vector]
 
@@ -199,7 +203,7 @@ def check_along(instance: Instance, altered: bool = False) -> Verdict:
     return judge(trials)
 
 
-def draw(axes) -> None:
+def draw(axes: Axes) -> None:
     """Over ‖g‖, under θ = 3φ: how much longer the perturbation found in φ is than the one found in θ."""
     norms = np.logspace(-2, 2, 60)
     styles = {(False, False): "--", (False, True): "-", (True, True): ":"}

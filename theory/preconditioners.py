@@ -4,6 +4,7 @@ Beside each pair stands the variant's perturbation by its own formula, which the
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +28,7 @@ class Instance:
     damping: float = 1.0
     logit: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         entries = abs(np.append(self.rows, self.weights))
         if not ((entries < 1e30) & ((entries > 1e-30) | (entries == 0))).all():
             raise ValueError("An entry is not finite, or not of a size from 1e-30 to 1e30; rescale.")
@@ -50,7 +51,7 @@ class Instance:
     def layers(self) -> tuple[slice, slice]:
         return slice(0, self.split), slice(self.split, None)
 
-    def spread(self, values) -> np.ndarray:
+    def spread(self, values: Iterable[float]) -> np.ndarray:
         """One value a layer, for each of its parameters."""
         return np.repeat(np.array(list(values), float), [self.split, len(self.weights) - self.split])
 
@@ -83,7 +84,7 @@ def formulas(instance: Instance) -> dict[str, tuple[np.ndarray, np.ndarray, np.n
     m, n = rows.shape
     one, ages = np.eye(n), np.arange(m)[::-1]
     now = np.kron(np.eye(m)[-1], one)  # the last of the stacked gradients
-    filters = instance.spread(np.linalg.norm(w[part]) for part in instance.layers)
+    filters = instance.spread(float(np.linalg.norm(w[part])) for part in instance.layers)
     radii = instance.spread(math.sqrt(len(w[part])) for part in instance.layers)
     fisher = rows.T @ rows / m + instance.damping * one
     diagonal = fisher.diagonal()

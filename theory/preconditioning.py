@@ -25,6 +25,7 @@ import numpy as np
 import sympy as sp
 
 from theory.claim import Claim
+from theory.drawing import Axes
 from theory.preconditioners import Instance, formulas, instance
 from theory.proof import prove
 from theory.separate_norms import asymmetry, balls, defect
@@ -73,7 +74,7 @@ def derive() -> dict[str, sp.Eq]:
 
 def preconditioned(D: np.ndarray, stacked: np.ndarray, C: np.ndarray, altered: bool = False) -> np.ndarray:
     """(CᵀC)⁻¹Dg/‖C⁻ᵀDg‖, from C = QR, where CᵀC = RᵀR. Altered: C⁻¹ in place of (CᵀC)⁻¹."""
-    upper = np.linalg.qr(C, mode="r")
+    _, upper = np.linalg.qr(C)
     covector = unit(D @ stacked)
     white = covector if altered else np.linalg.solve(upper.T, covector)
     return np.linalg.solve(upper, unit(white))
@@ -127,7 +128,7 @@ def check_rise(instance: Instance, altered: bool = False) -> Verdict:
     return judge(trials, printed)
 
 
-def draw(axes) -> None:
+def draw(axes: Axes) -> None:
     """Which way ε points for a gradient turned round the circle: linear for an ellipse, in steps for the sup norm."""
     angles = np.linspace(0, 2 * np.pi, 400, endpoint=False)[1:]
     circle = np.stack([np.cos(angles), np.sin(angles)], 1)

@@ -3,10 +3,15 @@
 import sympy as sp
 
 
-def prove(left, right) -> sp.Eq:
+def prove(left: sp.Expr | sp.MatrixBase, right: sp.Expr | sp.MatrixBase) -> sp.Eq:
     """left = right, of scalars, explicit matrices or matrix expressions. Raises: AssertionError with the residual."""
     residual = left - right
-    residual = residual.expand().doit() if isinstance(residual, sp.MatrixExpr) else sp.simplify(residual)
+    if isinstance(residual, sp.MatrixExpr):
+        residual = residual.expand().doit()
+    else:
+        # Most residuals are quotients of polynomials. ``cancel`` decides those in half the time that ``simplify`` takes.
+        residual = residual.applyfunc(sp.cancel) if isinstance(residual, sp.MatrixBase) else sp.cancel(residual)
+        residual = residual if residual == residual * 0 else sp.simplify(residual)
     # Raised, not asserted: `python -O` must not turn a proof into a statement.
     if not isinstance(residual, sp.MatrixExpr) and residual.has(sp.nan, sp.zoo, sp.oo, -sp.oo):
         raise AssertionError(f"not an identity of numbers: left − right = {residual}")  # NaN times 0 is NaN again

@@ -26,6 +26,7 @@ import numpy as np
 import sympy as sp
 
 from theory.claim import Claim
+from theory.drawing import Axes
 from theory.proof import prove
 from theory.verdict import Outcome, Trial, Verdict, judge, undecided
 
@@ -178,7 +179,7 @@ def float32_errors(instance: Instance, relative: float) -> Errors:
     damping = np.float32(relative * instance.scale)
     left, values, right = np.linalg.svd(single.astype(float), full_matrices=False)
     exact = right.T @ (values / (values**2 + len(single) * float(damping)) * left.sum(0))
-    ways = (way(single, damping) for way in (push_through, woodbury, dense))
+    ways = (way(single, float(damping)) for way in (push_through, woodbury, dense))
     return Errors(*(float(np.linalg.norm(found - exact) / np.linalg.norm(exact)) for found in ways))
 
 
@@ -205,7 +206,7 @@ def check_float32(instance: Instance, altered: bool = False) -> Verdict:
     return judge(trials)
 
 
-def draw(axes) -> None:
+def draw(axes: Axes) -> None:
     """The relative error of three ways to (F + λI)⁻¹g in float32."""
     drawn, ladder = instance(0), 10.0 ** np.arange(-9, 1)
     errors = [float32_errors(drawn, relative) for relative in ladder]

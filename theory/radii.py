@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.func import grad_and_value, vmap
 
 from theory.claim import Claim
+from theory.drawing import Axes
 from theory.kl_expansion import LOWEST, Gaussian, Instance, Softmax, instance, lagrange, unit
 from theory.normal import average
 from theory.proof import prove
@@ -42,7 +43,7 @@ def derive() -> dict[str, sp.Eq]:
     normal = sp.exp(-(z**2) / 2) / sp.sqrt(2 * sp.pi)
     density, moved = (normal.subs(z, (y - m) / std) / std for m in (mean, mean + shift))
 
-    def expectation(values, centre) -> sp.Expr:
+    def expectation(values: sp.Expr, centre: sp.Expr) -> sp.Expr:
         """Over y = centre + σz with z standard normal."""
         return average(values.subs(y, centre + std * z), z)
 
@@ -119,7 +120,7 @@ def check(instance: Instance, altered: bool = False) -> Verdict:
     return judge(trials(2.0, 0.25) if altered else trials(math.sqrt(2), 0.5), printed=trials(1.0, 1.0))
 
 
-def draw(axes) -> None:
+def draw(axes: Axes) -> None:
     """t₆/t₈ over γ on a few models: it starts at √2, not at 1, and stays there for the mean of a Gaussian."""
     radius = torch.linspace(1e-3, 0.35, 60, dtype=torch.float64)
     for family, theta, direction, label in (
@@ -130,7 +131,9 @@ def draw(axes) -> None:
         (Gaussian, [0.0, 0.0], [0.0, 1.0], "Gaussian, along log σ"),
     ):
         drawn = Instance(family, torch.ones(1, 1).double(), torch.tensor(theta).double(), torch.tensor(direction).double())
-        axes.plot(radius, crossing(drawn, unit(drawn), radius) / radius, label=label)
+        epsilon = unit(drawn)
+        assert isinstance(epsilon, Tensor)
+        axes.plot(radius, crossing(drawn, epsilon, radius) / radius, label=label)
     axes.axhline(1, color="k", linestyle=":", label="1, as printed")
     axes.set(xlabel="γ", ylabel="radius of eq. 6 / radius of eq. 8", ylim=(0.9, 2.6))
     axes.set_yticks([1, math.sqrt(2), 2], ["1", "√2", "2"])

@@ -29,6 +29,7 @@ import numpy as np
 import sympy as sp
 
 from theory.claim import Claim
+from theory.drawing import Axes
 from theory.proof import prove
 from theory.verdict import Outcome, Trial, Verdict, judge, undecided
 
@@ -80,7 +81,8 @@ def batches(population: int, batch: int, replacement: bool) -> Iterable[tuple[in
 def second_moment(vectors: np.ndarray, batch: int, replacement: bool, about: np.ndarray | int = 0) -> np.ndarray:
     """E[(v̄_B − about)(v̄_B − about)ᵀ] by enumeration. vectors: (N, d), of Fractions (exact) or floats."""
     means = [vectors[list(members)].sum(0) / batch - about for members in batches(len(vectors), batch, replacement)]
-    return sum(np.outer(mean, mean) for mean in means) / len(means)
+    start = np.zeros((vectors.shape[1], vectors.shape[1]), vectors.dtype)
+    return sum((np.outer(mean, mean) for mean in means), start) / len(means)
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Instance:
     vectors: np.ndarray
     batch: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         alpha(len(self.vectors), self.batch, replacement=False)
 
     @property
@@ -154,7 +156,7 @@ def check_remark(instance: Instance, altered: bool = False) -> Verdict:
     return judge(trials)
 
 
-def draw(axes) -> None:
+def draw(axes: Axes) -> None:
     """Over M/N: the batch mean's error vanishes, the gap that the remark wants small stays, α goes to infinity."""
     drawn = Instance(np.random.default_rng(0).normal(0.3, 1, (9, 1)), 2)
     sizes = range(1, len(drawn.vectors) + 1)
@@ -166,7 +168,7 @@ def draw(axes) -> None:
     axes.plot(share, [drawn.vectors.var() / size for size in sizes], "s--", label="E(v̄_B − v̄)², with replacement")
     axes.set(xlabel="M / N", ylim=(0, None))
     right = axes.twinx()
-    right.plot(share[:-1], [alpha(len(share), size, False) for size in sizes[:-1]], "k:", label="α without replacement")
+    right.plot(share[:-1], [float(alpha(len(share), size, False)) for size in sizes[:-1]], "k:", label="α without replacement")
     right.set(yscale="log", ylabel="α")
     axes.legend(handles=[*axes.lines, *right.lines], loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
 

@@ -27,8 +27,12 @@ def balls(first: np.ndarray, second: np.ndarray, turns: tuple[float, float]) -> 
     def layerwise(vector: np.ndarray) -> np.ndarray:
         return np.concatenate([unit(part) for part in np.split(vector, [len(first)])])
 
-    singular = [np.outer(left[:, i], right[i]).ravel() for i in range(2)]
-    return {"sup norm": (np.sign, one, other), "a ball a layer": (layerwise, one, other), "spectral norm": (polar, *singular)}
+    first_part, second_part = (np.outer(left[:, i], right[i]).ravel() for i in range(2))
+    return {
+        "sup norm": (np.sign, one, other),
+        "a ball a layer": (layerwise, one, other),
+        "spectral norm": (polar, first_part, second_part),
+    }
 
 
 def defect(ball: Ball, one: np.ndarray, other: np.ndarray) -> float:

@@ -19,6 +19,7 @@ E grows without bound at σ → 0 and at infinity, so l has a lowest point, and 
 (−1.63, 21.62) for the loss of the figure, (0.31, 22.50) for eq. 15. Minima and saddle: Newton's method on ∇l.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import log
@@ -28,6 +29,7 @@ import sympy as sp
 from scipy.special import expit
 
 from theory.claim import Claim
+from theory.drawing import Axes
 from theory.normal import average
 from theory.proof import prove
 from theory.verdict import Outcome, Trial, Verdict, judge
@@ -43,7 +45,7 @@ class ToyLoss:
     scales: tuple[float, float] = (1.8, 1.2)
     offset: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         values = [*self.means, *self.stds, *self.weights, *self.scales, self.offset]
         if not np.isfinite(values).all():
             raise ValueError(f"The constants {values} must be finite; the loss has no value otherwise.")
@@ -134,7 +136,7 @@ def derive() -> dict[str, sp.Eq]:
     alpha, beta = sp.symbols("alpha1:3", positive=True), sp.symbols("beta1:3", positive=True)
     energies = [sp.Function(f"E{i}", real=True)(t) for i in (1, 2)]
 
-    def loss(weights, shift=0):
+    def loss(weights: Sequence[sp.Expr], shift: sp.Expr = sp.S(0)) -> sp.Expr:
         return -sp.log(sum(a * sp.exp(-(e + shift) / b**2) for a, e, b in zip(weights, energies, beta, strict=True)))
 
     parts = [a * sp.exp(-e / b**2) for a, e, b in zip(alpha, energies, beta, strict=True)]
@@ -162,7 +164,7 @@ class Instance:
 
     minimum: str
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.minimum not in CAPTION:
             raise ValueError(f"Figure 1 marks no minimum '{self.minimum}'; pass one of {', '.join(CAPTION)}.")
 
@@ -191,7 +193,7 @@ def check(instance: Instance, altered: bool = False) -> Verdict:
     return judge(trials(replace(AS_PRINTED, offset=1.0) if altered else OF_THE_FIGURE), printed=trials(AS_PRINTED))
 
 
-def draw(axes) -> None:
+def draw(axes: Axes) -> None:
     """The printed minima on the loss without −½, and beside them the minima of eq. 15."""
     mu, sigma = np.meshgrid(np.linspace(-28, 32, 160), np.linspace(8, 50, 200))
     levels = np.linspace(0.495, 0.72, 16)

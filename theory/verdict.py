@@ -31,7 +31,7 @@ class Verdict:
     counterexample: str = ""
     missing: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.cases < 1 and self.outcome is not Outcome.UNDECIDED:
             raise ValueError(
                 f"'{self.outcome.value}' rests on no case; judge at least one, or return UNDECIDED and what is missing."

@@ -150,7 +150,7 @@ def resolved(case: Case) -> bool:
     return True
 
 
-GEOMETRIES = {
+GEOMETRIES: dict[str, Tangent | Point] = {
     "euclidean": Tangent(G.euclidean),
     "parameter_scaled": Tangent(partial(G.parameter_scaled, eta=0.0, everywhere=True)),
     "parameter_scaled_weights": Tangent(partial(G.parameter_scaled, eta=0.0, everywhere=False)),

@@ -8,7 +8,7 @@ import numpy as np
 from theory.invariance.transformations import Case
 
 
-def _case(column: str, inputs: list, targets: list, phi: list, numbers: tuple = ()) -> Case:
+def _case(column: str, inputs: list[list[int]], targets: list[int], phi: list[int], numbers: tuple[int, ...] = ()) -> Case:
     shape = (len(targets), len(inputs[0]) if inputs else 0)
     return Case(column, np.array(inputs, float).reshape(shape), *(np.array(x, float) for x in (targets, phi, numbers)))
 

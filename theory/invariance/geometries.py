@@ -5,6 +5,7 @@ rank F⁻¹ is the pseudo-inverse, to which (F + λI)⁻¹g tends as λ → 0. B
 of what it is made of may be multiplied in it: tolerances are this many eps.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -39,8 +40,9 @@ def along(side: Side, sharp: Array, condition: float, kernel: int = 0) -> Step:
 def scaled(side: Side, inverse: Array, condition: float = 0.0) -> Step:
     """G = diag(1/inverse), its entries with this relative rounding."""
     sharp = inverse * side.gradient
-    size = np.linalg.norm(sharp)
-    return along(side, sharp, 1 + condition + np.linalg.norm(inverse * side.terms.mean(0)) / size) if size > 0 else NOWHERE
+    size = float(np.linalg.norm(sharp))
+    rounding = float(np.linalg.norm(inverse * side.terms.mean(0)))
+    return along(side, sharp, 1 + condition + rounding / size) if size > 0 else NOWHERE
 
 
 def euclidean(side: Side) -> Step:
@@ -166,7 +168,7 @@ def kl_ray(side: Side) -> Step:
         return NOWHERE
 
     def excess(t: float) -> float:
-        return float(np.sqrt(max(2 * side.kl(side.theta + t * step.epsilon), 0.0)) - RHO)
+        return math.sqrt(max(2 * float(side.kl(side.theta + t * step.epsilon)), 0.0)) - RHO
 
     root = brentq(excess, lengths[first - 1], lengths[first], xtol=1e-15, rtol=8.9e-16)
     # Where the ray meets the sphere at a grazing angle its rounding is divided by the slope.

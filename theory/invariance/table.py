@@ -27,6 +27,7 @@ from functools import lru_cache, partial
 import numpy as np
 
 from theory.claim import Claim
+from theory.drawing import Axes
 from theory.invariance.cells import BOUNDLESS, FAR, GEOMETRIES, NO, NONE, OUTPUTS, YES, Gap, resolved
 from theory.invariance.counterexamples import COUNTEREXAMPLES
 from theory.invariance.proofs import derive
@@ -88,7 +89,7 @@ class Instance:
 
     cases: tuple[Case, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         columns = [case.column for case in self.cases]
         if not columns or len(set(columns)) < len(columns):
             raise ValueError(f"Cases for {columns or 'no column'}; pass at least one, and one a column.")
@@ -104,10 +105,10 @@ def _case(column: str, rng: np.random.Generator) -> Case:
     kind, n = KINDS[column], int(rng.integers(8, 13))
     if kind.model is gaussian:
         mu, sigma = rng.normal(), np.exp(rng.normal() / 2)
-        phi = {"log σ": (mu, np.log(sigma)), "natural": (mu / sigma**2, -0.5 / sigma**2), "mean": (mu, mu**2 + sigma**2)}
-        return Case(column, np.zeros((n, 0)), rng.normal(mu, 1.5 * sigma, n), np.array(phi[column]), np.zeros(0))
+        charts = {"log σ": (mu, np.log(sigma)), "natural": (mu / sigma**2, -0.5 / sigma**2), "mean": (mu, mu**2 + sigma**2)}
+        return Case(column, np.zeros((n, 0)), rng.normal(mu, 1.5 * sigma, n), np.array(charts[column]), np.zeros(0))
     d, hidden = (2 if column == "BatchNorm" else int(rng.integers(1, 3))), int(rng.integers(1, 3))
-    if kind.symmetry:
+    if kind.sizes is None:
         p, numbers = hidden * (d + 1 + (kind.model is rescalable)) + 1, np.exp(rng.normal(size=hidden))
     else:
         p, numbers = d + 1, rng.normal(size=kind.sizes(d + 1))
@@ -188,12 +189,12 @@ def _cell(key: str, column: str, cases: list[Case]) -> Cell:
     every = [stored(key, column), *(GEOMETRIES[key].gap(case) for case in cases)]
     gaps = [gap for gap in every if gap is not None and gap.determined]
     against = next((gap for answer in (NONE, NO, OUTPUTS) for gap in gaps if gap.answer == answer), None)
-    answer = against.answer if against else YES if gaps and all(gap.answer == YES for gap in gaps) else "?"
+    answer = (against and against.answer) or (YES if gaps and all(gap.answer == YES for gap in gaps) else "?")
     errors = [gap.image if answer == OUTPUTS else gap.tangent for gap in gaps] if answer in (YES, OUTPUTS) else []
     return Cell(answer, max(errors, default=np.nan), str(against) if against else "")
 
 
-def draw(axes) -> None:
+def draw(axes: Axes) -> None:
     """The table, as it was just found."""
     found, colours = rows(instances=1), {YES: "#b7dfc0", OUTPUTS: "#dcebb0", NO: "#f3bdb5", NONE: "#d0d0d0", "?": "white"}
     for y, row in enumerate(found):

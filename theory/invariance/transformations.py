@@ -12,6 +12,9 @@ import numpy as np
 
 from theory.invariance.sides import Array, Side, jacobian
 
+Map = Callable[[Array, Array], Array]
+"""A model, (θ, inputs) to outputs, or a map, (φ, numbers) to θ."""
+
 
 def unit(theta: Array, inputs: Array) -> Array:
     """Outputs m = tanh(w·x + b): one unit, whose Fisher matrix is regular for inputs in general position."""
@@ -96,8 +99,8 @@ def mean(phi: Array, numbers: Array) -> Array:
 class Kind:
     """A column. sizes(p): how many numbers make a map of p parameters, None for as many as there are hidden units."""
 
-    back: Callable[[Array, Array], Array]
-    model: Callable[[Array, Array], Array]
+    back: Map
+    model: Map
     symmetry: bool = False
     sizes: Callable[[int], int] | None = lambda p: 0
 
@@ -124,7 +127,7 @@ class Case:
     phi: Array
     numbers: Array
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.column not in KINDS:
             raise ValueError(f"'{self.column}' is not a column of the table; choose one of {', '.join(KINDS)}.")
         if len(self.inputs) != len(self.targets) or not len(self.targets):
@@ -141,7 +144,8 @@ class Case:
             raise ValueError(f"No σ > 0 belongs to {self.phi}; pass η₂ < 0, or E y² > (E y)².")
 
     def _fits(self) -> None:
-        p, d, least = len(self.phi), self.inputs.shape[1], {unit: 0, rescalable: 2, normalised: 1}
+        p, d = len(self.phi), self.inputs.shape[1]
+        least: dict[Map, int] = {rescalable: 2, normalised: 1}
         if self.kind.model is gaussian:
             fits = p == 2 and d == 0
         elif self.kind.symmetry:

@@ -18,6 +18,7 @@ import numpy as np
 import sympy as sp
 
 from theory.claim import Claim
+from theory.drawing import Axes
 from theory.pac_bayes.inputs import Matrix, definite, random_definite, rows
 from theory.proof import prove
 from theory.verdict import Outcome, Trial, Verdict, judge, undecided
@@ -50,7 +51,7 @@ class Instance:
     center: Matrix
     change: Matrix
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         center = definite("center", self.center)
         if np.shape(self.change) != center.shape:
             raise ValueError("center and change are of different dimensions; pass one k for both.")
@@ -96,7 +97,7 @@ def check(instance: Instance, altered: bool = False) -> Verdict:
     return judge(trials, printed=[Trial(found, 1 + slack, case)])
 
 
-def draw(axes) -> None:
+def draw(axes: Axes) -> None:
     """‖F̄D‖/(‖F̄‖‖D‖) over k at random, and for the F̄ that attains the factor."""
     rng = np.random.default_rng(0)
     sizes = np.arange(2, 33, 2)

@@ -26,6 +26,7 @@ import sympy as sp
 from scipy.optimize import brentq
 
 from theory.claim import Claim
+from theory.drawing import Axes
 from theory.pac_bayes import final_step
 from theory.pac_bayes.inputs import chance, count, positive
 from theory.proof import prove
@@ -105,7 +106,7 @@ class Instance:
     constants: final_step.Instance
     norm: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         positive("norm", self.norm)
 
     @property
@@ -153,7 +154,7 @@ def check_order(instance: Instance, altered: bool = False) -> Verdict:
     return judge(trials)
 
 
-def draw(axes) -> None:
+def draw(axes: Axes) -> None:
     """Both complexity terms over k/n for n = 50,000, γ = 0.05, ‖w‖ = 20, and b = B√Λ/γ of two sizes; 1 is vacuous."""
     n = 50_000
     sizes = np.geomspace(1e-3, 30, 40) * n

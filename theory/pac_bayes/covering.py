@@ -24,6 +24,7 @@ import numpy as np
 import sympy as sp
 
 from theory.claim import Claim
+from theory.drawing import Axes
 from theory.pac_bayes.inputs import Matrix, Vector, count, definite, finite, positive, random_definite, rows
 from theory.proof import prove
 from theory.verdict import Outcome, Trial, Verdict, judge, undecided
@@ -61,7 +62,7 @@ class Instance:
     radius: float
     fisher: Matrix
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("side", "radius"):
             positive(name, getattr(self, name))
         if len(finite("corner", self.corner)) != len(definite("fisher", self.fisher)):
@@ -155,7 +156,7 @@ def check_diameter(instance: Instance, altered: bool = False) -> Verdict:
     return judge([Trial(ours, rounding, case)], printed=[Trial((farthest - diameter) / diameter, rounding, case)])
 
 
-def draw(axes) -> None:
+def draw(axes: Axes) -> None:
     """In one dimension over √F: how many intervals it takes, our bound, and B/r, which needs a constant that knows F."""
     scales = np.geomspace(1, 1e3, 40)
     unit = Instance((0.0,), 1.0, 0.1, ((1.0,),))

@@ -22,6 +22,7 @@ import numpy as np
 import sympy as sp
 
 from theory.claim import Claim
+from theory.drawing import Axes
 from theory.pac_bayes.covering import log_cover
 from theory.pac_bayes.inputs import chance, count, positive
 from theory.pac_bayes.tail import radius
@@ -55,7 +56,7 @@ class Instance:
     largest: float
     l_max: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         count("dimension", self.dimension)
         count("samples", self.samples, 2)
         chance("delta", self.delta)
@@ -126,7 +127,7 @@ def check_order(instance: Instance, altered: bool = False) -> Verdict:
     return judge([Trial(left / right, 1 + 1e-12, f"k = {i.dimension}, n = {i.samples}: {left:.6g} > {right:.6g}")])
 
 
-def draw(axes) -> None:
+def draw(axes: Axes) -> None:
     """Over n for k = 100: the printed root does not fall; the corrected one does, below its √(C(k + log(n/δ))/(n−1))."""
     samples = np.geomspace(10, 1e6, 40)
     cases = [Instance(100, int(n), 0.05, 0.1, 0.1, 0.05, 10.0, 1.0) for n in samples]

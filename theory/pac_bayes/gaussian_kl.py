@@ -23,6 +23,7 @@ import numpy as np
 import sympy as sp
 
 from theory.claim import Claim
+from theory.drawing import Axes
 from theory.normal import average
 from theory.pac_bayes.inputs import Matrix, Vector, definite, finite, positive, random_definite, rows
 from theory.proof import prove
@@ -70,7 +71,7 @@ class Instance:
     shift: Vector
     rho: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         sizes = {len(definite(name, getattr(self, name))) for name in ("posterior", "prior")}
         if sizes != {len(finite("shift", self.shift))}:
             raise ValueError("posterior, prior and shift are of different dimensions; pass one k for all three.")
@@ -166,7 +167,7 @@ def check_bound(instance: Instance, altered: bool = False) -> Verdict:
     return judge([Trial(kl / bound, 1 + slack / bound, case)])
 
 
-def draw(axes) -> None:
+def draw(axes: Axes) -> None:
     """Over ε, a Fisher that has shrunk or grown by it: the KL is of second order, its bound of first."""
     k, epsilon = 10, np.geomspace(1e-3, 0.5, 40)
     for sign, style in ((1, "-"), (-1, "--")):

@@ -16,6 +16,7 @@ import numpy as np
 import sympy as sp
 
 from theory.claim import Claim
+from theory.drawing import Axes
 from theory.normal import average
 from theory.pac_bayes.inputs import Matrix, Vector, count, finite, rows
 from theory.proof import prove
@@ -47,7 +48,7 @@ class Instance:
     mixing: Matrix
     power: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if count("power", self.power) % 2 == 0:
             raise ValueError(f"power = {self.power} is even, and θ and 2c − θ are then one distribution; pass an odd one.")
         M, k = np.array(self.mixing, dtype=float), len(finite("point", self.point))
@@ -103,7 +104,7 @@ def check(instance: Instance, altered: bool = False) -> Verdict:
     return judge([Trial(1 - min(share, 1), 1 - 1e-9, case)])
 
 
-def draw(axes) -> None:
+def draw(axes: Axes) -> None:
     """KL from θ = 0 in y ∼ N(θ³, 1), and in an immersed model beside it; F sees nothing of the first."""
     eps = np.linspace(-1, 1, 81)
     axes.plot(eps, eps**6 / 2, "C0", label="KL of N(θ³, 1) from θ = 0")

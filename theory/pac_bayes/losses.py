@@ -21,6 +21,7 @@ import numpy as np
 import sympy as sp
 
 from theory.claim import Claim
+from theory.drawing import Axes
 from theory.pac_bayes.inputs import count
 from theory.pac_bayes.tail import radius, tail
 from theory.proof import prove
@@ -52,7 +53,7 @@ class Instance:
     inside: float
     outside: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         count("dimension", self.dimension)
         count("samples", self.samples)
         if not (math.isfinite(self.inside) and math.isfinite(self.outside)):
@@ -90,7 +91,7 @@ def check(instance: Instance, altered: bool = False) -> Verdict:
     return judge([first, trial(M + (top - low) * ours, f"M + {p} (l_max − l_min)")], printed=[printed])
 
 
-def draw(axes) -> None:
+def draw(axes: Axes) -> None:
     """Over n: the average of a loss that is −1 in the ellipsoid and −½ outside, with both bounds."""
     samples = np.unique(np.geomspace(2, 1000, 40).astype(int))
     shares = samples**-0.5

@@ -23,6 +23,7 @@ from scipy.special import logsumexp
 from scipy.stats import binom
 
 from theory.claim import Claim
+from theory.drawing import Axes
 from theory.pac_bayes.inputs import Vector, chance, count, finite
 from theory.proof import prove
 from theory.verdict import Outcome, Trial, Verdict, judge, undecided
@@ -64,7 +65,7 @@ class Instance:
     weights: Vector
     delta: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         count("samples", self.samples, 2)
         chance("rate", self.rate)
         chance("delta", self.delta)
@@ -155,7 +156,7 @@ def check(instance: Instance, altered: bool = False) -> Verdict:
     return judge([ours, Trial(moment, slack, f"{where}: E X = {moment:.4g} n")], printed=[trial(printed, 1.0)])
 
 
-def draw(axes) -> None:
+def draw(axes: Axes) -> None:
     """How often the bound is violated, over the surprise of the rare side: as printed, and with the loss's own width."""
     surprises = np.geomspace(1, 100, 40)
     cases = [Instance(4, 0.2, (float(s),), (1.0,), 0.05) for s in surprises]

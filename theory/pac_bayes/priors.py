@@ -29,6 +29,7 @@ import sympy as sp
 from scipy.special import ndtr
 
 from theory.claim import Claim
+from theory.drawing import Axes
 from theory.normal import average
 from theory.pac_bayes.inputs import chance, count
 from theory.pac_bayes.tail import radius
@@ -92,7 +93,7 @@ class Instance:
     samples: int
     delta: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         count("inputs", self.inputs)
         count("samples", self.samples, 2)
         chance("delta", self.delta)
@@ -145,7 +146,7 @@ def check(instance: Instance, altered: bool = False) -> Verdict:
     return judge([Trial(value / instance.delta, 1 + 1e-12, f"{case}, δ = {instance.delta:.4g}")])
 
 
-def draw(axes) -> None:
+def draw(axes: Axes) -> None:
     """Over the number of inputs: the gap on average over all training sets, and what eq. 33 allows; δ = 0.1, n = 12."""
     inputs = np.unique(np.geomspace(12, 2000, 14).astype(int))
     cases = [Instance(int(m), 12, 0.1) for m in inputs]

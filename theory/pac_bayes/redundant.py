@@ -19,6 +19,7 @@ import numpy as np
 import sympy as sp
 
 from theory.claim import Claim
+from theory.drawing import Axes
 from theory.pac_bayes.inputs import Matrix, rows
 from theory.proof import prove
 from theory.verdict import Outcome, Trial, Verdict, judge
@@ -54,7 +55,7 @@ class Instance:
     hidden: Matrix
     output: Matrix
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         arrays = self.arrays
         if any(array.ndim != 2 or not array.size or not np.isfinite(array).all() for array in arrays):
             raise ValueError("inputs, hidden and output must be matrices of finite numbers, none of them empty; pass such.")
@@ -146,7 +147,7 @@ def check_rank(instance: Instance, altered: bool = False) -> Verdict:
     return judge([Trial(found - instance.bound, 0, case), Trial(lengths, 64 * k, f"{case}, but ‖v‖_F = {lengths:.3g} eps")])
 
 
-def draw(axes) -> None:
+def draw(axes: Axes) -> None:
     """The rank of F over the number of inputs, of a network with k = 35 parameters."""
     rng = np.random.default_rng(0)
     x, W, A = rng.normal(size=(24, 4)), rng.normal(size=(5, 4)), rng.normal(size=(3, 5))

@@ -25,6 +25,7 @@ import sympy as sp
 from scipy.special import expit
 
 from theory.claim import Claim
+from theory.drawing import Axes
 from theory.normal import average
 from theory.pac_bayes.inputs import Matrix, Vector, definite, finite, positive, rows
 from theory.proof import prove
@@ -65,7 +66,7 @@ class Instance:
     epsilon: float
     features: Matrix = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         center = finite("center", self.center)
         positive("epsilon", self.epsilon)
         if not self.features and (len(center) != 2 or not center[1] > 0):
@@ -185,7 +186,7 @@ def check_entries(instance: Instance, altered: bool = False) -> Verdict:
     return judge([_trial(instance, changes(instance, r)[1], r, "an entry of F̄F⁻¹ changes by")])
 
 
-def draw(axes) -> None:
+def draw(axes: Axes) -> None:
     """ε over r: exact for N(μ, σ²), and for logistic regression on digits as proved and as found."""
     radii = np.linspace(0.01, 1.35, 60)
     axes.plot(radii, (1 - radii / math.sqrt(2)) ** -2 - 1, "C0", label="N(μ, σ²), exact")

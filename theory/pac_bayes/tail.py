@@ -19,6 +19,7 @@ import sympy as sp
 from scipy.special import gammaincc
 
 from theory.claim import Claim
+from theory.drawing import Axes
 from theory.pac_bayes.inputs import count
 from theory.proof import prove
 from theory.verdict import Outcome, Trial, Verdict, judge
@@ -56,7 +57,7 @@ class Instance:
     dimension: int
     samples: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         count("dimension", self.dimension)
         count("samples", self.samples)
 
@@ -94,7 +95,7 @@ def check(instance: Instance, altered: bool = False) -> Verdict:
     )
 
 
-def draw(axes) -> None:
+def draw(axes: Axes) -> None:
     """The exact tail over n for three k, the claim above it, and what the altered radius leaves outside."""
     samples = np.geomspace(2, 1e6, 60).astype(int)
     axes.loglog(samples, samples**-0.5, "k", label="1/√n (eq. 31)")

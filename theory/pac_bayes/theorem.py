@@ -27,6 +27,7 @@ from scipy.special import ndtr
 from scipy.stats import binom
 
 from theory.claim import Claim
+from theory.drawing import Axes
 from theory.normal import average
 from theory.pac_bayes.inputs import Vector, chance, count, finite, positive
 from theory.pac_bayes.tail import radius
@@ -66,7 +67,7 @@ class Instance:
     delta: float
     constant: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not len(finite("thetas", self.thetas)):
             raise ValueError("Θ is empty; pass at least one θ.")
         count("samples", self.samples, 2)
@@ -141,7 +142,7 @@ def check(instance: Instance, altered: bool = False) -> Verdict:
     return judge(trials, printed=[trial(printed, f"√({instance.constant:.3g}(k + log(n/δ))/(n−1))")])
 
 
-def draw(axes) -> None:
+def draw(axes: Axes) -> None:
     """How often the bound is violated over the largest loss M, with the printed root for three constants, and with w = M."""
     scales = np.geomspace(0.5, 200, 60)
 

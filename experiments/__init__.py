@@ -1,1 +1,4 @@
-"""Runnable studies: each writes one atomic record a run, and reports are made from the records."""
+"""Runnable studies and benchmarks: a folder each. Every run leaves one record, and reports are made from the records.
+
+``data`` and ``networks`` are shared; ``common`` holds what carries a study out. CONTRIBUTING.md shows how to add one of each.
+"""

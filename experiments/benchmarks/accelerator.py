@@ -17,14 +17,16 @@ from torch import nn
 import geosam
 from geosam import metrics
 from geosam.engines import Auto
-from geosam.frozen import frozen
 from geosam.problem import Bound
+from geosam.problem.frozen import frozen
 
+from ..common.timing import Job
+from ..networks.autocast import Autocast
+from ..networks.vision_transformer import vision_transformer
+from ..networks.wide_resnet import wide_resnet
 from .budget import contest
 from .fisher_cost import METRICS, SGD, SLOW, stepping
 from .memory import RHO
-from .networks import Autocast, vision_transformer, wide_resnet
-from .timing import Job
 
 ALLOCATORS = ("pinned",)
 BUDGET = 420.0
@@ -33,7 +35,7 @@ BUDGET = 420.0
 
 @dataclass(frozen=True)
 class Case:
-    """A network with its batch. frozen: per-sample evidence with the batch's statistics held still."""
+    """A network with its batch. frozen: per-sample gradients with the batch's statistics held still."""
 
     name: str
     model: Callable[[], nn.Module]
@@ -106,7 +108,9 @@ def product(bound: Bound, rounds: int, device: torch.device, until: float) -> di
 
     def flat() -> None:
         if not norm:
-            norm.append(metrics.Fisher(damping=1e-2, rows_limit=0).at(bound))
+            made = metrics.Fisher(damping=1e-2, rows_limit=0).at(bound)
+            assert isinstance(made, geosam.InnerProduct)
+            norm.append(made)
         norm[0].flat(v)
 
     return contest([Job("forward and backward", bound), Job("product", flat)], rounds, device, until)

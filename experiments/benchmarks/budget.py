@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from .memory import peak_bytes
-from .timing import DEVICE, PROCESS, Clock, Job, race
+from ..common.memory import peak_bytes
+from ..common.timing import DEVICE, PROCESS, Clock, Job, race
 
 AGAIN, LEAST = 5.0, 5
 """Seconds between two alarms; the rounds below which a race says too little, so that the slowest job is left out."""

@@ -13,12 +13,14 @@ import geosam
 from geosam import engines, metrics
 from geosam.problem import Bound
 
+from ..common.timing import Job, Target, race
+from ..networks.group_resnet import group_resnet
+from ..networks.mlp import mlp
+from ..networks.vision_transformer import VisionTransformer
 from .memory import RHO, extra_copies
-from .networks import VisionTransformer, group_resnet, mlp
-from .timing import Job, Target, race
 
 ALLOCATORS = ("pinned",)  # hundreds of megabytes of rows a step: unpinned, page faults are all that one would see
-SGD = {"lr": 1e-6, "momentum": 0.9}
+SGD: dict[str, Any] = {"lr": 1e-6, "momentum": 0.9}
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ def _product(case: Case, rounds: int) -> dict[str, Any]:
     model, x, y = case.make()
     problem = geosam.Problem(model, nn.CrossEntropyLoss()).on(x, y)
     norm = metrics.Fisher(rows_limit=0).at(problem)
+    assert isinstance(norm, geosam.InnerProduct)
     v = [torch.ones_like(p) for p in model.parameters()]
     raced = race(Job("forward and backward", problem), [Job("product", lambda: norm.flat(v))], rounds, [Target("product", 1.4)])
     return {**raced, "notes": ["labels are summed over in closed form"]}

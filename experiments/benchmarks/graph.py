@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,9 +15,10 @@ from torch import Tensor, nn
 
 import geosam
 from geosam import metrics, norms
+from geosam.observation import as_metric
 
-from .networks import mlp
-from .timing import Job, race
+from ..common.timing import Job, race
+from ..networks.mlp import mlp
 
 ALLOCATORS = ("unpinned",)
 RHO = 0.05
@@ -25,7 +27,7 @@ METRICS: dict[str, geosam.Metric] = {
     "GradientMagnitude": metrics.GradientMagnitude(),
     "ParameterScaled": metrics.ParameterScaled(),
     "Monge": metrics.Monge(),
-    "Sup": norms.Sup(),
+    "Sup": as_metric(norms.Sup()),
 }
 
 
@@ -44,8 +46,8 @@ def graph_breaks(metric: geosam.Metric) -> int:
     gradients = [torch.randn(8, 4), torch.randn(8)]
 
     def solved(parameters: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
-        evidence = geosam.Evidence(parameters, gradients, torch.zeros(()))
-        return geosam.solve(metric.at(evidence), gradients, RHO).epsilon
+        observation = geosam.Observation(parameters, gradients, torch.zeros(()))
+        return geosam.solve(metric.at(observation), gradients, RHO).epsilon
 
     torch._dynamo.reset()
     with warnings.catch_warnings():
@@ -70,7 +72,11 @@ def on_device(device: torch.device, rounds: int) -> dict[str, Any]:
         return torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9)
 
     def job(name: str, run: Callable[[], Any]) -> Job:
-        return Job(name, lambda: (run(), torch.cuda.synchronize(device)), lambda: torch.cuda.synchronize(device))
+        def once() -> None:
+            run()
+            torch.cuda.synchronize(device)
+
+        return Job(name, once, lambda: torch.cuda.synchronize(device))
 
     by_hand = sgd()
     floor = job("floor", lambda: (closure(), closure(), by_hand.step()))
@@ -80,8 +86,9 @@ def on_device(device: torch.device, rounds: int) -> dict[str, Any]:
             label = f"{type(move).__name__.lower()}, {name}"
             optimizer = geosam.SAM(sgd(), metric, RHO, move=move)
             optimizer.step(closure)  # the allocations of a first step may synchronise
-            clean[label] = without_synchronising(lambda o=optimizer: o.step(closure), device)
-            jobs.append(job(label, lambda o=optimizer: o.step(closure)))
+            step = partial(optimizer.step, closure)
+            clean[label] = without_synchronising(step, device)
+            jobs.append(job(label, step))
     return {"cuda, no synchronisation": clean, "cuda, whole step": race(floor, jobs, rounds)}
 
 

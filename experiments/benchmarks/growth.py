@@ -12,10 +12,11 @@ from torch import nn
 
 import geosam
 
+from ..common.memory import peak_bytes
+from ..common.timing import race
+from ..networks.mlp import mlp
 from .fisher_cost import METRICS, SGD, stepping
-from .memory import RHO, peak_bytes
-from .networks import mlp
-from .timing import race
+from .memory import RHO
 
 ALLOCATORS = ("pinned",)
 NAMES = ("Euclidean", "EmpiricalFisher", "DiagonalEmpiricalFisher")

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 import geosam
 from geosam import metrics
 
+from ..common.timing import Job, Target, race
 from .peers import INSTALL, ReferenceSAM, Still, pytorch_optimizer_sam, versions
-from .timing import Job, Target, race
 
 ALLOCATORS = ("pinned", "unpinned")
 TENSORS, SHAPE, RHO = 60, (408, 409), 0.05
@@ -89,8 +89,8 @@ def _solved(scene: Scene) -> list[Job]:
     def job(name: str, metric: geosam.Metric, move: geosam.Copy | geosam.Swap) -> Job:
         @torch.no_grad()
         def go() -> None:
-            evidence = geosam.Evidence(scene.parameters, scene.gradients, scene.loss)
-            move.displace(scene.parameters, geosam.solve(metric.at(evidence), scene.gradients, RHO))
+            observation = geosam.Observation(scene.parameters, scene.gradients, scene.loss)
+            move.displace(scene.parameters, geosam.solve(metric.at(observation), scene.gradients, RHO))
             move.restore()
 
         return Job(name, go, scene.bare)
@@ -156,8 +156,8 @@ def _compiled(scene: Scene) -> Job:
     metric = metrics.GradientMagnitude()
 
     def fill(parameters: list[Tensor], gradients: list[Tensor], targets: list[Tensor]) -> None:
-        evidence = geosam.Evidence(parameters, gradients, scene.loss)
-        epsilon = geosam.solve(metric.at(evidence), gradients, RHO).epsilon
+        observation = geosam.Observation(parameters, gradients, scene.loss)
+        epsilon = geosam.solve(metric.at(observation), gradients, RHO).epsilon
         for target, p, e in zip(targets, parameters, epsilon, strict=True):
             target.copy_(p + e)
 

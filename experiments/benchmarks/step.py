@@ -10,14 +10,15 @@ from torch import Tensor, nn
 
 import geosam
 
+from ..common.timing import Job, Target, race
+from ..networks.mlp import mlp
+from ..networks.resnet20 import resnet20
 from .move import GEOMETRIES, RHO
-from .networks import mlp, resnet20
 from .peers import INSTALL, ReferenceSAM, pytorch_optimizer_sam, versions
-from .timing import Job, Target, race
 
 ALLOCATORS = ("pinned", "unpinned")
 # The weights must stay where they are from job to job; a step costs the same at any rate.
-SGD = {"lr": 1e-6, "momentum": 0.9}
+SGD: dict[str, Any] = {"lr": 1e-6, "momentum": 0.9}
 
 
 class Training:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from ..provenance import Provenance
-from .record import machine
+from ..common.provenance import Provenance
+from .machine import machine
 
 
 def main(name: str, allocator: str, quick: str, path: str) -> None:

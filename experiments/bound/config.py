@@ -78,7 +78,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Study:
+class Config:
     """Every model in every geometry at seeds 0, 1, …: how many of them."""
 
     seeds: int = 2

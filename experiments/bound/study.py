@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
-from ..scheduling import run_all
-from ..store import Record, Store
-from . import report
-from .config import Study
+from ..common.page import saved
+from ..common.scheduling import Finished
+from ..common.study import Part, Report
+from .config import Config
+from .figures import draw
+from .report import said, write_report
 from .result import Outcome
-from .train import measure
+from .run import measure
+from .summary import summarise
 
 
-def run(study: Study, out: Path, *, workers: int, fresh: bool, figure: Path | None, console: Console) -> Path | None:
-    """The table's path; None where a run failed (the table is then made from the others, if there are any).
+@dataclass(frozen=True)
+class Bound:
+    """The study of this configuration."""
 
-    figure: also write the picture here (PNG).
-    """
-    jobs = study.runs()
-    done = run_all(jobs, measure, Store(out / "records", Record[Outcome]), workers=workers, fresh=fresh, console=console)
-    records = report.order(jobs, [d.record for d in done])
-    if not records:
-        console.print("[red]No run succeeded: there is nothing to report.[/]")
-        return None
-    page = report.save(records, out, figure)
-    console.print(report.console_table(records))
-    for text in report.words(records):
-        console.print(text)
-    console.print(str(page))
-    return page if len(records) == len(jobs) else None
+    config: Config = Config()
+
+    def parts(self) -> list[Part[Outcome]]:
+        """A model in a geometry from a seed."""
+        return [Part(self.config.runs(), measure, Outcome)]
+
+    def report(self, finished: Finished, out: Path) -> Report:
+        """``bound.md``."""
+        summary = summarise(self.config, finished.records)
+        picture = saved(draw(summary), out, "bound")
+        page = write_report(out / "bound.md", summary, finished.records, picture)
+        return Report(page, picture, said(summary))

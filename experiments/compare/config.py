@@ -84,7 +84,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Study:
+class Config:
     """All methods at all seeds. Runs at equal seed share initial parameters, radius batches and the order of batches."""
 
     methods: tuple[Method, ...] = METHODS

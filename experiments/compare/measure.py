@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
 import geosam
-from geosam.metrics import Fisher
+from geosam.observation import PredictiveDistribution
 from geosam.problem import Bound
 
+from ..data.batches import Batch
 from .config import Snapshots
 from .result import Radius, Snapshot
 
-Batch = tuple[Tensor, Tensor]
 LOSS = nn.CrossEntropyLoss()
 
 
@@ -28,9 +28,9 @@ def spent(problem: geosam.Problem, metric: geosam.Metric, rho: float, batches: S
     """(KL, ‖ε‖₂) of ε* at radius rho, geometric means over the batches."""
     kls, lengths = [], []
     for x, y in batches:
-        evidence = problem.on(x, y).collect(metric.needs | Fisher().needs, type(metric).__name__)
-        epsilon = geosam.solve(metric.at(evidence), evidence.gradient, rho).epsilon
-        kls.append(evidence.predictive.kl(epsilon).item())
+        observation = geosam.observe(problem.on(x, y), (*metric.needs, PredictiveDistribution()), type(metric).__name__)
+        epsilon = geosam.solve(metric.at(observation), observation.gradient, rho).epsilon
+        kls.append(observation[PredictiveDistribution()].kl(epsilon).item())
         lengths.append(math.sqrt(sum(t.double().square().sum().item() for t in epsilon)))
     return _geometric_mean(kls), _geometric_mean(lengths)
 

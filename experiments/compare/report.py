@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..describe import describe
-from ..page import Table, provenance_table, write_page
-from ..store import Record
+from ..common.describe import describe, spelled
+from ..common.page import Table, provenance_table, write_page
+from ..common.scheduling import Finished
 from .methods import PUBLISHED, REFERENCE
-from .result import Outcome
 from .summary import Summary
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 
 
-def write_report(
-    path: Path, summary: Summary, records: Sequence[Record[Outcome]], pictures: Mapping[str, Figure], failed: Sequence[str]
-) -> Path:
+def write_report(path: Path, summary: Summary, finished: Finished, pictures: Mapping[str, Figure]) -> Path:
     """Render the template."""
+    records = finished.records
     return write_page(
         path,
         TEMPLATE,
         pictures,
-        study=summary.study,
+        config=summary.config,
         s=summary,
         published=PUBLISHED,
         reference=REFERENCE,
@@ -40,7 +38,7 @@ def write_report(
         settings=settings_table(summary),
         provenance=provenance_table(records),
         seconds=sum(record.seconds for record in records),
-        failed=failed,
+        failed=finished.failed,
     )
 
 
@@ -83,27 +81,17 @@ def radius_table(s: Summary) -> Table:
 
 def geometry_table(s: Summary) -> Table:
     """Every geometry as it is written in Python."""
-    named = s.study.snapshots.metrics | {m.name: m.metric for m in s.study.methods if m.metric is not None}
+    named = {**s.config.snapshots.metrics, **{m.name: m.metric for m in s.config.methods if m.metric is not None}}
     rows = [[name, spelled(describe(metric))] for name, metric in named.items()]
     return Table("Geometries; one without a radius above was looked at in snapshots only.", ["name", "geometry"], rows)
-
-
-def spelled(description: Any) -> str:
-    """A description as an expression; how per-sample gradients are computed is left out."""
-    if isinstance(description, dict):
-        fields = ", ".join(f"{k}={spelled(v)}" for k, v in description.items() if k not in ("type", "engine"))
-        return f"{description['type'].rpartition('.')[2]}({fields})"
-    if isinstance(description, list):
-        return f"[{', '.join(map(spelled, description))}]"
-    return str(description)
 
 
 def settings_table(s: Summary) -> Table:
     """The configuration that all runs share."""
     shared = {
-        "seeds": s.study.seeds,
-        **_fields(s.study.training),
-        **{f"calibration {k}": v for k, v in _fields(s.study.calibration).items()},
+        "seeds": s.config.seeds,
+        **_fields(s.config.training),
+        **{f"calibration {k}": v for k, v in _fields(s.config.calibration).items()},
     }
     return Table("Configuration.", ["setting", "value"], [[k.replace("_", " "), str(v)] for k, v in shared.items()])
 
@@ -118,3 +106,13 @@ def _seed(seed: int) -> str:
 
 def _text(value: float | None, form: str) -> str:
     return "–" if value is None or pd.isna(value) else form.format(value)
+
+
+def said(s: Summary) -> list[str]:
+    """For a terminal."""
+    lines = [
+        f"{name:32s} {row['mean']:6.1%}  {row['low']:6.1%} – {row['high']:6.1%}   {row['ratio']:5.2f}× SAM's step"
+        for name, row in s.by_method().iterrows()
+    ]
+    gap = s.published_gap()
+    return lines if gap is None else [*lines, f"GradientMagnitude at η = 1 against SAM: 1 − cos = {gap:.1e} at most"]

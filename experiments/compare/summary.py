@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from ..store import Record
-from .config import Study
+from ..common.store import Record
+from .config import Config
 from .methods import PUBLISHED, REFERENCE
 from .result import Outcome
 
@@ -23,7 +23,7 @@ class Summary:
     and snapshot (gap = 1 − cos).
     """
 
-    study: Study
+    config: Config
     runs: pd.DataFrame
     epochs: pd.DataFrame
     looks: pd.DataFrame
@@ -33,17 +33,17 @@ class Summary:
     @property
     def methods(self) -> list[str]:
         """Those that have a record, in the study's order."""
-        return [m.name for m in self.study.methods if m.name in set(self.runs["method"])]
+        return [m.name for m in self.config.methods if m.name in set(self.runs["method"])]
 
     @property
     def sams(self) -> list[str]:
         """Those with a geometry."""
-        return [m.name for m in self.study.methods if m.metric is not None and m.name in set(self.runs["method"])]
+        return [m.name for m in self.config.methods if m.metric is not None and m.name in set(self.runs["method"])]
 
     @property
     def metrics(self) -> list[str]:
         """Those of the snapshots, in their order."""
-        return [name for name in self.study.snapshots.metrics if name in set(self.looks["metric"])]
+        return [name for name in self.config.snapshots.metrics if name in set(self.looks["metric"])]
 
     def gaps(self) -> pd.DataFrame:
         """Every snapshot's 1 − cos between a metric's ε* and Euclidean SAM's."""
@@ -72,7 +72,7 @@ class Summary:
         return table
 
 
-def summarise(study: Study, records: Sequence[Record[Outcome]]) -> Summary:
+def summarise(config: Config, records: Sequence[Record[Outcome]]) -> Summary:
     """From records in any order; methods without one are left out."""
     runs, epochs, looks, angles, refused = [], [], [], [], []
     for record in records:
@@ -90,9 +90,9 @@ def summarise(study: Study, records: Sequence[Record[Outcome]]) -> Summary:
             ]
             refused += [f"{name}, seed {record.seed}, epoch {look.epoch}: {why}" for name, why in look.refused.items()]
     return Summary(
-        study=study,
+        config=config,
         runs=pd.DataFrame(runs),
-        epochs=_with_spent(pd.DataFrame(epochs), study.calibration.kl),
+        epochs=_with_spent(pd.DataFrame(epochs), config.calibration.kl),
         looks=pd.DataFrame(looks, columns=None if looks else ["seed", "epoch", "metric"]),
         angles=pd.DataFrame(angles, columns=["seed", "epoch", "a", "b", "cosine", "gap"]),
         refused=tuple(refused),

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from ..compare.config import Training
 from .methods import METHODS, Method
-from .network import NETWORKS
+
+NETWORKS = ("cnn", "mlp")
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Study:
+class Config:
     """All networks at all seeds. The schedule of the learning rate ends with the last checkpoint."""
 
     networks: tuple[str, ...] = NETWORKS

@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from ..style import QUIET, RULE
+from ..common.style import QUIET, RULE
 from .labels import name_points
 from .methods import KINDS
 from .summary import Summary, directions, frontier
@@ -19,9 +19,9 @@ MARKS = dict(zip(KINDS, ("o", "v", "s", "D", "P"), strict=True))
 TITLES = {"cnn": "CNN", "mlp": "MLP"}
 
 
-def draw(s: Summary) -> Figure:
+def draw(s: Summary) -> dict[str, Figure]:
     """Rows: a network at a KL. Columns: checkpoints. Filled: at the shared damping; hollow: at the best one tried."""
-    epochs, kls = s.study.looks.epochs, s.study.looks.kls
+    epochs, kls = s.config.looks.epochs, s.config.looks.kls
     rows = [(network, kl) for network in s.networks for kl in kls]
     figure = Figure(figsize=(3.15 * len(epochs) + 0.5, 2.75 * len(rows) + 0.6))
     canvas = FigureCanvasAgg(figure)
@@ -40,13 +40,13 @@ def draw(s: Summary) -> Figure:
     )  # fmt: skip
     canvas.draw()
     figure.set_layout_engine("none")  # names are placed in this layout's pixels
-    labels, kinds = {m.name: m.label for m in s.study.methods}, {m.name: m.kind for m in s.study.methods}
+    labels, kinds = {m.name: m.label for m in s.config.methods}, {m.name: m.kind for m in s.config.methods}
     for panels, points in zip(grid, tables, strict=True):
         for axes, table in zip(panels, points, strict=True):
             where = list(zip(table["time"], table["efficiency"], strict=True))
             hollow = list(zip(table["time"], table["best"], strict=True))
             name_points(axes, [labels[n] for n in table.index], where, [COLOURS[kinds[n]] for n in table.index], avoid=hollow)
-    return figure
+    return {"frontier": figure}
 
 
 def _panel(axes: Axes, s: Summary, points: pd.DataFrame) -> None:
@@ -54,7 +54,7 @@ def _panel(axes: Axes, s: Summary, points: pd.DataFrame) -> None:
     axes.grid(axis="y", color=RULE)
     edge = frontier(points)
     axes.step(edge["time"], edge["efficiency"], where="post", color=QUIET, lw=2.5, alpha=0.25, zorder=0)
-    kinds = {m.name: m.kind for m in s.study.methods}
+    kinds = {m.name: m.kind for m in s.config.methods}
     for name, row in points.iterrows():
         colour, mark = COLOURS[kinds[name]], MARKS[kinds[name]]
         if row["best"] > row["efficiency"]:

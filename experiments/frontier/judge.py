@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 import geosam
-from geosam.damping import Relative
-from geosam.evidence import Evidence
+from geosam import Observation, Relative
 from geosam.metrics import Exact, Fisher
+from geosam.observation import PredictiveDistribution
 from geosam.solvers import first_crossing
 
-from ..compare.measure import LOSS, Batch
+from ..data.batches import Batch
 from .methods import SHARED
 from .result import Number, Spent
+
+LOSS = nn.CrossEntropyLoss()
 
 
 @dataclass(frozen=True)
 class Judge:
     """One batch at one θ. dual_norm: ‖g‖_{F*} with F undamped. direction: ♯g of the exact Fisher with ``SHARED`` damping."""
 
-    evidence: Evidence
+    seen: Observation
     gradient: Tensor
     dual_norm: float
     direction: Tensor
@@ -38,10 +41,11 @@ class Judge:
         """
         problem = geosam.Problem(copy.deepcopy(model).double(), LOSS).on(batch[0].double(), batch[1])
         exact = Fisher(SHARED, Exact())
-        evidence = problem.collect(exact.needs, "the judge")
-        undamped = replace(exact, damping=Relative(limit)).at(evidence)
-        direction = flat(exact.at(evidence).sharp(evidence.gradient))
-        return cls(evidence, flat(evidence.gradient), undamped.dual_norm(evidence.gradient).item(), direction)
+        seen = geosam.observe(problem, exact.needs, "the judge")
+        undamped, damped = replace(exact, damping=Relative(limit)).at(seen), exact.at(seen)
+        assert isinstance(undamped, geosam.InnerProduct) and isinstance(damped, geosam.InnerProduct)
+        direction = flat(damped.sharp(seen.gradient))
+        return cls(seen, flat(seen.gradient), undamped.dual_norm(seen.gradient).item(), direction)
 
     def cosine(self, epsilon: Tensor) -> Number:
         """With the reference direction."""
@@ -49,15 +53,13 @@ class Judge:
 
     def local(self, epsilon: Tensor) -> Number:
         """⟨g, v⟩/(‖g‖_{F*} ‖v‖_F): the cosine with F⁻¹g in F's own angles, and the efficiency as KL → 0."""
-        assert self.evidence.predictive is not None, "Fisher's needs include it"
         unit = epsilon / epsilon.norm()
-        size = (unit @ flat(self.evidence.predictive.fisher(self._shaped(unit)))).clamp_min(0).sqrt()
+        size = (unit @ flat(self.seen[PredictiveDistribution()].fisher(self._shaped(unit)))).clamp_min(0).sqrt()
         return finite((self.gradient @ unit / (self.dual_norm * size)).item())
 
     def kl(self, epsilon: Tensor) -> float:
         """D(ε)."""
-        assert self.evidence.predictive is not None, "Fisher's needs include it"
-        return self.evidence.predictive.kl(self._shaped(epsilon)).item()
+        return self.seen[PredictiveDistribution()].kl(self._shaped(epsilon)).item()
 
     def efficiency(self, epsilon: Tensor, kl: float) -> Number:
         """⟨g, tε⟩/(‖g‖_{F*} √(2D(tε))) where D(tε) = kl; None where the ray does not get there."""
@@ -73,11 +75,11 @@ class Judge:
         return Spent(kl=kl, spent=finite(self.kl(epsilon) / kl), efficiency=self.efficiency(epsilon, kl))
 
     def _shaped(self, v: Tensor) -> list[Tensor]:
-        like = self.evidence.parameters
+        like = self.seen.parameters
         return [part.view_as(p) for part, p in zip(v.split([p.numel() for p in like]), like, strict=True)]
 
 
-def flat(v) -> Tensor:
+def flat(v: Iterable[Tensor]) -> Tensor:
     """A list of tensors as one vector, float64."""
     return torch.cat([t.detach().double().flatten() for t in v])
 

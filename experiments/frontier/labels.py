@@ -26,17 +26,17 @@ def name_points(
     The figure must have its final layout: places are found in pixels, and kept in data coordinates for any resolution.
     avoid: further points that no name may hide.
     """
-    renderer = axes.figure.canvas.get_renderer()
     per_point = axes.figure.dpi / 72
     pixels = [axes.transData.transform(point) for point in points]
     taken = [
         Bbox.from_bounds(x - 3 * per_point, y - 3 * per_point, 6 * per_point, 6 * per_point)
         for x, y in [*pixels, *(axes.transData.transform(point) for point in avoid)]
     ]
-    frame, back = axes.get_window_extent(renderer), axes.transData.inverted()
+    frame, back = axes.get_window_extent(), axes.transData.inverted()
     for name, (x, y), colour in sorted(zip(names, pixels, colours, strict=True), key=lambda item: -item[1][1]):
-        text = axes.text(*back.transform((x, y)), name, fontsize=size, color=colour, va="center", ha="center", zorder=5)
-        width, height = text.get_window_extent(renderer).size
+        at_point = back.transform((x, y))
+        text = axes.text(at_point[0], at_point[1], name, fontsize=size, color=colour, va="center", ha="center", zorder=5)
+        width, height = text.get_window_extent().size
         text.set_path_effects([withStroke(linewidth=2, foreground="white")])
         best, where, reach = math.inf, (x, y), 0.0
         for distance in _REACH:
@@ -49,7 +49,7 @@ def name_points(
                     best, where, reach = cost, (cx, cy), distance
             if best <= 1e-6:
                 break
-        text.set_position(back.transform(where))
+        text.set_position(tuple(back.transform(where)))
         taken.append(Bbox.from_bounds(where[0] - width / 2, where[1] - height / 2, width, height))
         if reach > _REACH[1]:
             end = (

@@ -7,9 +7,8 @@ from typing import final
 
 import torch
 
-from geosam import Metric
-from geosam.damping import Relative, resolve
-from geosam.evidence import Evidence
+from geosam import Metric, Observation, Relative
+from geosam.core import resolve
 from geosam.metrics import GradientMagnitude
 from geosam.norms import Diagonal
 
@@ -24,7 +23,7 @@ class RelativeMagnitude(Metric):
 
     damping: Relative = Relative(1e-3)
 
-    def local(self, evidence: Evidence) -> Diagonal:
-        """The norm frozen at the evidence's gradient."""
-        flat = torch.cat([t.detach().double().flatten() for t in evidence.gradient])
-        return GradientMagnitude(1.0, float(resolve(self.damping, lambda: flat.square().mean()))).local(evidence)
+    def local(self, observation: Observation) -> Diagonal:
+        """The norm frozen at the observation's gradient."""
+        flat = torch.cat([t.detach().double().flatten() for t in observation.gradient])
+        return GradientMagnitude(1.0, float(resolve(self.damping, lambda: flat.square().mean()))).local(observation)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, is_dataclass, replace
 
-from geosam import Metric
-from geosam.damping import Relative
+from geosam import Metric, Relative
 from geosam.metrics import (
     BlockDiagonal,
     DiagonalEmpiricalFisher,

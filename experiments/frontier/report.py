@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..compare.report import spelled
-from ..describe import describe
-from ..page import Table, provenance_table, write_page
-from ..store import Record
+from ..common.describe import describe, spelled
+from ..common.page import Table, provenance_table, write_page
+from ..common.scheduling import Finished
 from .figures import TITLES
 from .methods import EXACT, FLOOR, REFERENCE, SHARED
-from .result import Outcome
 from .summary import Summary, directions, frontier
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 
 
-def write_report(path: Path, s: Summary, records: Sequence[Record[Outcome]], picture: Figure, failed: Sequence[str]) -> Path:
+def write_report(path: Path, s: Summary, finished: Finished, pictures: Mapping[str, Figure]) -> Path:
     """Render the template."""
+    records = finished.records
     parameters = {record.result.network: record.result.parameters for record in records}
     return write_page(
         path,
         TEMPLATE,
-        {"frontier": picture},
+        pictures,
         s=s,
-        study=s.study,
+        config=s.config,
         table=table(s),
         geometries=geometries(s),
         edges=edges(s),
@@ -39,13 +38,13 @@ def write_report(path: Path, s: Summary, records: Sequence[Record[Outcome]], pic
         parameters=parameters,
         provenance=provenance_table(records),
         seconds=sum(record.seconds for record in records),
-        failed=failed,
+        failed=finished.failed,
     )
 
 
 def table(s: Summary) -> Table:
     """A row a network and method."""
-    epochs, kls = s.study.looks.epochs, s.study.looks.kls
+    epochs, kls = s.config.looks.epochs, s.config.looks.kls
     head = ["network, method"]
     head += [f"efficiency at {kl:g}, epoch {epoch}" for kl in kls for epoch in epochs]
     head += [f"best damping at {kls[-1]:g}, last", "cosine to exact", f"KL spent / budget, {kls[-1]:g}", "time", "MB"]
@@ -75,15 +74,15 @@ def table(s: Summary) -> Table:
 
 def geometries(s: Summary) -> Table:
     """Every metric as it is written in Python."""
-    rows = [[m.name, spelled(describe(m.metric))] for m in s.study.methods]
+    rows = [[m.name, spelled(describe(m.metric))] for m in s.config.methods]
     return Table("What the names mean.", ["name", "metric"], rows)
 
 
 def edges(s: Summary) -> list[str]:
     """At each network and KL, in words: who is not beaten at the same time or less, at the last checkpoint."""
-    epoch, found = s.study.looks.epochs[-1], []
+    epoch, found = s.config.looks.epochs[-1], []
     for network in s.networks:
-        for kl in s.study.looks.kls:
+        for kl in s.config.looks.kls:
             edge = frontier(directions(s, network, epoch, kl))
             path = ", ".join(f"{name} ({row['efficiency']:.2f} at {row['time']:.1f}×)" for name, row in edge.iterrows())
             found.append(f"{TITLES[network]} after {epoch} epochs at KL = {kl:g}: {path}")
@@ -94,7 +93,7 @@ def reach(s: Summary) -> dict[str, tuple[float, float]]:
     """At each KL the least and the largest efficiency of the exact Fisher over networks and checkpoints; "local": as KL → 0."""
     mine = s.looks[(s.looks["method"] == REFERENCE) & (s.looks["shared"])]
     found = {"local": (float(mine["local"].min()), float(mine["local"].max()))}
-    for kl in s.study.looks.kls:
+    for kl in s.config.looks.kls:
         values = mine[mine["kl"] == kl]["efficiency"]
         found[f"{kl:g}"] = (float(values.min()), float(values.max()))
     return found

@@ -1,40 +1,33 @@
-"""The study from end to end: records, figure, table, report."""
+"""Every approximation of the Fisher information along real training: how far it is from the exact one, and what it costs."""
 
 from __future__ import annotations
 
-import time
+from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
-from ..page import png
-from ..scheduling import outcome, run_all
-from ..store import Record, Store
-from ..style import styled
-from .config import Study
+from ..common.scheduling import Finished
+from ..common.study import Part, Report
+from .config import Config
 from .figures import draw
-from .measure import measure
 from .report import said, write_report
 from .result import Outcome
+from .run import measure
 from .summary import summarise
 
 
-def run(study: Study, out: Path, *, workers: int, fresh: bool, figure: Path | None, console: Console) -> Path | None:
-    """The report's path; None where a run failed (the report is then made from the others, if there are any)."""
-    start = time.perf_counter()
-    store = Store(out / "records", Record[Outcome])
-    done = run_all(study.runs(), measure, store, workers=workers, fresh=fresh, console=console)
-    records, failed = outcome(done, console)
-    if not records:
-        return None
-    summary = summarise(study, records)
-    with styled():
-        picture = draw(summary)
-    png(picture, out / "frontier.png")
-    if figure is not None:
-        png(picture, figure)
-    page = write_report(out / "report.html", summary, records, picture, failed)
-    for line in said(summary):
-        console.print(line)
-    console.print(f"{page}  ({time.perf_counter() - start:.0f} s)")
-    return None if failed else page
+@dataclass(frozen=True)
+class Frontier:
+    """The study of this configuration."""
+
+    config: Config = Config()
+
+    def parts(self) -> list[Part[Outcome]]:
+        """A network from a seed, looked at on the way."""
+        return [Part(self.config.runs(), measure, Outcome)]
+
+    def report(self, finished: Finished, out: Path) -> Report:
+        """``report.html``."""
+        summary = summarise(self.config, finished.records)
+        pictures = draw(summary)
+        page = write_report(out / "report.html", summary, finished, pictures)
+        return Report(page, out / "figures" / "frontier.png", said(summary))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from ..store import Record
-from .config import Study
+from ..common.store import Record
+from .config import Config
 from .methods import SHARED
 from .result import Outcome
 
@@ -19,7 +19,7 @@ class Summary:
     method. places: one a network, seed and epoch.
     """
 
-    study: Study
+    config: Config
     looks: pd.DataFrame
     costs: pd.DataFrame
     places: pd.DataFrame
@@ -27,7 +27,7 @@ class Summary:
     @property
     def networks(self) -> list[str]:
         """Those with a record."""
-        return [name for name in self.study.networks if name in set(self.places["network"])]
+        return [name for name in self.config.networks if name in set(self.places["network"])]
 
     @property
     def noise(self) -> float:
@@ -49,10 +49,10 @@ class Summary:
         )
         times = self.costs[self.costs["network"] == network].groupby("method")["time"].median()
         found = shared.assign(best=best["efficiency"], best_ratio=best["ratio"], time=times)
-        return found.loc[[m.name for m in self.study.methods if m.name in found.index]]
+        return found.loc[[m.name for m in self.config.methods if m.name in found.index]]
 
 
-def summarise(study: Study, records: Sequence[Record[Outcome]]) -> Summary:
+def summarise(config: Config, records: Sequence[Record[Outcome]]) -> Summary:
     """From records in any order."""
     looks, costs, places = [], [], []
     for record in records:
@@ -66,12 +66,12 @@ def summarise(study: Study, records: Sequence[Record[Outcome]]) -> Summary:
     table = pd.DataFrame(looks)
     numbers = ["ratio", "cosine", "local", "spent", "efficiency", "iterations", "residual"]
     table[numbers] = table[numbers].apply(pd.to_numeric)
-    return Summary(study, table, pd.DataFrame(costs), pd.DataFrame(places))
+    return Summary(config, table, pd.DataFrame(costs), pd.DataFrame(places))
 
 
 def directions(s: Summary, network: str, epoch: int, kl: float) -> pd.DataFrame:
     """Without those whose direction is another one's: KLExact has that of the norm it goes along."""
-    hidden = [m.name for m in s.study.methods if hasattr(m.metric, "along")]
+    hidden = [m.name for m in s.config.methods if hasattr(m.metric, "along")]
     return s.points(network, epoch, kl).drop(index=hidden, errors="ignore").dropna(subset=["efficiency"])
 
 

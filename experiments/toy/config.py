@@ -125,7 +125,7 @@ class Hunt:
 
 
 @dataclass(frozen=True)
-class Study:
+class Config:
     """seeds: chunks of random settings for each loss and design; settings: how many they have together, and a third of that
     number again with small |μ|.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -11,25 +12,35 @@ from matplotlib.figure import Figure
 from theory.toy_ends import End, landscape
 from theory.toy_loss import CAPTION
 
-from ..page import Table, provenance_table, write_page
-from ..store import Record
+from ..common.describe import describe, fingerprint
+from ..common.files import write_json
+from ..common.page import Table, provenance_table, write_page
+from ..common.provenance import Provenance
+from ..common.scheduling import Finished
 from .config import LOSSES, NAMES, Hunt
-from .figures import ORDER, WORDS
 from .result import Found
+from .style import ORDER, WORDS
 from .summary import NO_RADIUS, Summary
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 
 
-def write_report(path: Path, summary: Summary, records: Sequence[Record], pictures: Mapping[str, Figure]) -> Path:
+def write_summary(path: Path, summary: Summary) -> None:
+    """All counts, with the configuration that they belong to."""
+    filed = {"key": fingerprint(summary.config), "config": describe(summary.config)}
+    write_json(path, {**filed, "provenance": asdict(Provenance.here()), **summary.record()})
+
+
+def write_report(path: Path, summary: Summary, finished: Finished, pictures: Mapping[str, Figure]) -> Path:
     """Render the template."""
+    records = finished.records
     return write_page(
         path,
         TEMPLATE,
         pictures,
         raster=[name for name in pictures if name.startswith("map_")],
         s=summary,
-        study=summary.study,
+        config=summary.config,
         minima=minima_table(),
         radius=radius_table(summary),
         most={
@@ -141,3 +152,13 @@ def caption(job: Hunt, found: Found) -> str:
         f"({found.protocol}). Of {found.among:,} settings searched with this lr {found.of:,} end so, each method {where}; "
         f"this is the one deepest among them, {steps} from the next that does not or from the grid’s edge."
     )
+
+
+def said(s: Summary) -> list[str]:
+    """For a terminal."""
+    table = s.duels()
+    return [
+        f"{row['loss']}, {row['design']}, FSAM : {row['rival']}  at the minima {row['wins']} : {row['losses']}, "
+        f"on their sides {row['crossed']} : {row['recrossed']}"
+        for _, row in table[table["where"] == "all"].iterrows()
+    ]

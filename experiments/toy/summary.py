@@ -14,10 +14,10 @@ from scipy.stats import binomtest
 
 from theory.toy_ends import End
 
-from ..store import Record
-from .config import DESIGNS, LOSSES, NAMES, OWN, Chunk, Hunt, Map, Study, radii
+from ..common.store import Record
+from .config import DESIGNS, LOSSES, NAMES, OWN, Chunk, Config, Hunt, Map, radii
 from .result import Ends, Found
-from .work import reached
+from .run import reached
 
 RHOS = (0.05, 0.5, 1.0, math.sqrt(2), 2.5)
 FINE = (0.05, 0.2, 0.4, 0.6, 0.8, 0.9, 1.2, math.sqrt(2), 2.5)
@@ -30,7 +30,7 @@ class Summary:
     """settings: a row a setting and design: loss, design, small (of the pool with small |μ|), μ, σ, lr, ρ of FSAM, and each
     method's ``End``, or −1 where the design asks for a radius that the method does not have."""
 
-    study: Study
+    config: Config
     settings: pd.DataFrame
     maps: Mapping[Map, Ends]
     found: Mapping[Hunt, Found]
@@ -77,7 +77,7 @@ class Summary:
     def record(self) -> dict[str, Any]:
         """All counts, as plain data."""
         return {
-            "settings": self.study.settings,
+            "settings": self.config.settings,
             "converged": [
                 {"loss": loss, "design": design, "settings": self.converged(loss, design)} for loss, design in self.pairs()
             ],
@@ -141,7 +141,7 @@ def interval(k: int, n: int) -> tuple[float, float, float]:
 
 
 def summarise(
-    study: Study,
+    config: Config,
     counted: Sequence[tuple[Chunk, Record[Ends]]],
     charted: Sequence[tuple[Map, Record[Ends]]],
     hunted: Sequence[tuple[Hunt, Record[Found]]],
@@ -153,10 +153,10 @@ def summarise(
         columns = {"mu": theta[0], "sigma": theta[1], "lr": lr, "rho": rho}
         rhos = radii(job.design, LOSSES[job.loss], theta, rho)
         found = {name: np.where(np.isfinite(rhos[name]), digits(record.result.ends[name]).astype(int), -1) for name in NAMES}
-        kind = {"loss": job.loss, "design": job.design, "small": job.settings == study.small}
+        kind = {"loss": job.loss, "design": job.design, "small": job.settings == config.small}
         tables.append(pd.DataFrame({**kind, **columns, **found}))
     return Summary(
-        study,
+        config,
         pd.concat(tables, ignore_index=True),
         {job: record.result for job, record in charted},
         {job: record.result for job, record in hunted},

@@ -4,36 +4,29 @@ import json
 
 import pytest
 
-from experiments.benchmarks.__main__ import NAMES
-from experiments.benchmarks.record import RECORDS
-from experiments.bound import config as bound
-from experiments.bound.result import Outcome as BoundOutcome
-from experiments.compare import config as compare
-from experiments.compare.result import Outcome as CompareOutcome
-from experiments.describe import describe, fingerprint
-from experiments.frontier import config as frontier
-from experiments.frontier.result import Outcome as FrontierOutcome
-from experiments.store import Record, Store
-from experiments.toy.config import Study as Toy
+from experiments.benchmarks.command import NAMES, RECORDS
+from experiments.bound.study import Bound
+from experiments.common.describe import describe, fingerprint
+from experiments.common.store import Record, Store
+from experiments.compare.study import Compare
+from experiments.frontier.config import Config
+from experiments.frontier.study import Frontier
+from experiments.toy.config import Config as Toy
 
 ROOT = RECORDS.parent
-STUDIES = {
-    "bound": (bound.Study(), BoundOutcome, 12),
-    "compare": (compare.Study(), CompareOutcome, 36),
-    "frontier": (frontier.Study(seeds=(0, 1, 2)), FrontierOutcome, 6),
-}
+STUDIES = {"bound": (Bound(), 12), "compare": (Compare(), 36), "frontier": (Frontier(Config(seeds=(0, 1, 2))), 6)}
 
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_record_is_found_by_its_configuration(name):
-    study, outcome, count = STUDIES[name]
-    store, runs = Store(ROOT / name, Record[outcome]), study.runs()
-    missing = [run.title for run in runs if store.load(run) is None]
-    assert missing == [] and len(runs) == count
-    assert {store.path(run) for run in runs} == set((ROOT / name).iterdir())
+    study, count = STUDIES[name]
+    (part,) = study.parts()
+    store = Store(ROOT / name, Record[part.result])
+    assert [job.title for job in part.jobs if store.load(job) is None] == [] and len(part.jobs) == count
+    assert {store.path(job) for job in part.jobs} == set((ROOT / name).iterdir())
 
 
-def test_the_summary_of_the_toy_is_that_of_its_study():
+def test_the_summary_of_the_toy_is_that_of_its_configuration():
     kept = json.loads((ROOT / "toy" / "summary.json").read_text())
     assert (kept["key"], kept["config"]) == (fingerprint(Toy()), describe(Toy()))
 

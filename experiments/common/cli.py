@@ -1,0 +1,52 @@
+"""From the options of a study to its command. Imports neither torch nor any study, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from inspect import Parameter
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from .files import ROOT
+from .study import Study
+
+Seeds = Annotated[int, typer.Option(min=1, help="Paired seeds 0, 1, ...")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Run everything again.")]
+Workers = Annotated[int, typer.Option(min=1, help="Processes, of one thread each.")]
+Out = Annotated[Path, typer.Option(help="Directory of records, figures and report.")]
+Picture = Annotated[Path | None, typer.Option(help="Also write the overview figure here (PNG).")]
+
+
+def as_command(options: Callable[..., Study]) -> Callable[..., None]:
+    """The command of a study, from the function that makes the study of its own options.
+
+    Its default folder is ``runs/<study>``, after the package that the function is in; its docstring is the help.
+    """
+    name = options.__module__.split(".")[-2]
+
+    def command(out: Path, fresh: bool, workers: int, figure: Path | None, **own: Any) -> None:
+        from .runner import carry_out
+
+        console = Console(highlight=False)
+        try:
+            page = carry_out(options(**own), out, workers=workers, fresh=fresh, figure=figure, console=console)
+        except KeyboardInterrupt:
+            console.print("\nInterrupted. Finished runs have their records; the same command goes on from there.")
+            raise typer.Exit(130) from None
+        if page is None:
+            raise typer.Exit(1)
+
+    shared = {"out": (Out, ROOT / "runs" / name), "fresh": (Fresh, False), "workers": (Workers, 2)}
+    parameters = [
+        *(Parameter(key, Parameter.KEYWORD_ONLY, annotation=kind, default=value) for key, (kind, value) in shared.items()),
+        *(p.replace(kind=Parameter.KEYWORD_ONLY) for p in inspect.signature(options, eval_str=True).parameters.values()),
+        Parameter("figure", Parameter.KEYWORD_ONLY, annotation=Picture, default=None),
+    ]
+    command.__doc__ = options.__doc__
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return command

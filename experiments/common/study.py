@@ -1,0 +1,46 @@
+"""What a study is: it knows its jobs, and makes a report of their records. Imported by ``--help``, so without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from rich.console import RenderableType
+
+    from .scheduling import Finished
+    from .store import Job
+
+Result = TypeVar("Result", bound="BaseModel")
+
+
+@dataclass(frozen=True)
+class Part(Generic[Result]):
+    """Jobs of one kind. work: job ↦ what it found out, of type ``result``. folder: of their records, where kinds differ."""
+
+    jobs: Sequence[Job]
+    work: Callable[[Any], Result]
+    result: type[Result]
+    folder: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """page, overview: files as written; the second is the picture that ``--figure`` asks for. said: on the terminal."""
+
+    page: Path
+    overview: Path
+    said: Sequence[RenderableType]
+
+
+class Study(Protocol):
+    """A study with its configuration. ``runner.carry_out`` runs what has no record, and asks for the report."""
+
+    def parts(self) -> Sequence[Part[Any]]:
+        """All jobs, each with all that its numbers depend on."""
+
+    def report(self, finished: Finished, out: Path) -> Report | None:
+        """Summarise, draw, and write page and pictures into ``out``; None where the records there are do not suffice."""

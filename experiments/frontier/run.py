@@ -1,0 +1,141 @@
+"""One run: a network trained by plain SGD, and every approximation looked at on the way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import geosam
+from geosam import Divergence, Metric
+from geosam.problem import Bound
+
+from ..common.memory import peak_bytes
+from ..common.timing import Job, race
+from ..data.batches import PROBE_SEED, Batch, batches, probes
+from ..data.digits import digits
+from ..data.split import Split
+from ..networks.digit_cnn import digit_cnn
+from ..networks.digit_mlp import digit_mlp
+from .config import Run
+from .judge import LOSS, Judge, finite, flat
+from .methods import FLOOR, SHARED, Method, damped
+from .result import Checkpoint, Cost, Look, Outcome
+
+NETWORKS = {"cnn": digit_cnn, "mlp": digit_mlp}
+
+
+def measure(run: Run) -> Outcome:
+    """Train to each checkpoint, and look; at the last one time all methods on the first probe."""
+    training, found = run.training, []
+    split = digits(training.train_size, training.label_noise, training.split_seed)
+    problem = geosam.Problem(NETWORKS[run.network](training.width, run.seed), LOSS)
+    fixed = probes(split, training.batch, run.looks.batches, run.seed)
+    sgd = torch.optim.SGD(problem.model.parameters(), training.lr, training.momentum, weight_decay=training.weight_decay)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(sgd, training.epochs * training.steps)
+    with torch.random.fork_rng(devices=[]):
+        if 0 in run.looks.epochs:
+            found.append(look(run, problem, split, fixed, 0))
+        for epoch, chosen in enumerate(batches(split, training.batch, run.looks.epochs[-1], run.seed), start=1):
+            for batch in chosen:
+                sgd.step(problem.on(*batch))
+                schedule.step()
+            if epoch in run.looks.epochs:
+                found.append(look(run, problem, split, fixed, epoch))
+        last = problem.on(*fixed[0])
+        raced = times(run, last)
+        costs = [
+            Cost(
+                method=m.name,
+                process=raced["jobs"][m.name]["process_ms"],
+                ratio=raced["jobs"][m.name]["ratio"],
+                bytes=peak_bytes(perturbation(last, m.metric, run), torch.device("cpu")),
+            )
+            for m in run.methods
+        ]
+    return Outcome(
+        network=run.network,
+        parameters=sum(p.numel() for p in problem.model.parameters()),
+        batch=training.batch,
+        checkpoints=found,
+        costs=costs,
+        noise=raced["aa_difference"],
+    )
+
+
+def look(run: Run, problem: geosam.Problem, split: Split, fixed: list[Batch], epoch: int) -> Checkpoint:
+    """All methods on all of the fixed batches."""
+    looks, norms = [], []
+    for i, probe in enumerate(fixed):
+        judge = Judge.of(problem.model, probe, run.looks.limit)
+        norms.append(judge.dual_norm)
+        for method in run.methods:
+            torch.manual_seed(PROBE_SEED + 100 * run.seed + i)  # labels of one draw come again in the next method
+            looks += seen(run, problem.on(*probe), method, judge, i)
+    loss, accuracy = tested(problem.model, split)
+    return Checkpoint(
+        epoch=epoch,
+        loss=finite(loss),
+        accuracy=accuracy,
+        dual_norms=norms,
+        looks=looks,
+    )
+
+
+def seen(run: Run, bound: Bound, method: Method, judge: Judge, batch: int) -> list[Look]:
+    """A method at the shared damping, and at the further ones where it has any."""
+    tried: dict[float | None, Metric] = {SHARED.ratio: method.metric, **{r: damped(method.metric, r) for r in run.looks.ratios}}
+    if all(metric == method.metric for metric in tried.values()):
+        tried = {None: method.metric}
+    observation, found = geosam.observe(bound, method.metric.needs, method.name), []
+    for ratio, metric in tried.items():
+        if metric.needs != method.metric.needs:  # a damping that is part of what is asked for
+            observation = geosam.observe(bound, metric.needs, method.name)
+        geometry, radii = metric.at(observation), [math.sqrt(2 * kl) for kl in run.looks.kls]
+        solved = geosam.solve(geometry, observation.gradient, radii[0])
+        epsilons = [flat(solved.epsilon)]
+        for rho in radii[1:]:  # ε* of a norm is ρ times a fixed vector
+            again = isinstance(geometry, Divergence)
+            scaled = epsilons[0] * (rho / radii[0])
+            epsilons.append(flat(geosam.solve(geometry, observation.gradient, rho).epsilon) if again else scaled)
+        found.append(
+            Look(
+                method=method.name,
+                batch=batch,
+                ratio=ratio,
+                shared=ratio in (None, SHARED.ratio),
+                cosine=judge.cosine(epsilons[0]),
+                local=judge.local(epsilons[0]),
+                at=[judge.spent(epsilon, kl) for epsilon, kl in zip(epsilons, run.looks.kls, strict=True)],
+                iterations=solved.report.get("iterations"),
+                residual=solved.report.get("residual"),
+            )
+        )
+    return found
+
+
+def perturbation(bound: Bound, metric: Metric, run: Run) -> Callable[[], list[Tensor]]:
+    """ε* from nothing: the first pass with all that the metric needs, the geometry, the solution."""
+    rho = math.sqrt(2 * run.looks.kls[0])
+
+    def once() -> list[Tensor]:
+        observation = geosam.observe(bound, metric.needs, type(metric).__name__)
+        return geosam.solve(metric.at(observation), observation.gradient, rho).epsilon
+
+    return once
+
+
+def times(run: Run, bound: Bound) -> dict[str, Any]:
+    """Process times of all methods, shuffled in each round; the Euclidean perturbation runs twice."""
+    jobs = {m.name: Job(m.name, perturbation(bound, m.metric, run)) for m in run.methods}
+    return race(jobs[FLOOR], [job for name, job in jobs.items() if name != FLOOR], run.looks.rounds, warmup=1)
+
+
+@torch.no_grad()
+def tested(model: nn.Module, split: Split) -> tuple[float, float]:
+    """(loss on the training images, accuracy on the test images)."""
+    loss = LOSS(model(split.x), split.y).item()
+    return loss, (model(split.test_x).argmax(1) == split.test_y).float().mean().item()

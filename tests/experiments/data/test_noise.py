@@ -1,0 +1,13 @@
+"""Wrong labels."""
+
+import torch
+
+from experiments.data.noise import flipped
+
+
+def test_noise_moves_exactly_its_part_to_other_classes():
+    labels = torch.arange(1000) % 10
+    noisy = flipped(labels, 0.3, seed=0)
+    assert (noisy != labels).sum() == 300
+    assert noisy.min() >= 0
+    assert noisy.max() <= 9

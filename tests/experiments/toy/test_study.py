@@ -1,0 +1,122 @@
+"""The toy's study at its smallest, from end to end."""
+
+import io
+import json
+import re
+from dataclasses import fields, replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_rgba
+
+from experiments.common import page as page_module
+from experiments.common.provenance import Provenance
+from experiments.common.store import Record, Store
+from experiments.toy.config import DESIGNS, LOSSES, NAMES, SMALL_MU, Config, Settings
+from experiments.toy.figures import basins
+from experiments.toy.result import Ends
+from experiments.toy.study import Toy
+from experiments.toy.style import COLOURS
+from experiments.toy.summary import NO_RADIUS, Summary
+from tests.experiments.carried import carried
+from tests.experiments.page import Page
+from theory.toy_ends import End
+
+TINY = Config(
+    seeds=1,
+    settings=6,
+    grid=4,
+    lrs=(60.0,),
+    rhos=(0.5, 1.0),
+    ranges=Settings(steps=60),
+    small=replace(SMALL_MU, steps=60),
+    thin=7,
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The study of ``TINY``, its figures rendered once each and coarse."""
+    out, rendered = tmp_path_factory.mktemp("toy"), {}
+
+    def render(figure, form):
+        if (figure, form) not in rendered:
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=form, dpi=25)
+            rendered[figure, form] = buffer.getvalue()
+        return rendered[figure, form]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page_module, "_rendered", render)
+        done = carried(Toy(TINY), out, figure=out / "elsewhere" / "radius.png")
+    assert len(done.ran) == len(TINY.chunks()) + len(TINY.maps()) + len(TINY.hunts()) == 8 + 2 + 4
+    return done
+
+
+def test_the_page_embeds_all_that_it_shows(finished):
+    text = finished.page.read_text()
+    tags = Page(text).tags
+    images = [attributes for tag, attributes in tags if tag == "img"]
+    assert len(images) == 6 + len(NAMES)
+    assert all(image["src"].startswith("data:image/") and len(image["alt"]) > 20 for image in images)
+    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in tags}
+    words = re.sub(r'src="data:[^"]*"', "", text)
+    assert "url(" not in words and not re.search(r"\bnan\b", words) and f"{TINY.settings} random settings" in words
+
+
+def test_figures_lie_beside_the_page(finished):
+    out = finished.out
+    pictures = [*(out / "figures").glob("*.png"), out / "elsewhere" / "radius.png"]
+    assert {"figure_1", "figure_2", "figure_3", "by_radius", "banana", "map_FSAM"} <= {p.stem for p in pictures}
+    assert all(p.read_bytes().startswith(b"\x89PNG") for p in pictures)
+
+
+def test_the_summary_counts_every_run_once(finished):
+    out = finished.out
+    summary = json.loads((out / "summary.json").read_text())
+    assert len(summary["ends"]) == len(LOSSES) * len(DESIGNS) * len(NAMES)
+    for row in summary["ends"]:
+        assert sum(row[end.name] for end in End) + row[NO_RADIUS] == TINY.settings
+    by_radius = sum(row[end.name] for row in summary["by_radius"] for end in End)
+    assert by_radius == TINY.settings and set(summary["provenance"]) == {field.name for field in fields(Provenance)}
+    assert [(f["figure"], f["won"]) for f in summary["figures"]] == [(2, True), (2, False), (3, True), (3, False)]
+    store = Store(out / "records" / "counts", Record[Ends])
+    for job in [job for job in TINY.chunks() if job.settings == TINY.ranges]:
+        found = store.load(job).result.ends
+        (row,) = (r for r in summary["ends"] if (r["loss"], r["design"], r["method"]) == (job.loss, job.design, "FSAM"))
+        assert row["SADDLE"] == found["FSAM"].count(str(int(End.SADDLE)))
+
+
+def test_maps_show_each_end_in_its_own_colour(finished):
+    store = Store(finished.out / "records" / "maps", Record[Ends])
+    maps = {job: store.load(job).result for job in TINY.maps()}
+    (first, second) = basins(Summary(TINY, pd.DataFrame(), maps, {}), "FSAM").axes
+    for axes, (job, result) in zip((first, second), maps.items(), strict=True):
+        (image,) = axes.images
+        shown = image.cmap(image.norm(image.get_array()))
+        expected = [to_rgba(COLOURS[End(int(digit))]) for digit in result.ends["FSAM"]]
+        assert shown.reshape(-1, 4) == pytest.approx(np.array(expected))
+        assert image.origin == "lower" and image.get_extent() == [*job.mu, *job.sigma]
+
+
+def test_a_second_call_runs_nothing_and_a_broken_record_runs_again(finished):
+    assert carried(Toy(TINY), finished.out, reports=False).ran == []
+    job = TINY.chunks()[2]
+    store = Store(finished.out / "records" / "counts", Record[Ends])
+    before, path = store.load(job).result, store.path(job)
+    path.write_text(path.read_text()[:-50])
+    assert carried(Toy(TINY), finished.out, reports=False).ran == [job.title]
+    assert store.load(job).result == before
+
+
+def test_a_changed_setting_runs_only_what_it_concerns(finished):
+    more = Toy(replace(TINY, rhos=(0.5, 1.0, 1.5)))
+    assert carried(more, finished.out, reports=False).ran == ["map at lr 60, ρ 1.5"]
+
+
+def test_a_job_that_fails_leaves_no_report(tmp_path):
+    done = carried(Toy(replace(TINY, ranges=Settings(steps=3), small=Settings(steps=3, top=30.0))), tmp_path)
+    assert done.page is None and len(done.ran) == 14
+    assert not (tmp_path / "summary.json").exists()
+    assert len(list((tmp_path / "records" / "hunts").glob("*.json"))) == 4

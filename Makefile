@@ -7,17 +7,21 @@ WORKERS ?= 2
 ARGS    ?=
 BIN     := .venv/bin
 READY   := .venv/.ready
+LIMITS  ?= 6 9
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv test lint format docs demo theory bench clean
+.PHONY: help venv test suite lint format docs demo theory bench dist clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 venv: $(READY)  ## build .venv (every target below does it when needed)
 
-test: lint  ## lint, then the test suite; slow tests: make test ARGS="-m slow"
+test: $(READY)  ## lint, then the test suite, and what they took; slow tests: make test ARGS="-m slow"
+	@$(BIN)/python .ci/took.py $(LIMITS) $(MAKE) --no-print-directory suite
+
+suite: lint
 	@echo "== pytest"
 	@$(BIN)/python -m pytest -q -n $(WORKERS) $(ARGS)
 
@@ -44,12 +48,16 @@ theory: $(READY)  ## decide every mathematical claim of the papers
 bench: $(READY)  ## measure what a step costs
 	@$(BIN)/python -m experiments.benchmarks $(ARGS)
 
+dist: $(READY)  ## build the sdist and the wheel, and check them; a release: make dist TAG=v1.2.3
+	@.ci/dist $(TAG)
+
 clean:  ## remove what builds and tests left behind; .venv stays
 	@rm -rf docs/_build docs/gallery docs/theory docs/sg_execution_times.rst build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 # One resolver run for everything: torchvision (through BackPACK) fits exactly one torch.
-$(READY): pyproject.toml
+# CITATION.cff changes with the version, which an editable install reads once.
+$(READY): pyproject.toml CITATION.cff
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
 	  || { echo "geosam needs Python >= 3.10, and '$(PYTHON)' is not: make PYTHON=/path/to/python3.12"; exit 1; }
 	@echo "== building .venv with $$($(PYTHON) --version); the first time downloads PyTorch"

@@ -5,6 +5,7 @@ from torch import nn
 from torch.distributions import Categorical, Normal, Poisson
 
 import geosam
+from geosam.core import vectors as vec
 from geosam.engines import Func, Hooks
 from geosam.problem.likelihoods import bernoulli, categorical, gaussian
 
@@ -31,7 +32,7 @@ def flat(v):
 def dense(norm, like):
     """G, column by column."""
     eye = torch.eye(sum(p.numel() for p in like), dtype=FLOAT64)
-    return torch.stack([flat(norm.flat(geosam._vectors.unflatten(e, like))) for e in eye], 1)
+    return torch.stack([flat(norm.flat(vec.unflatten(e, like))) for e in eye], 1)
 
 
 def closeness(got, want):

@@ -2,9 +2,14 @@
 
 import sys
 from collections.abc import Callable
-from types import CodeType, FrameType
+from types import CodeType, FrameType, FunctionType
 
 import torch
+
+from geosam.optim.step import Step
+
+STEP = [f for name, f in vars(Step).items() if isinstance(f, FunctionType) and name != "displaced"]
+"""Every line of a step but those of its context manager itself, between whose lines and the with block nobody can stand."""
 
 
 def lines_of(*functions: Callable[..., object]) -> set[CodeType]:

@@ -7,10 +7,8 @@ from torch.utils.checkpoint import checkpoint
 
 import geosam
 from geosam.engines import Func, Hooks
-from geosam.measure.ascend import gradient_around
 from geosam.metrics import EmpiricalFisher, Euclidean, Fisher, KLExact
 from geosam.observation import PredictiveDistribution
-from geosam.problem.surface import Surface
 
 from .networks import build, draw, labels
 
@@ -63,9 +61,9 @@ def away(bound: geosam.problem.Bound) -> list[Tensor]:
 
 
 QUESTIONS = {
-    "gradient around": lambda b: gradient_around(b, b.parameters)(away(b)),
-    "surface": lambda b: Surface(b, b.parameters).gradient(away(b)),
-    "Hessian": lambda b: Surface(b, b.parameters).hessian()(away(b)),
+    "gradient around": lambda b: b.surface(wide=False).gradient(away(b)),
+    "surface": lambda b: b.surface().gradient(away(b)),
+    "Hessian": lambda b: b.surface().hessian()(away(b)),
     "KL": lambda b: geosam.observe(b, (PredictiveDistribution(),))[PredictiveDistribution()].kl_gradient(away(b)),
     "rows": rows,
     "products": lambda b: Fisher(0.1, rows_limit=0).at(b).flat(away(b)),

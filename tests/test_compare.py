@@ -8,7 +8,7 @@ from torch import nn
 
 import geosam
 from geosam import metrics
-from geosam.observation import PredictiveDistribution
+from geosam.observation import PredictiveDistribution, as_metric
 
 
 def problem(dtype=torch.float64, dropout=False, norm=False):
@@ -38,7 +38,7 @@ GEOMETRIES = [
 @pytest.mark.parametrize("match", [geosam.KL(1e-3), geosam.Length(0.03), geosam.Rise(0.01)], ids=lambda m: type(m).__name__)
 def test_calibrated_radii_match(metric, match):
     _, bound = problem()
-    rho = geosam.calibrate(bound, metric, match)
+    rho, metric = geosam.calibrate(bound, metric, match), as_metric(metric)
     seen = geosam.observe(bound, (*metric.needs, PredictiveDistribution()))
     epsilon = geosam.solve(metric.at(seen), seen.gradient, rho).epsilon
     # a divergence's own budget is met to 1 % of the radius, hence 2 % of KL

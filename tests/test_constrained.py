@@ -82,7 +82,7 @@ def test_it_is_the_local_argmax_of_the_linearised_loss(seed, rho, make):
 def test_it_is_the_local_argmax_of_the_loss_itself(seed, rho):
     bound = logistic(seed % 50)
     theta = [p.detach().clone() for p in bound.parameters]
-    is_the_local_argmax(Constrained(loss=bound), bound, rho, lambda epsilon: bound.rise(theta, epsilon))
+    is_the_local_argmax(Constrained(loss=bound), bound, rho, lambda epsilon: bound.surface(theta).rise(epsilon))
 
 
 class Overspending(geosam.Solver):
@@ -243,7 +243,7 @@ def test_a_symmetry_lets_the_linearised_loss_grow_without_spending():
     found = geosam.solve(divergence, c, 0.3, Constrained(loss=bound))
     radial = geosam.solve(divergence, c, 0.3, EXACT_RAY)
     theta = [p.detach() for p in bound.parameters]
-    assert found.report["rise"] >= bound.rise(theta, radial.epsilon) - 1e-9
+    assert found.report["rise"] >= bound.surface(theta).rise(radial.epsilon) - 1e-9
 
 
 def test_where_the_divergence_is_not_finite_the_search_backs_away():

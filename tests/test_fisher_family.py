@@ -9,6 +9,7 @@ from torch.distributions import Bernoulli, Normal
 from torch.nn import functional as F
 
 import geosam
+from geosam.core import vectors as vec
 from geosam.engines import Func, Hooks
 from geosam.metrics import BlockDiagonal, DiagonalFisher, EmpiricalFisher, Exact, Fisher, MonteCarlo, Relative
 from geosam.observation import PredictiveDistribution
@@ -130,9 +131,7 @@ def test_fisher_is_the_hessian_of_kl_at_zero(name, way):
     theta = flat(model.parameters())
 
     def kl(point):
-        parts = dict(
-            zip([k for k, _ in model.named_parameters()], geosam._vectors.unflatten(point, bound.parameters), strict=True)
-        )
+        parts = dict(zip([k for k, _ in model.named_parameters()], vec.unflatten(point, bound.parameters), strict=True))
         return mean_kl(likelihood(torch.func.functional_call(model, parts, (x,))), old)
 
     want = torch.autograd.functional.hessian(kl, theta)

@@ -12,8 +12,10 @@ from torch.nn import functional as F
 
 import geosam
 from geosam import metrics, norms
+from geosam.core import limits
 from geosam.engines import BackPACK, Func, Hooks
 from geosam.metrics import BlockDiagonal, DiagonalFisher, EmpiricalFisher, Exact, Fisher, MonteCarlo
+from geosam.observation import LabelDraws
 from geosam.sampling import Sampling
 from geosam.testing import LawViolation, check_metric, strategies
 from tests.laws import oracles
@@ -138,12 +140,10 @@ class TestWhichWay:
         assert found["solve"].startswith("conjugate gradients: BackPACK gives no rows")
 
     def test_rows_that_do_not_fit_into_memory_are_not_formed(self, monkeypatch):
-        from geosam.observation import draws
-
         bound = bind()
-        monkeypatch.setattr(draws, "_HELD_BYTES", 15 * 51 * 8 - 1)
+        monkeypatch.setattr(limits, "ROWS", 15 * 51 * 8 - 1)
         assert "would take more than" in self.report(Fisher(0.1, engine=Func()), bound)["solve"]
-        monkeypatch.setattr(draws, "_CHUNK_BYTES", 1)  # so that what an engine holds is tried: Hooks holds nothing here
+        monkeypatch.setattr(limits, "CHUNK", 1)  # so that what an engine holds is tried: Hooks holds nothing here
         fresh = bind()
         assert self.report(Fisher(0.1, engine=Hooks()), fresh) == {"solve": "Gram matrix of 15 rows"}
         assert "would take more than" in self.report(Fisher(0.1, engine=Func()), fresh)["solve"]
@@ -152,9 +152,7 @@ class TestWhichWay:
 @pytest.mark.parametrize("budget", [1, 3 * 51 * 8 * 2, 2**28])
 @pytest.mark.parametrize("engine", [Func(), Hooks()], ids=repr)
 def test_the_diagonal_in_chunks_is_the_diagonal(budget, engine, monkeypatch):
-    from geosam.observation import draws
-
-    monkeypatch.setattr(draws, "_CHUNK_BYTES", budget)
+    monkeypatch.setattr(limits, "CHUNK", budget)
     bound = bind(nn.CrossEntropyLoss(weight=torch.tensor([1.0, 5.0, 0.2], dtype=FLOAT64)))
     metric = DiagonalFisher(0.1, engine=engine)
     seen = geosam.observe(bound, metric.needs)

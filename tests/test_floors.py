@@ -1,7 +1,10 @@
-"""The house: each floor of geosam imports only from its own and those below, read from the source."""
+"""The house: rooms on floors, imports only downward, no circle; read from the source, imports for type checking included."""
 
 import ast
+import subprocess
 import sys
+from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -9,45 +12,35 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "geosam"
 
-FLOORS = {
-    **dict.fromkeys(["_vectors", "_abstract"], 0),
-    **dict.fromkeys(["seen", "likelihoods", "damping", "losses", "rows", "predictive", "randomness", "norms"], 1),
-    **dict.fromkeys(["_lanczos", "functional", "sampling", "_jacobian", "_linear", "_tangents"], 1),
-    **dict.fromkeys(["engines", "frozen", "problem", "solvers", "_surface", "_landing"], 2),
-    **dict.fromkeys(["metrics", "objectives", "updates", "ascend", "closure", "_move"], 3),
-    **dict.fromkeys(["optim", "last", "compare", "calibrate", "_meter", "testing", "sharpness"], 4),
-}
+FLOORS = [
+    ["core"],
+    ["rows", "solvers", "problem"],
+    ["norms", "sampling"],
+    ["predictive", "engines"],
+    ["observation"],
+    ["metrics", "objectives"],
+    ["optim", "measure"],
+    ["testing"],
+]
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
-EXTRAS = {None: {"hypothesis"}, "search": {"scipy"}, "kronecker_factors": {"curvlinops"}}
-"""What needs more than the library itself: the laws, the search for an argmax, the adapter of curvlinops."""
+EXTRAS = {"backpack": "engines/backpack.py", "curvlinops": "engines/kfac/factors.py", "scipy": "solvers/search.py"}
+"""Foreign packages beside torch and numpy, and the one file that imports each; the laws also need Hypothesis."""
+
+
+@cache
+def parse(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def sources(package):
     return sorted((ROOT / package).rglob("*.py"))
 
 
-def parse(path):
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
-def for_types_only(node):
-    """An ``if TYPE_CHECKING:`` block: names for annotations, which import nothing when the program runs."""
-    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-
-
-def statements(tree):
-    """Every node that runs."""
-    stack = [tree]
-    while stack:
-        node = stack.pop()
-        yield node
-        stack += node.orelse if for_types_only(node) else ast.iter_child_nodes(node)
-
-
 def imports(path):
     """Absolute dotted names of all that the file imports, wherever in it, relative imports resolved."""
     package = list(path.relative_to(ROOT).with_suffix("").parts[:-1])
-    for node in statements(parse(path)):
+    for node in ast.walk(parse(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -57,61 +50,82 @@ def imports(path):
             yield from (".".join([*base, alias.name]) for alias in node.names)
 
 
-def room(path_or_name):
-    """The file or folder directly under geosam/ that a path or dotted name belongs to."""
-    if isinstance(path_or_name, Path):
-        return path_or_name.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    parts = path_or_name.split(".")
-    return parts[1] if parts[0] == "geosam" and len(parts) > 1 else None
+def room(path):
+    return path.relative_to(PACKAGE).parts[0]
+
+
+def file_of(name):
+    """The file that a dotted name below geosam lives in."""
+    parts = name.split(".")
+    for end in range(len(parts), 0, -1):
+        path = ROOT.joinpath(*parts[:end])
+        if path.with_suffix(".py").exists():
+            return path.with_suffix(".py")
+        if (path / "__init__.py").exists():
+            return path / "__init__.py"
+    raise LookupError(name)
 
 
 LIBRARY = [path for path in sources("geosam") if path != PACKAGE / "__init__.py"]
+ARROWS = {path: {file_of(name) for name in imports(path) if name.split(".")[0] == "geosam"} - {path} for path in LIBRARY}
 
 
-def test_every_file_has_a_floor():
-    assert {room(path) for path in LIBRARY} <= FLOORS.keys()
+def test_every_room_has_a_floor_and_a_reader_can_hold_them_in_mind():
+    entries = {p.name for p in PACKAGE.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
+    assert entries == {*FLOOR, "__init__.py"} and len(entries) <= 18
 
 
-@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_no_file_imports_from_a_floor_above(path):
-    above = {name for name in imports(path) if room(name) in FLOORS and FLOORS[room(name)] > FLOORS[room(path)]}
-    assert not above
+def test_imports_go_down():
+    """To a lower floor or within the room: also not to a neighbour on the same floor, and not through the package's root."""
+    wrong = {
+        (str(path.relative_to(PACKAGE)), str(there.relative_to(PACKAGE)))
+        for path, found in ARROWS.items()
+        for there in found
+        if there == PACKAGE / "__init__.py" or (room(there) != room(path) and FLOOR[room(there)] >= FLOOR[room(path)])
+    }
+    assert not wrong
 
 
-def test_nothing_is_imported_from_the_package_s_own_root_by_name():
-    """``from geosam import X`` would hide which floor X lives on."""
+def test_no_circle_among_files():
+    inner = {path: {there for there in found if there.name != "__init__.py"} for path, found in ARROWS.items()}
+    assert len(list(TopologicalSorter(inner).static_order())) >= len(LIBRARY) - len(FLOOR)
+
+
+def test_what_the_checks_above_read_is_what_files_import():
+    found = ARROWS[PACKAGE / "metrics" / "kl_exact.py"]
+    assert {PACKAGE / "core" / "__init__.py", PACKAGE / "metrics" / "empirical_fisher.py"} <= found
+
+
+@pytest.mark.parametrize("alone", ["core", "rows", "norms", "solvers"])
+def test_a_room_below_models_is_usable_without_them(alone):
+    """In a process where geosam's own __init__ does not run: no model, no batch, no engine comes along."""
+    code = (
+        "import sys, types; root = types.ModuleType('geosam'); root.__path__ = ['geosam']; sys.modules['geosam'] = root\n"
+        f"import geosam.{alone}\n"
+        "print(*sorted({name.split('.')[1] for name in sys.modules if name.startswith('geosam.')}))"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert set(printed.stdout.split()) <= {"core", "rows", "norms", "solvers"}
+
+
+def test_foreign_packages():
+    """torch and numpy; one file each for the rest; Hypothesis in the laws alone."""
+    users: dict[str, set[str]] = {}
     for path in LIBRARY:
-        unknown = {name for name in imports(path) if name.startswith("geosam.") and room(name) not in FLOORS}
-        assert not unknown, path
-
-
-def test_only_one_file_imports_backpack():
-    users = {str(path.relative_to(PACKAGE)) for path in LIBRARY for name in imports(path) if name.split(".")[0] == "backpack"}
-    assert users == {"engines/backpack.py"}
+        for name in {name.split(".")[0] for name in imports(path)} - sys.stdlib_module_names - {"geosam", "torch", "numpy"}:
+            users.setdefault(name, set()).add(str(path.relative_to(PACKAGE)))
+    assert all(user.startswith("testing/") for user in users.pop("hypothesis"))
+    assert users == {name: {file} for name, file in EXTRAS.items()}
 
 
 def test_only_one_file_calls_foreach():
     def calls(path):
         return any(isinstance(n, ast.Attribute) and n.attr.startswith("_foreach") for n in ast.walk(parse(path)))
 
-    assert {str(path.relative_to(PACKAGE)) for path in LIBRARY if calls(path)} == {"_vectors.py"}
-
-
-def test_the_library_needs_torch_and_numpy_and_only_its_laws_need_hypothesis():
-    for path in LIBRARY:
-        foreign = (
-            {name.split(".")[0] for name in imports(path)} - sys.stdlib_module_names - {"geosam", "torch", "numpy", "backpack"}
-        )
-        assert foreign <= (EXTRAS[None] if room(path) == "testing" else EXTRAS.get(path.stem, set())), path
+    assert {str(path.relative_to(PACKAGE)) for path in LIBRARY if calls(path)} == {"core/vectors.py"}
 
 
 @pytest.mark.parametrize("package, other", [("theory", "geosam"), ("geosam", "theory")])
 def test_theory_and_library_do_not_know_each_other(package, other):
-    assert sources(package), f"{package}/ is where this test looks"
-    for path in sources(package):
-        assert other not in {name.split(".")[0] for name in imports(path)}, path
-
-
-def test_relative_imports_are_resolved():
-    path = PACKAGE / "metrics" / "kl_exact.py"
-    assert {"geosam._abstract.Divergence", "geosam.metrics.empirical_fisher.EmpiricalFisher"} <= set(imports(path))
+    assert sources(package)
+    assert not [path for path in sources(package) for name in imports(path) if name.split(".")[0] == other]

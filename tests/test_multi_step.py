@@ -15,10 +15,11 @@ from geosam import SAM, Copy, Swap, metrics, norms, objectives
 from geosam.core import vectors as vec
 from geosam.measure.ascend import ascend
 from geosam.optim.move import Move
+from geosam.optim.step import Step
 from geosam.solvers import DualNorm, MultiStep
 from geosam.testing import strategies
 
-from .interrupts import interrupt_at, lines_of
+from .interrupts import STEP, interrupt_at, lines_of
 from .networks import Closure, build, clones, draw, dropout_net, labels, mlp, same
 
 RHO = 0.3
@@ -245,7 +246,7 @@ class TestAscend:
         seen = geosam.observe(bound, metric.needs)
         closed = geosam.solve(metric.at(seen), seen.gradient, RHO)
         assert same(ascend(bound, metric, RHO).epsilon, closed.epsilon)
-        rises = [bound.rise(values, ascend(bound, metric, RHO, k).epsilon) for k in (1, 2, 5)]
+        rises = [bound.surface(values).rise(ascend(bound, metric, RHO, k).epsilon) for k in (1, 2, 5)]
         assert rises == sorted(rises)
         assert same(clones(model), values) and torch.equal(torch.get_rng_state(), rng)
         assert all(p.grad is None for p in model.parameters())
@@ -320,8 +321,8 @@ class TestSAM:
     @pytest.mark.parametrize("move", [Copy, Swap])
     def test_an_interrupt_before_any_line(self, move):
         """Wherever it falls, θ is whole once the step has been left."""
-        codes = lines_of(Move.displace, Move.restore, move._displace, move._put_back, SAM._ascend, SAM._solve, SAM._collect)
-        codes |= {c for c in SAM._covector_around.__code__.co_consts if isinstance(c, CodeType)}
+        codes = lines_of(Move.displace, Move.restore, move._displace, move._put_back, *STEP)
+        codes |= {c for c in Step._covector.__code__.co_consts if isinstance(c, CodeType)}
         k, reached = 0, True
         while reached:
             k += 1

@@ -17,7 +17,7 @@ from geosam.metrics import (
     KLExact,
     ParameterScaled,
 )
-from geosam.observation import PredictiveDistribution
+from geosam.observation import LabelDraws, MeanSquares, PerSampleGradients, PredictiveDistribution
 
 from .networks import batch_norm_net, build, clones, draw, dropout_net, labels, mlp, network, same
 
@@ -65,13 +65,14 @@ def test_evidence_is_of_the_parameters_as_they_are(metric):
     twin.load_state_dict(model.state_dict())
     fresh = geosam.observe(bind(twin), metric.needs)
     assert torch.equal(moved.loss, fresh.loss) and same(list(moved.gradient), list(fresh.gradient))
-    assert (moved.rows is None) == (fresh.rows is None)
-    if moved.rows is not None:
-        assert torch.equal(moved.rows.gram(), fresh.rows.gram())
-    if moved.squares is not None:
-        assert same(moved.squares, fresh.squares)
-    if moved[PredictiveDistribution()] is not None:
-        assert torch.equal(moved[PredictiveDistribution()].outputs, fresh[PredictiveDistribution()].outputs)
+    read = {
+        PerSampleGradients: lambda rows: [rows.gram()],
+        MeanSquares: list,
+        PredictiveDistribution: lambda predictive: [predictive.outputs],
+        LabelDraws: lambda drawn: [drawn.rows.gram()],
+    }
+    for request in metric.needs:
+        assert same(*(read[type(request)](seen[request]) for seen in (moved, fresh)))
 
 
 @pytest.mark.parametrize("metric", [*METRICS, ParameterScaled()], ids=name_of)

@@ -6,10 +6,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import geosam
+from geosam.core import limits
 from geosam.engines import Auto, Func, Hooks
 from geosam.engines.still import Still
 from geosam.metrics import DiagonalEmpiricalFisher, DiagonalFisher, EmpiricalFisher, KLExact
-from geosam.observation import draws
 
 from .networks import Transformer, build, draw, labels, mlp
 
@@ -241,7 +241,7 @@ def test_rows_under_autocast_have_the_precision_of_the_parameters():
 
 def test_samples_are_checked_too_where_squares_are_all_that_is_asked_for_chunk_by_chunk(monkeypatch):
     """The request by itself, in pieces: no batch gradient of rows stands beside it."""
-    monkeypatch.setattr(draws, "_CHUNK_BYTES", 1)
+    monkeypatch.setattr(limits, "CHUNK", 1)
     bound = geosam.Problem(build(lambda: Mixing(0.0)), nn.CrossEntropyLoss()).on(draw(6, 4), labels(6))
     with pytest.raises(ValueError, match="samples meet"):
         DiagonalFisher().at(bound)

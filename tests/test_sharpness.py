@@ -14,7 +14,6 @@ from geosam import metrics, norms
 from geosam.core import vectors as vec
 from geosam.measure import lanczos as _lanczos
 from geosam.observation import PredictiveDistribution
-from geosam.problem.surface import Surface
 from geosam.solvers import solve
 from tests.laws import oracles
 from tests.networks import NETWORKS, batch_norm_net, build, draw, dropout_net, labels, mlp, network
@@ -92,7 +91,7 @@ def test_an_inexact_inverse_costs_iterations_but_not_truth():
     seen = geosam.observe(bound, metrics.Fisher(0.1).needs)
     norm = norms.MatrixFree(seen[PredictiveDistribution()].fisher, seen.parameters, 0.1, 0.2, 3)
     start = [draw(*t.shape, seed=5, dtype=FLOAT64) for t in seen.parameters]
-    ritz = _lanczos.largest(Surface(bound, seen.parameters).hessian(), norm, start, 25, 1e-3)
+    ritz = _lanczos.largest(bound.surface(seen.parameters).hessian(), norm, start, 25, 1e-3)
     want = scipy.linalg.eigh(hessian(bound).numpy(), dense.numpy(), eigvals_only=True)
     v = vec.flatten(ritz.vector)
     assert v @ dense @ v == pytest.approx(1.0, rel=1e-9)
@@ -105,7 +104,7 @@ def test_the_reported_residual_is_that_of_the_vector(metric, dense):
     bound = problem(1)
     seen = geosam.observe(bound, metric.needs)
     start = [draw(*t.shape, seed=5, dtype=FLOAT64) for t in seen.parameters]
-    ritz = _lanczos.largest(Surface(bound, seen.parameters).hessian(), metric.at(seen), start, 4, 1e-12)
+    ritz = _lanczos.largest(bound.surface(seen.parameters).hessian(), metric.at(seen), start, 4, 1e-12)
     matrix, h, v = dense(bound).detach(), hessian(bound), vec.flatten(ritz.vector)
     rest = h @ v - ritz.value * matrix @ v
     largest = abs(torch.from_numpy(scipy.linalg.eigh(h.numpy(), matrix.numpy(), eigvals_only=True))).max()
@@ -244,7 +243,7 @@ def test_every_network_has_hessian_products(name):
     model, x, y = network(name, dtype=FLOAT64)
     bound = geosam.Problem(model, nn.CrossEntropyLoss()).on(x, y)
     theta = [p.detach().clone() for p in bound.parameters]
-    surface = Surface(bound, theta)
+    surface = bound.surface(theta)
     product = surface.hessian()
     u, v = ([draw(*t.shape, seed=s + i, dtype=FLOAT64) for i, t in enumerate(theta)] for s in (10, 50))
     hu, hv = product(u), product(v)

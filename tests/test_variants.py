@@ -294,10 +294,10 @@ def our_run(variant, bound):
     base = torch.optim.SGD(model.named_parameters(), lr=LR)
     opt = SAM(base, variant.metric(model), RHO, variant.objective)
     for here in batches(geosam.Problem(model, bound.loss).on(bound.x, bound.y)):
-        state = copy.deepcopy(opt._memory)
+        state = copy.deepcopy(opt.memory)
         with opt.perturbed(here) as p:
             epsilons.append(torch.cat([e.reshape(-1) for e in p.epsilon]))
-        opt._memory = state  # looked at, not taken
+        opt.memory = state  # looked at, not taken
         opt.step(here)
     return epsilons, torch.cat([p.detach().reshape(-1) for p in model.parameters()])
 

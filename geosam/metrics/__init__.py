@@ -1,4 +1,7 @@
-"""Metrics: the field θ ↦ norm (or divergence) whose ball of radius ``rho`` is searched. One file each."""
+"""Metrics: the field θ ↦ norm (or divergence) whose ball of radius ``rho`` is searched. One file each.
+
+Optimizer and measures call in. A metric reads an observation, and nothing of the optimizer or the solver.
+"""
 
 from ..core import Relative
 from ..sampling import Empirical, Exact, MonteCarlo

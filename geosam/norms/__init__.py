@@ -1,4 +1,7 @@
-"""Norms at a point: each knows its duality map ♯, and nothing of radii, models or gradients."""
+"""Norms at a point: each knows its duality map ♯.
+
+Solvers and metrics call in. Nothing here knows of radii, models or gradients.
+"""
 
 from .diagonal import Diagonal
 from .identity import Identity

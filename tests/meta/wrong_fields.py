@@ -7,13 +7,12 @@ from typing import Any
 import torch
 
 from geosam import Divergence, Metric, Objective, Solver
-from geosam.observation import PerSampleGradients
 from geosam.core import vectors as vec
 from geosam.engines import Engine, Func
 from geosam.engines.abstract import Captured
 from geosam.metrics import Euclidean, KLExact
 from geosam.norms import Diagonal, Identity, LowRank
-from geosam.observation import PredictiveDistribution
+from geosam.observation import PerSampleGradients, PredictiveDistribution
 from geosam.problem.likelihoods import mean_kl
 from geosam.rows import Materialised
 from geosam.solvers import DualNorm

@@ -1,5 +1,7 @@
 """The forward pass by which KL was met serves as the second pass's, where nobody could tell."""
 
+import gc
+
 import pytest
 import torch
 from torch import nn
@@ -7,8 +9,7 @@ from torch import nn
 import geosam
 from geosam import SAM
 from geosam.metrics import DiagonalEmpiricalFisher, EmpiricalFisher, Euclidean, GradientMagnitude, KLExact
-from geosam.optim import landing as _landing
-from geosam.optim import sam as optim
+from geosam.optim import landing, step
 
 from ..networks import batch_norm_net, build, draw, dropout_net, labels, mlp, network
 
@@ -19,8 +20,8 @@ def taken(model, x, y, along, monkeypatch, lands):
     """(gradients, parameters, how often a landing was used) after three steps."""
     used = []
     with monkeypatch.context() as patched:
-        patched.setattr(optim, "arrive", lambda *at: (used.append(1), _landing.arrive(*at))[1])
-        patched.setattr(optim, "lands", lambda *at: lands and _landing.lands(*at))
+        patched.setattr(step, "arrive", lambda *at: (used.append(1), landing.arrive(*at))[1])
+        patched.setattr(step, "lands", lambda *at: lands and landing.lands(*at))
         opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9), KLExact(along=along), rho=0.1)
         problem = geosam.Problem(model, nn.CrossEntropyLoss())
         for _ in range(3):
@@ -61,7 +62,9 @@ def test_no_graph_outlives_the_step():
     model = build(mlp)
     opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1), KLExact(along=Euclidean()))
     opt.step(geosam.Problem(model, nn.CrossEntropyLoss()).on(draw(6, 4), labels(6)))
-    assert opt._landing is None and not opt.last.loss.requires_grad
+    assert not opt.last.loss.requires_grad
+    gc.collect()
+    assert not any(type(o).__name__ in ("Step", "Landing") for o in gc.get_objects())
     assert all(p.grad is not None and p.grad.grad_fn is None for p in model.parameters())
 
 

@@ -10,8 +10,9 @@ import geosam
 from geosam import SAM
 from geosam.metrics import EmpiricalFisher, Euclidean, GradientMagnitude, KLExact
 from geosam.optim.move import Copy, Move, Swap
+from geosam.optim.step import Step
 
-from ..interrupts import interrupt_at, lines_of
+from ..interrupts import STEP, interrupt_at, lines_of
 from ..networks import Closure, Unruly, build, clones, draw, labels, mlp, same
 
 X, Y = draw(6, 4), labels(6)
@@ -117,9 +118,7 @@ def test_two_perturbed_blocks_in_a_row_and_one_inside_another(move):
 @pytest.mark.parametrize("move", MOVES)
 def test_an_interrupt_before_any_line_of_a_step(move):
     """At every line that SAM and the move execute, apart from those of ``perturbed`` itself, which nobody can guard."""
-    codes = lines_of(
-        Move.displace, Move.restore, Move.prepare, move._displace, move._put_back, SAM._ascend, SAM._solve, SAM._sharp_pass
-    )
+    codes = lines_of(Move.displace, Move.restore, Move.prepare, move._displace, move._put_back, *STEP)
     k, harmed, reached = 0, [], True
     while reached:
         k += 1
@@ -133,7 +132,7 @@ def test_an_interrupt_before_any_line_of_a_step(move):
 
 @pytest.mark.parametrize("move", MOVES)
 def test_the_step_after_an_interrupt_starts_from_whole_weights(move):
-    codes = lines_of(Move.displace, Move.restore, move._displace, move._put_back, SAM.perturbed.__wrapped__)
+    codes = lines_of(Move.displace, Move.restore, move._displace, move._put_back, Step.displaced.__wrapped__)
     k, reached = 0, True
     while reached:
         k += 1

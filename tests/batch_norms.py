@@ -10,8 +10,7 @@ from torch.nn import functional as F
 
 import geosam
 from geosam.core import vectors as vec
-
-from .networks import build, draw, labels
+from tests.networks import build, draw, labels
 
 
 def vectors(norm=nn.BatchNorm1d, **options):

@@ -8,8 +8,7 @@ import geosam
 from geosam.core import vectors as vec
 from geosam.engines import Func, Hooks
 from geosam.problem.likelihoods import bernoulli, categorical, gaussian
-
-from .networks import build, cnn, draw, labels, mlp
+from tests.networks import build, cnn, draw, labels, mlp
 
 FLOAT64 = torch.float64
 

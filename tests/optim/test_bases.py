@@ -11,8 +11,7 @@ from torch.optim import lr_scheduler
 import geosam
 from geosam import SAM
 from geosam.metrics import EmpiricalFisher
-
-from ..networks import Closure, build, clones, draw, labels, mlp, same
+from tests.networks import Closure, build, clones, draw, labels, mlp, same
 
 X, Y = draw(32, 4), labels(32)
 BASES = {

@@ -12,8 +12,7 @@ import geosam
 from geosam import SAM
 from geosam.metrics import Blockwise, EmpiricalFisher, Euclidean, ParameterScaled
 from geosam.objectives import Smoothed
-
-from ..networks import Closure, build, clones, draw, labels, mlp, same
+from tests.networks import Closure, build, clones, draw, labels, mlp, same
 
 BASES = {
     "SGD": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),

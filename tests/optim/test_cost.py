@@ -9,8 +9,7 @@ from torch.profiler import ProfilerActivity, profile
 import geosam
 from geosam import SAM, Copy, Swap
 from geosam.metrics import EmpiricalFisher, Euclidean, GradientMagnitude, KLExact, Monge, ParameterScaled
-
-from ..networks import Closure, build, draw, labels, mlp
+from tests.networks import Closure, build, draw, labels, mlp
 
 X, Y = draw(6, 4), labels(6)
 

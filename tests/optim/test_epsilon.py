@@ -20,8 +20,7 @@ from geosam.metrics import (
     Monge,
     ParameterScaled,
 )
-
-from ..networks import Closure, build, clones, draw, labels, mlp, same
+from tests.networks import Closure, build, clones, draw, labels, mlp, same
 
 X, Y = draw(6, 4), labels(6)
 MOVES = [Copy, Swap]

@@ -9,8 +9,7 @@ import geosam
 from geosam import SAM, Copy, Swap
 from geosam.metrics import EmpiricalFisher, Euclidean, GradientMagnitude, KLExact, Monge
 from geosam.objectives import Gradient, Smoothed
-
-from ..networks import Closure, build, clones, draw, labels, mlp, same
+from tests.networks import Closure, build, clones, draw, labels, mlp, same
 
 X, Y = draw(6, 4), labels(6)
 MOVES = [Copy, Swap]

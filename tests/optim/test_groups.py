@@ -9,8 +9,7 @@ from geosam import SAM, Copy, Swap
 from geosam.core import vectors as vec
 from geosam.metrics import EmpiricalFisher, Euclidean, GradientMagnitude, KLExact, Monge, ParameterScaled, only
 from geosam.objectives import Smoothed
-
-from ..networks import Closure, build, draw, labels, mlp, same
+from tests.networks import Closure, build, draw, labels, mlp, same
 
 X, Y = draw(6, 4), labels(6)
 

@@ -10,8 +10,7 @@ import geosam
 from geosam import SAM
 from geosam.metrics import DiagonalEmpiricalFisher, EmpiricalFisher, Euclidean, GradientMagnitude, KLExact
 from geosam.optim import landing, step
-
-from ..networks import batch_norm_net, build, draw, dropout_net, labels, mlp, network
+from tests.networks import batch_norm_net, build, draw, dropout_net, labels, mlp, network
 
 ALONG = [Euclidean(), GradientMagnitude(), DiagonalEmpiricalFisher(0.1), EmpiricalFisher(0.1)]
 

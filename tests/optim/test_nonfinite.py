@@ -21,8 +21,7 @@ from geosam.metrics import (
     ParameterScaled,
 )
 from geosam.objectives import Smoothed
-
-from ..networks import Closure, Unruly, build, clones, draw, labels, mlp, same
+from tests.networks import Closure, Unruly, build, clones, draw, labels, mlp, same
 
 X, Y = draw(6, 4), labels(6)
 BAD = [math.nan, math.inf, -math.inf]

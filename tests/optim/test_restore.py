@@ -11,9 +11,8 @@ from geosam import SAM
 from geosam.metrics import EmpiricalFisher, Euclidean, GradientMagnitude, KLExact
 from geosam.optim.move import Copy, Move, Swap
 from geosam.optim.step import Step
-
-from ..interrupts import STEP, interrupt_at, lines_of
-from ..networks import Closure, Unruly, build, clones, draw, labels, mlp, same
+from tests.interrupts import STEP, interrupt_at, lines_of
+from tests.networks import Closure, Unruly, build, clones, draw, labels, mlp, same
 
 X, Y = draw(6, 4), labels(6)
 MOVES = [Copy, Swap]

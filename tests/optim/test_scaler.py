@@ -11,8 +11,7 @@ import geosam
 from geosam import SAM, Copy, Swap
 from geosam.metrics import Euclidean, GradientMagnitude, Monge
 from geosam.objectives import Smoothed
-
-from ..networks import Closure, build, clones, draw, labels, mlp, same
+from tests.networks import Closure, build, clones, draw, labels, mlp, same
 
 X, Y = draw(6, 4), labels(6)
 

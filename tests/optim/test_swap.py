@@ -12,8 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 import geosam
 from geosam import SAM, Copy, Swap
 from geosam.metrics import EmpiricalFisher, Euclidean, Fisher, GradientMagnitude, KLExact, ParameterScaled
-
-from ..networks import NETWORKS, Closure, build, clones, draw, labels, mlp, network, same
+from tests.networks import NETWORKS, Closure, build, clones, draw, labels, mlp, network, same
 
 X, Y = draw(6, 4), labels(6)
 

@@ -7,8 +7,7 @@ from torch import nn
 import geosam
 from geosam import SAM
 from geosam.metrics import EmpiricalFisher, Euclidean, KLExact
-
-from ..networks import Closure, build, clones, draw, labels, mlp, same
+from tests.networks import Closure, build, clones, draw, labels, mlp, same
 
 X, Y = draw(6, 4), labels(6)
 BASES = {

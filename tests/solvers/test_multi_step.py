@@ -1,0 +1,396 @@
+"""Several steps of projected ascent: feasible always, DualNorm's at one step, and no fall on a convex loss in any norm."""
+
+import itertools
+import math
+from types import CodeType
+
+import pytest
+import torch
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+import geosam
+from geosam import SAM, Copy, Swap, metrics, norms, objectives
+from geosam.core import vectors as vec
+from geosam.measure.ascend import ascend
+from geosam.optim.move import Move
+from geosam.optim.step import Step
+from geosam.solvers import DualNorm, MultiStep
+from geosam.testing import strategies
+from tests.interrupts import STEP, interrupt_at, lines_of
+from tests.networks import Closure, build, clones, draw, dropout_net, labels, mlp, same
+
+RHO = 0.3
+QUICK = settings(deadline=None, max_examples=50, database=None, phases=[Phase.generate], report_multiple_bugs=False)
+X, Y = draw(6, 4, dtype=torch.float64), labels(6)
+
+KINDS = {
+    "Identity": lambda like: st.just(norms.Identity(like)),
+    "Sup": lambda like: st.just(norms.Sup(like)),
+    "Spectral": lambda like: st.just(norms.Spectral(like)),
+    "Diagonal": lambda like: strategies.diagonals(like, decades=4).map(norms.Diagonal.of),
+    "RankOne": lambda like: strategies.vectors(like, -2, 2).map(norms.RankOne),
+    "LowRank": lambda like: strategies.rows(like).map(lambda rows: norms.LowRank(rows, 1e-2)),
+    "BallEach": lambda like: st.just(
+        norms.BallEach([norms.Block([i], norms.Identity([t]), 1.0 + i) for i, t in enumerate(like)])
+    ),
+    "JointBall": lambda like: st.just(norms.JointBall([norms.Block([i], norms.Sup([t]), 1.0 + i) for i, t in enumerate(like)])),
+}
+
+
+class Quadratic:
+    """q(ε) = ⟨g, ε⟩ + ½ Σ sᵢ⟨aᵢ, ε⟩²; convex where no sᵢ is negative."""
+
+    def __init__(self, g, rows, signs):
+        self.g, self.rows, self.signs = g, rows, signs
+
+    def __call__(self, epsilon):
+        along = self.rows.apply(epsilon)
+        return float(vec.dot(self.g, epsilon) + 0.5 * (self.signs * along**2).sum())
+
+    def gradient(self, epsilon):
+        return vec.add(self.g, self.rows.materialise(self.signs * self.rows.apply(epsilon)))
+
+
+@st.composite
+def quadratics(draw, kind, convex=True):
+    """(norm, quadratic, rho), in float64."""
+    like = draw(strategies.spaces([torch.float64]))
+    rows = draw(strategies.rows(like))
+    signs = [1.0] if convex else [1.0, -1.0]
+    signs = torch.tensor(draw(st.lists(st.sampled_from(signs), min_size=rows.n, max_size=rows.n)), dtype=torch.float64)
+    return draw(KINDS[kind](like)), Quadratic(draw(strategies.vectors(like)), rows, signs), 10.0 ** draw(st.integers(-2, 2))
+
+
+def ascended(norm, quadratic, rho, steps, step=1.0):
+    return geosam.solve(norm, quadratic.g, rho, MultiStep(steps, step).along(quadratic.gradient))
+
+
+def never_falls(case, step, steps=4, ascended=ascended):
+    """L(θ + ε_k) does not fall with k on a convex quadratic."""
+    norm, quadratic, rho = case
+    values = [quadratic(ascended(norm, quadratic, rho, k, step).epsilon) for k in range(1, steps + 1)]
+    size = abs(quadratic(ascended(norm, quadratic, rho, 1, step).epsilon)) + max(abs(v) for v in values)
+    assert all(after >= before - 1e-9 * size for before, after in itertools.pairwise(values)), values
+
+
+def stays_in_the_ball(case, step, steps=4, ascended=ascended):
+    """‖ε_k‖ ≤ ρ, and the radius reported is the norm."""
+    norm, quadratic, rho = case
+    for k in range(1, steps + 1):
+        found = ascended(norm, quadratic, rho, k, step)
+        length = float(norm.norm(found.epsilon))
+        assert length <= rho * (1 + 1e-9)
+        assert float(found.radius) == pytest.approx(length, rel=1e-7)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(data=st.data(), step=st.sampled_from([0.1, 0.5, 1.0, 3.0, 100.0]))
+@settings(deadline=None)
+def test_on_a_convex_quadratic_no_step_loses_in_any_norm(kind, data, step):
+    never_falls(data.draw(quadratics(kind)), step)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(data=st.data(), step=st.sampled_from([0.1, 0.5, 1.0, 3.0, 100.0]))
+@settings(deadline=None)
+def test_it_stays_in_the_ball_whatever_the_loss(kind, data, step):
+    stays_in_the_ball(data.draw(quadratics(kind, convex=False)), step)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(data=st.data(), step=st.sampled_from([1.0, 7.0]))
+@settings(deadline=None)
+def test_one_step_is_the_closed_form_bit_for_bit(kind, data, step):
+    norm, quadratic, rho = data.draw(quadratics(kind, convex=False))
+    one, closed = ascended(norm, quadratic, rho, 1, step), geosam.solve(norm, quadratic.g, rho, DualNorm())
+    assert same(one.epsilon, closed.epsilon)
+    assert one.radius == closed.radius and one.dual_norm == closed.dual_norm and one.report["steps"] == 1
+
+
+@given(data=st.data(), step=st.sampled_from([0.3, 1.0]))
+@settings(deadline=None)
+def test_in_the_euclidean_ball_it_is_projected_gradient_ascent_written_out(data, step):
+    _, quadratic, rho = data.draw(quadratics("Identity"))
+    matrix = torch.cat([j.double() for j in quadratic.rows.jacobian], 1)
+    hessian, g = matrix.T @ torch.diag(quadratic.signs) @ matrix, vec.flatten(quadratic.g)
+    e = torch.zeros_like(g)
+    for _ in range(3):
+        c = g + hessian @ e
+        if float(c.norm()) < 1e-6 * float(g.norm()):
+            return  # a direction made of rounding
+        e = e + step * rho * c / c.norm()
+        e = e * min(1.0, rho / float(e.norm()))
+    got = vec.flatten(ascended(norms.Identity(), quadratic, rho, 3, step).epsilon)
+    assert float((got - e).norm()) <= 1e-6 * rho
+
+
+def test_many_steps_find_the_worst_of_a_convex_quadratic():
+    """A ball in the plane, where the worst point can be scanned for; one step is well short of it."""
+    jacobian = [torch.tensor([[3.0, 0.0], [0.0, 1.0]], dtype=torch.float64)]
+    g = [torch.tensor([0.05, 1.0], dtype=torch.float64)]
+    quadratic = Quadratic(g, geosam.rows.Materialised(jacobian), torch.ones(2, dtype=torch.float64))
+    angles = torch.linspace(0, 2 * math.pi, 20_001, dtype=torch.float64)
+    best = max(quadratic([e]) for e in torch.stack([angles.cos(), angles.sin()], 1))
+    rises = [quadratic(ascended(norms.Identity(), quadratic, 1.0, k).epsilon) for k in (1, 100)]
+    assert rises[0] < 0.5 * best and rises[1] == pytest.approx(best, rel=1e-6)
+
+
+def test_on_a_loss_that_is_not_convex_a_long_step_may_lose_and_a_short_one_need_not():
+    """L = ε − 1.2 ε²: at ε = 1 the slope has turned, and the step back to 0 overshoots the maximum at 0.42."""
+    quadratic = Quadratic(
+        [torch.ones(1, dtype=torch.float64)],
+        geosam.rows.Materialised([torch.full((1, 1), math.sqrt(2.4), dtype=torch.float64)]),
+        torch.tensor([-1.0], dtype=torch.float64),
+    )
+    long = [quadratic(ascended(norms.Identity(), quadratic, 1.0, k).epsilon) for k in (2, 3)]
+    short = [quadratic(ascended(norms.Identity(), quadratic, 1.0, k, 0.05).epsilon) for k in range(1, 8)]
+    assert long[1] < long[0] and short == sorted(short)
+
+
+def unprojected(norm, quadratic, rho, steps, step=1.0):
+    """Wrong: the iterate is not brought back into the ball."""
+    epsilon = vec.zeros_like(quadratic.g)
+    for _ in range(steps):
+        v, dual = norm.ascend(quadratic.gradient(epsilon))
+        epsilon = vec.axpy(epsilon, step * rho / dual, v)
+    return Epsilon(epsilon, norm.norm(epsilon))
+
+
+def backwards(norm, quadratic, rho, steps, step=1.0):
+    """Wrong: from the second step on it descends."""
+
+    def gradient(epsilon):
+        return vec.scale(quadratic.gradient(epsilon), -1.0)
+
+    return geosam.solve(norm, quadratic.g, rho, MultiStep(steps, step).along(gradient))
+
+
+def by_the_euclidean_length(norm, quadratic, rho, steps, step=1.0):
+    """Wrong: rescaled by ‖·‖₂ instead of the norm."""
+    found = ascended(norm, quadratic, rho, steps, step)
+    return Epsilon(vec.scale(found.epsilon, rho / vec.norm(found.epsilon)), found.radius)
+
+
+class Epsilon:
+    def __init__(self, epsilon, radius):
+        self.epsilon, self.radius = epsilon, radius
+
+
+@pytest.mark.parametrize(
+    "law, wrong, kind",
+    [
+        (stays_in_the_ball, unprojected, "Identity"),
+        (stays_in_the_ball, by_the_euclidean_length, "Diagonal"),
+        (never_falls, backwards, "Identity"),
+    ],
+    ids=lambda part: getattr(part, "__name__", part),
+)
+def test_the_laws_refute_what_is_wrong(law, wrong, kind):
+    @given(case=quadratics(kind))
+    @QUICK
+    def trial(case):
+        law(case, 1.0, ascended=wrong)
+
+    with pytest.raises(AssertionError):
+        trial()
+
+
+@pytest.mark.parametrize("value", [0.0, math.nan, math.inf])
+@pytest.mark.parametrize("when", [0, 1, 2])
+def test_a_covector_that_is_zero_or_not_finite(value, when):
+    """Not finite at any step: ε* = 0. Zero at first: the same; zero later: a critical point, where ε stays."""
+    good, seen = [torch.tensor([1.0, -2.0])], []
+
+    def covector(epsilon):
+        seen.append([e.clone() for e in epsilon])
+        return [torch.full((2,), value)] if len(seen) == when else good
+
+    c = good if when else [torch.full((2,), value)]
+    found = geosam.solve(norms.Identity(), c, RHO, MultiStep(3).along(covector))
+    assert bool(found.finite) == math.isfinite(value)
+    if not math.isfinite(value):
+        assert not found.epsilon[0].any() and found.radius == 0 and found.dual_norm.isnan()
+    elif when == 2:
+        assert torch.equal(found.epsilon[0], seen[1][0])
+    else:
+        assert float(vec.norm(found.epsilon)) == pytest.approx(RHO)
+
+
+@pytest.mark.parametrize("power", [-25, -12, 0, 12, 18])
+@pytest.mark.parametrize("kind", ["Identity", "Sup", "Spectral"])
+def test_gradients_of_every_scale_in_float32(kind, power):
+    g = [torch.tensor([[3.0, -4.0], [1.0, 2.0]]) * 10.0**power]
+    turn = [torch.tensor([[1.0, 2.0], [-2.0, 1.0]])]
+    norm = {"Identity": norms.Identity(), "Sup": norms.Sup(), "Spectral": norms.Spectral()}[kind]
+
+    def at(scale):
+        c = [t / 10.0**power * scale for t in g]
+        found = geosam.solve(norm, c, RHO, MultiStep(3).along(lambda e: [c[0] + scale * turn[0] * e[0]]))
+        return found, found.epsilon[0].double()
+
+    (found, extreme), (_, plain) = at(10.0**power), at(1.0)
+    assert bool(found.finite) and float((extreme - plain).norm()) <= 1e-5 * float(plain.norm())
+
+
+class TestAscend:
+    """On a bound problem, with nothing changed."""
+
+    @pytest.mark.parametrize("metric", [metrics.Euclidean(), metrics.EmpiricalFisher(0.1), metrics.ParameterScaled()], ids=repr)
+    def test_one_step_is_solve_and_more_rise_more(self, metric):
+        model = build(mlp, dtype=torch.float64)
+        bound = geosam.Problem(model, nn.CrossEntropyLoss()).on(X, Y)
+        values, rng = clones(model), torch.get_rng_state()
+        seen = geosam.observe(bound, metric.needs)
+        closed = geosam.solve(metric.at(seen), seen.gradient, RHO)
+        assert same(ascend(bound, metric, RHO).epsilon, closed.epsilon)
+        rises = [bound.surface(values).rise(ascend(bound, metric, RHO, k).epsilon) for k in (1, 2, 5)]
+        assert rises == sorted(rises)
+        assert same(clones(model), values) and torch.equal(torch.get_rng_state(), rng)
+        assert all(p.grad is None for p in model.parameters())
+
+    def test_dropout_draws_one_mask_for_all_steps(self):
+        model = build(dropout_net, dtype=torch.float64)
+        bound = geosam.Problem(model, nn.CrossEntropyLoss()).on(X, Y)
+        first, second = (ascend(bound, metrics.Euclidean(), 1e-9, 3).epsilon for _ in range(2))
+        assert same(first, second)
+        # so close to θ every step sees the same gradient, if the mask is the same
+        torch.testing.assert_close(first, ascend(bound, metrics.Euclidean(), 1e-9).epsilon, rtol=1e-6, atol=1e-15)
+
+    def test_a_closure_is_refused(self):
+        with pytest.raises(TypeError, match="Bound"):
+            ascend(lambda: None, metrics.Euclidean(), RHO)
+
+
+class TestSAM:
+    """Through the optimizer."""
+
+    @pytest.mark.parametrize("move", [Copy, Swap])
+    @pytest.mark.parametrize("source", ["closure", "problem"])
+    @pytest.mark.parametrize(
+        "metric",
+        [metrics.Euclidean(), metrics.ParameterScaled(), metrics.GradientMagnitude(1.0, 1e-3), metrics.Monge()],
+        ids=repr,
+    )
+    def test_it_is_ascend_and_theta_comes_back(self, metric, source, move):
+        model = build(mlp, dtype=torch.float64)
+        bound = geosam.Problem(model, nn.CrossEntropyLoss()).on(X, Y)
+        want, values = ascend(bound, metric, RHO, 3, 0.7).epsilon, clones(model)
+        opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1), metric, RHO, solver=MultiStep(3, 0.7), move=move())
+        in_place = Zeroing(model, X, Y)
+        with opt.perturbed(bound if source == "problem" else in_place) as p:
+            torch.testing.assert_close(p.epsilon, want, rtol=1e-9, atol=1e-12)
+        assert same(clones(model), values)
+        assert opt.last.report["steps"] == 3 and float(opt.last.radius) <= RHO * (1 + 1e-12)
+
+    def test_steps_cost_a_pass_each(self):
+        model = build(mlp, dtype=torch.float64)
+        for steps in (1, 2, 4):
+            closure = Closure(model, X, Y)
+            SAM(torch.optim.SGD(model.parameters(), lr=0.1), solver=MultiStep(steps)).step(closure)
+            assert closure.calls == steps + 1
+
+    def test_one_step_trains_as_without(self):
+        results = []
+        for solver in (None, MultiStep(1)):
+            model = build(mlp)
+            opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1), metrics.GradientMagnitude(), RHO, solver=solver)
+            for _ in range(3):
+                opt.step(Closure(model, X.float(), Y))
+            results.append(clones(model))
+        assert same(*results)
+
+    def test_the_objective_s_memory_advances_once_a_step(self):
+        model = build(mlp, dtype=torch.float64)
+        opt = SAM(torch.optim.SGD(model.parameters(), lr=0.0), objective=objectives.Smoothed(0.5), solver=MultiStep(4))
+        opt.step(Closure(model, X, Y))
+        first = [t.clone() for t in opt.state_dict()["geosam"]["objective"]["average"]]
+        opt.step(Closure(model, X, Y))
+        torch.testing.assert_close(opt.state_dict()["geosam"]["objective"]["average"], first)
+
+    def test_radii_of_groups(self):
+        model = build(mlp, dtype=torch.float64)
+        groups = [{"params": model[0].parameters(), "rho": 0.3}, {"params": model[2].parameters(), "rho": 0.0}]
+        opt = SAM(torch.optim.SGD(groups, lr=0.1), solver=MultiStep(3))
+        with opt.perturbed(Closure(model, X, Y)) as p:
+            first, second = p.epsilon[:2], p.epsilon[2:]
+        assert float(vec.norm(first)) == pytest.approx(0.3) and not any(e.any() for e in second)
+
+    @pytest.mark.parametrize("move", [Copy, Swap])
+    def test_an_interrupt_before_any_line(self, move):
+        """Wherever it falls, θ is whole once the step has been left."""
+        codes = lines_of(Move.displace, Move.restore, move._displace, move._put_back, *STEP)
+        codes |= {c for c in Step._covector.__code__.co_consts if isinstance(c, CodeType)}
+        k, reached = 0, True
+        while reached:
+            k += 1
+            model = build(mlp)
+            opt, values = SAM(torch.optim.SGD(model.parameters(), lr=0.0), solver=MultiStep(2), move=move()), clones(model)
+            reached = interrupt_at(k, codes, lambda opt=opt, closure=Closure(model, X.float(), Y): opt.step(closure))
+            assert same(clones(model), values), k
+        assert k > 80
+
+    def test_an_exception_in_a_later_pass_leaves_theta_whole(self):
+        model = build(mlp, dtype=torch.float64)
+        values, calls = clones(model), iter(range(10))
+
+        def closure():
+            if next(calls) == 2:
+                raise RuntimeError("out of memory")
+            return Closure(model, X, Y)()
+
+        opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1), solver=MultiStep(4))
+        with pytest.raises(RuntimeError, match="out of memory"):
+            opt.step(closure)
+        assert same(clones(model), values)
+
+    def test_a_later_pass_that_is_nan_gives_no_perturbation_and_a_plain_update(self):
+        model, twin = build(mlp), build(mlp)
+        x, calls = X.float(), iter(range(10))
+
+        def closure():
+            loss = Closure(model, x, Y)()
+            if next(calls) == 1:
+                model[0].bias.grad[0] = math.nan
+            return loss
+
+        opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1), solver=MultiStep(2))
+        opt.step(closure)
+        torch.optim.SGD(twin.parameters(), lr=0.1).step(Closure(twin, x, Y))
+        assert same(clones(model), clones(twin)) and not opt.last.finite and opt.last.radius == 0
+
+
+def test_the_host_reads_nothing():
+    """On a device without numbers any reading raises."""
+    g = [torch.ones(2, 3, device="meta"), torch.ones(2, device="meta")]
+    for norm in (norms.Identity(), norms.Sup(), norms.Diagonal.of(g), norms.RankOne([2 * t for t in g])):
+        found = geosam.solve(norm, g, RHO, MultiStep(3).along(lambda epsilon: [t + e for t, e in zip(g, epsilon, strict=True)]))
+        assert [e.shape for e in found.epsilon] == [t.shape for t in g]
+
+
+class Zeroing(Closure):
+    """Zeroes gradients in place, so that a later pass writes where the first one's gradient lies."""
+
+    def __call__(self):
+        self.calls += 1
+        self.model.zero_grad(set_to_none=False)
+        loss = self.loss()
+        loss.backward()
+        return loss
+
+
+@pytest.mark.parametrize("steps, step", [(0, 1.0), (-1, 1.0), (1.5, 1.0), (True, 1.0), (2, 0.0), (2, -1.0), (2, math.nan)])
+def test_steps_that_make_no_sense_are_refused(steps, step):
+    with pytest.raises(ValueError, match="whole number" if step == 1 else "step must be finite and positive"):
+        MultiStep(steps, step)
+
+
+def test_without_a_gradient_or_with_a_divergence_the_error_names_the_cure():
+    c = [torch.ones(2)]
+    with pytest.raises(TypeError, match=r"SAM\(base, solver=MultiStep\(k\)\)"):
+        geosam.solve(norms.Identity(), c, RHO, MultiStep(2))
+    model = build(mlp, dtype=torch.float64)
+    bound = geosam.Problem(model, nn.CrossEntropyLoss()).on(X, Y)
+    with pytest.raises(TypeError, match=r"solvers\.Radial\(\)"):
+        ascend(bound, metrics.KLExact(metrics.Euclidean()), RHO, 2)

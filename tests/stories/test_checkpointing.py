@@ -1,0 +1,91 @@
+"""A model that recomputes activations in its backward pass is differentiated where it was called, not where it stands."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+import geosam
+from geosam.engines import Func, Hooks
+from geosam.metrics import EmpiricalFisher, Euclidean, Fisher, KLExact
+from geosam.observation import PredictiveDistribution
+from tests.networks import build, draw, labels
+
+
+class Net(nn.Module):
+    """Buffers: a BatchNorm in eval mode, without which parameters alone are exchanged. p: of the dropout inside."""
+
+    def __init__(self, checkpointed: bool, buffers: bool, p: float = 0.0) -> None:
+        super().__init__()
+        self.checkpointed = checkpointed
+        self.stem, self.a, self.b, self.head = nn.Linear(4, 5), nn.Linear(5, 8), nn.Linear(8, 8), nn.Linear(8, 3)
+        self.norm = nn.BatchNorm1d(5).eval() if buffers else nn.Identity()
+        self.dropout = nn.Dropout(p)
+
+    def inner(self, x: Tensor) -> Tensor:
+        return torch.tanh(self.b(self.dropout(torch.tanh(self.a(self.norm(x))))))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        return self.head(checkpoint(self.inner, x, use_reentrant=False) if self.checkpointed else self.inner(x))
+
+
+def pair(buffers: bool, p: float = 0.0) -> list[geosam.problem.Bound]:
+    models = [build(lambda c=c: Net(c, buffers, p), dtype=torch.float64) for c in (False, True)]
+    return [geosam.Problem(m, nn.CrossEntropyLoss()).on(draw(6, 4, dtype=torch.float64), labels(6)) for m in models]
+
+
+def seeded(ask, bound: geosam.problem.Bound):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        return ask(bound), torch.rand(())
+
+
+def rows(bound: geosam.problem.Bound) -> list[Tensor]:
+    return Hooks().rows(bound, bound.parameters)[1].materialise(torch.eye(6, dtype=torch.float64)[2])
+
+
+def step(metric):
+    def ask(bound: geosam.problem.Bound) -> list[Tensor]:
+        optimizer = geosam.SAM(torch.optim.SGD(bound.model.parameters(), lr=0.1), metric, 0.5)
+        for _ in range(2):
+            optimizer.step(bound)
+        return [p.detach() for p in bound.model.parameters()]
+
+    return ask
+
+
+def away(bound: geosam.problem.Bound) -> list[Tensor]:
+    return [0.5 * torch.ones_like(p) for p in bound.parameters]
+
+
+QUESTIONS = {
+    "gradient around": lambda b: b.surface(wide=False).gradient(away(b)),
+    "surface": lambda b: b.surface().gradient(away(b)),
+    "Hessian": lambda b: b.surface().hessian()(away(b)),
+    "KL": lambda b: geosam.observe(b, (PredictiveDistribution(),))[PredictiveDistribution()].kl_gradient(away(b)),
+    "rows": rows,
+    "products": lambda b: Fisher(0.1, rows_limit=0).at(b).flat(away(b)),
+    "ascend": lambda b: geosam.ascend(b, Euclidean(), 1.0, 3).epsilon,
+    "EmpiricalFisher": step(EmpiricalFisher(0.1)),
+    "KLExact": step(KLExact()),
+}
+
+
+@pytest.mark.parametrize("p", [0.0, 0.4])
+@pytest.mark.parametrize("buffers", [False, True], ids=["", "buffers"])
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_checkpointing_changes_nothing(question, buffers, p):
+    plain, checkpointed = pair(buffers, p)
+    for _ in range(2):  # before and after it is known that the model recomputes
+        (true, after), (found, after_found) = (seeded(QUESTIONS[question], bound) for bound in (plain, checkpointed))
+        torch.testing.assert_close(list(found), list(true))
+        assert torch.equal(after, after_found)
+    assert all(p.grad_fn is None for p in checkpointed.model.parameters())
+
+
+@pytest.mark.parametrize("buffers", [False, True], ids=["", "buffers"])
+def test_what_torch_func_cannot_differentiate_is_refused_by_name(buffers):
+    _, checkpointed = pair(buffers)
+    with pytest.raises((RuntimeError, ValueError), match=r"Switch checkpointing off|saved tensor hooks"):
+        Func().rows(checkpointed, checkpointed.parameters)

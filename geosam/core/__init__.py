@@ -1,6 +1,7 @@
-"""Vectors, damping, and what a norm, a divergence and a solver are.
+"""Vectors, damping, limits, and what a norm, a divergence and a solver are.
 
-Every other room builds on this one. Nothing here knows of models, losses or batches.
+Called by every other room.
+Never imports another room: models, losses and batches are unknown here.
 """
 
 from .checks import check_instance, check_radius

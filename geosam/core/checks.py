@@ -1,4 +1,4 @@
-"""Checks of arguments that every room uses."""
+"""Argument checks that every room uses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def check_instance(name: str, value: Any, kind: type) -> None:
-    """TypeError unless value is an instance: the class itself is a common slip."""
+    """TypeError unless value is an instance of kind; passing the class itself is a common mistake."""
     if not isinstance(value, kind):
         raise TypeError(f"{name} must be an instance of {kind.__name__}, e.g. with () behind its name; got {value!r}")
 

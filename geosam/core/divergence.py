@@ -15,14 +15,14 @@ from .vectors import Vectors
 
 @dataclass(frozen=True)
 class Landing:
-    """A forward pass at θ + ε with its graph. parameters: its leaves, θ + ε; outputs: the model's."""
+    """A forward pass at θ + ε, kept with its graph. parameters: the graph's leaves, θ + ε; outputs: the model's."""
 
     parameters: Vectors
     outputs: Tensor
 
 
 class Divergence(ABC):
-    """D(ε) ≥ 0 with D(0) = 0 and ∇D(0) = 0, and the norm along whose ε* its budget D(ε) ≤ ρ²/2 is met."""
+    """D(ε) ≥ 0 with D(0) = 0 and ∇D(0) = 0. along: the norm whose ε* gives the ray on which D(ε) = ρ²/2 is solved."""
 
     along: Norm
 
@@ -31,7 +31,7 @@ class Divergence(ABC):
         """D(ε), a 0-dimensional float64 tensor."""
 
     def gradient(self, epsilon: Vectors) -> Vectors:
-        """∇D(ε), float64. Here by central differences of fourth order, 4P evaluations: replace it where D can be derived."""
+        """∇D(ε), float64. Default: central differences of fourth order, 4P evaluations; override it where ∇D is known."""
         flat = vec.flatten(epsilon).double()
         # D varies on the scale of ε itself: rounding and truncation both stay near 1e-7 where D is computed to 1e-16
         step = 1e-3 * float(flat.abs().amax())
@@ -50,7 +50,7 @@ class Divergence(ABC):
         return [v.to(t.dtype) for v, t in zip(vec.unflatten(flat, like), like, strict=True)]
 
     def visit(self, direction: Vectors, scale: Tensor, keep: bool) -> tuple[Tensor, Landing | None]:
-        """D at ε = scale · direction; with ``keep`` also the forward pass that found it, where there was one."""
+        """D at ε = scale · direction; with ``keep`` also the forward pass that computed it, if there was one."""
         return self(vec.scale(direction, scale)), None
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""The geometry at one point: a norm with its duality map, and the inner products among norms."""
+"""The geometry at one point: a norm with its duality map, and the special case of an inner product."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Normal = Callable[[Sequence[int]], Tensor]
 class Norm(ABC):
     """A norm on tangent vectors with its duality map ♯: the geometry at one point.
 
-    ♯ is homogeneous of degree 1 with ⟨c, ♯c⟩ = ‖♯c‖² = ‖c‖*². Write ``ascend`` and ``norm``.
+    ♯ is homogeneous of degree 1 with ⟨c, ♯c⟩ = ‖♯c‖² = ‖c‖*². Implement ``ascend`` and ``norm``.
     """
 
     like: Vectors | None = None
@@ -29,7 +29,7 @@ class Norm(ABC):
     def ascend(self, c: Vectors) -> tuple[Vectors, Tensor]:
         """(♯c, ‖c‖*), the pair that a solver uses: ε* = ρ ♯c / ‖c‖*. ♯c may share memory with c.
 
-        An inexact ♯ returns the primal norm ‖♯c‖ in the second place, so that ‖ε*‖ = ρ holds whatever the tolerance.
+        An inexact ♯ returns the primal norm ‖♯c‖ instead of ‖c‖*, so that ‖ε*‖ = ρ holds at every tolerance.
         """
 
     @abstractmethod
@@ -37,12 +37,12 @@ class Norm(ABC):
         """‖v‖, a 0-dimensional float64 tensor."""
 
     def ascend_into(self, out: Vectors | None, c: Vectors) -> tuple[Vectors, Tensor]:
-        """``ascend``, where ♯c may be put into ``out`` instead of fresh memory; c is left alone."""
+        """``ascend``, where ♯c may be written into ``out`` instead of new memory; c is not changed."""
         return self.ascend(c)
 
     @property
     def report(self) -> Mapping[str, Any]:
-        """What an iterative norm has to say of its last ``ascend``: iterations, residual, whether it converged."""
+        """What an iterative norm reports about its last ``ascend``: iterations, residual, whether it converged."""
         return {}
 
     def sharp(self, c: Vectors) -> Vectors:
@@ -55,9 +55,9 @@ class Norm(ABC):
 
 
 class InnerProduct(Norm):
-    """A norm from a symmetric positive-definite G: ‖v‖² = ⟨Gv, v⟩ and ♯c = G⁻¹c. Write ``sharp`` and ``flat``.
+    """A norm from a symmetric positive-definite G: ‖v‖² = ⟨Gv, v⟩ and ♯c = G⁻¹c. Implement ``sharp`` and ``flat``.
 
-    ``ascend`` may be replaced where ♯c and ‖c‖* share work.
+    Override ``ascend`` where ♯c and ‖c‖* share work.
     """
 
     @abstractmethod
@@ -82,11 +82,11 @@ class InnerProduct(Norm):
         return v, vec.dot(c, v).sqrt()
 
     def sample(self, generator: torch.Generator, like: Vectors | None = None) -> list[Tensor]:
-        """A draw ε ~ N(0, G⁻¹), with E‖ε‖_G² = P; for radius ρ multiply by ρ.
+        """One Gaussian sample ε ~ N(0, G⁻¹), with E‖ε‖_G² = P; for radius ρ multiply by ρ.
 
-        generator: the only source of randomness; noise is drawn on its device, in float64. like: tensors with the shapes,
+        generator: the only source of randomness; noise is generated on its device, in float64. like: tensors with the shapes,
         type and device wanted, by default those of the norm. Raises: ValueError where neither is known;
-        NotImplementedError where the norm has no ``coloured``.
+        NotImplementedError where the norm does not implement ``coloured``.
         """
         space = self.like if like is None else like
         if space is None:
@@ -100,7 +100,7 @@ class InnerProduct(Norm):
         return [v.to(t.device, t.dtype) for v, t in zip(self.coloured(normal, space), space, strict=True)]
 
     def coloured(self, normal: Normal, like: Vectors) -> Vectors:
-        """Az with AAᵀ = G⁻¹, linear in the noise z that ``normal`` gives, in float64. Optional: ``sample`` rests on it."""
+        """Az with AAᵀ = G⁻¹, linear in the noise z that ``normal`` gives, in float64. Optional: ``sample`` needs it."""
         raise NotImplementedError(f"{type(self).__name__} cannot be sampled: no A with AAᵀ = G⁻¹ is known to it. {_CLOSED}")
 
     def logdet(self) -> Tensor:

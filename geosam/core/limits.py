@@ -1,27 +1,27 @@
-"""Byte budgets and tolerances, each in one place."""
+"""Memory limits in bytes, and tolerances, each defined once."""
 
 from __future__ import annotations
 
 import torch
 
 ROWS = 512 * 2**20
-"""Rows of drawn labels beyond this are replaced by matrix products."""
+"""Above this, the rows of label draws are replaced by matrix-vector products."""
 
 CHUNK = 256 * 2**20
-"""What a pass over chunks of samples holds at once, and rows that a layer keeps."""
+"""For one chunk of samples, and for all rows that a pass keeps."""
 
 BLOCK = 64 * 2**20
-"""Blocks of columns that are formed and dropped again."""
+"""For a block of columns that is formed and then discarded."""
 
 CACHE = 2**20
-"""A block that is widened, so that it stays in a CPU's cache; and the entries of a product that is kept."""
+"""For a block that is converted to a wider type in a CPU's cache; and, in entries, for a Gram matrix that is kept."""
 
 
 def rounding(dtype: torch.dtype) -> float:
-    """√eps: loose enough for any order of summation, far below a wrong factor. Relative."""
+    """√eps, relative: allows any order of summation, and is far below the error of a wrong factor."""
     return float(torch.finfo(dtype).eps ** 0.5)
 
 
 def agreement(*dtypes: torch.dtype) -> float:
-    """10 √eps of the coarsest type: two computations of one quantity by different kernels. Relative."""
+    """10 √eps of the coarsest type, relative: for one quantity that is computed by two different kernels."""
     return 10 * max(map(rounding, dtypes))

@@ -1,4 +1,4 @@
-"""What a solver is, what it is lent, and what it returns."""
+"""What a solver is, what a step provides to it, and what it returns."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Covector = Callable[[Vectors], Vectors]
 
 @dataclass(frozen=True)
 class Perturbation:
-    """ε* = scale · direction, as solved; the product is formed only when asked for.
+    """ε* = scale · direction, as solved; the product is computed only when ``epsilon`` is read.
 
-    dual_norm: ‖c‖*. radius: the norm (or √(2D)) that ε* reaches. finite: whether c and what was made of it is finite; if not,
-    or if c = 0, then ε* = 0. landing: the solver's own forward pass at θ + ε*, if it was asked to keep it. memory: what it
-    wants to be lent the next time. All scalars are 0-dimensional tensors on the device.
+    dual_norm: ‖c‖*. radius: the norm (or √(2D)) that ε* reaches. finite: whether c and all that was computed from it is finite;
+    if not, or if c = 0, then ε* = 0. landing: the solver's forward pass at θ + ε*, if it was kept. memory: what the next step's
+    :class:`Loan` carries. All scalars are 0-dimensional tensors on the device.
     """
 
     direction: Vectors
@@ -44,11 +44,11 @@ class Perturbation:
 
 @dataclass(frozen=True)
 class Loan:
-    """What a step lends a solver for one solution; a solver takes what it can use.
+    """What a step provides to a solver for one solve; a solver reads the fields that it needs.
 
     scratch: tensors like the parameters that ♯c may be written into. covector: ε ↦ the objective's covector at θ + ε.
-    keep: says whether a forward pass at θ + ε*, kept with its graph, may stand for the second pass's own; asked only by a
-    solver that makes one. memory: what the solver left in :attr:`Perturbation.memory` the last time.
+    keep: returns whether a forward pass at θ + ε*, kept with its graph, may replace that of the second pass; called only by a
+    solver that runs one. memory: :attr:`Perturbation.memory` of the previous solve.
     """
 
     scratch: Vectors | None = None
@@ -58,15 +58,15 @@ class Loan:
 
 
 class Solver(ABC):
-    """Finds ε* for a covector c in the ball of radius rho. Write ``solve``."""
+    """Finds ε* for a covector c in the ball of radius rho. Implement ``solve``."""
 
     @property
     def revisits(self) -> bool:
-        """Whether it asks for the covector at other points than θ: then pass 1's gradient must outlive later passes."""
+        """Whether it needs the covector at points other than θ: then later passes must not overwrite pass 1's gradient."""
         return False
 
     def borrow(self, loan: Loan) -> Solver:
-        """The solver with what it can use of the loan. By default itself: it takes nothing."""
+        """The solver with its settings taken from the loan. Default: itself, unchanged."""
         return self
 
     @abstractmethod

@@ -1,6 +1,6 @@
 """Algebra on lists of tensors: the only file that knows how a vector is stored.
 
-A vector is a sequence of tensors with the parameters' shapes, in parameter order. Scalars that come out are 0-dimensional
+A vector is a sequence of tensors with the parameters' shapes, in parameter order. Returned scalars are 0-dimensional
 float64 tensors on the vector's device: a dual norm may lie between 1e-25 and 1e18, and its square leaves the range of float32.
 """
 
@@ -17,8 +17,8 @@ from torch import Tensor
 Vectors = Sequence[Tensor]
 Scalar = Tensor | float
 
-# Products below 1.2e-38 lose bits in float32. A sum above this bound cannot have lost more than 1e-7 of itself to them,
-# for up to 1e9 terms.
+# Products below 1.2e-38 lose bits in float32. A sum above this value has lost at most 1e-7 of itself to them, for up to
+# 1e9 terms.
 _SAFE_SUM = 1e-22
 
 # Longer sums are taken in pieces of this many terms: float32 accumulation loses 1e-3 to 1e-2 over 2e7 terms.
@@ -29,12 +29,12 @@ _WIDE = (torch.float32, torch.float64)
 
 
 def reads_are_free(v: Vectors) -> bool:
-    """Whether the host may look at a number without waiting: on a CPU, and not while a graph is traced."""
+    """Whether the host can read a number without synchronisation: on a CPU, and not while a graph is traced."""
     return not torch.compiler.is_compiling() and all(t.is_cpu for t in v)
 
 
 def as_given(like: Tensor) -> AbstractContextManager[Any]:
-    """Within it products have their factors' precision, also inside autocast."""
+    """A context in which products keep their factors' precision: autocast is off."""
     kind = like.device.type
     return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
@@ -45,7 +45,7 @@ def dot(u: Vectors, v: Vectors) -> Tensor:
 
 
 def map_dot(f: Callable[[int, Tensor], Tensor], u: Vectors) -> tuple[list[Tensor], Tensor]:
-    """v with vᵢ = f(i, uᵢ), and ⟨u, v⟩: each product is taken while its tensors are in the cache."""
+    """v with vᵢ = f(i, uᵢ), and ⟨u, v⟩: each product is computed while its tensors are in the cache."""
     v, total, exact = [], 0.0, reads_are_free(u)
     for i, t in enumerate(u):
         v.append(f(i, t))
@@ -83,7 +83,7 @@ def sup(v: Vectors) -> Tensor:
 
 
 def within_range(squares: Vectors) -> bool:
-    """Whether squares lost nothing that matters at the ends of their type's range. False where a look would be a wait."""
+    """Whether no square under- or overflowed enough to matter. False where reading a number would synchronise."""
     return reads_are_free(squares) and (squares[0].dtype == torch.float64 or bool(1e-20 < sup(squares) < 1e30))
 
 
@@ -99,7 +99,7 @@ def scale(v: Vectors, factor: Scalar) -> list[Tensor]:
         factor = factor.item()
     if isinstance(factor, Tensor):
         return [(t * factor.to(t.device)).to(t.dtype) for t in v]
-    if abs(factor) > _SAFE_FACTOR:  # infinite in float32, where 1/‖v‖ is for a v of denormal numbers
+    if abs(factor) > _SAFE_FACTOR:  # infinite in float32; 1/‖v‖ is so large for a v of denormal numbers
         return [(t.double() * factor).to(t.dtype) for t in v]
     return list(torch._foreach_mul(list(v), factor))
 
@@ -110,16 +110,16 @@ def add(u: Vectors, v: Vectors, factor: float = 1.0) -> list[Tensor]:
 
 
 def axpy(u: Vectors, factor: Scalar, v: Vectors) -> list[Tensor]:
-    """u + factor · v for a factor that may live on the device."""
+    """u + factor · v for a factor that may be a tensor on the device."""
     if isinstance(factor, Tensor) and reads_are_free(v):
         factor = factor.item()
     if isinstance(factor, Tensor) or abs(factor) > _SAFE_FACTOR or any(t.dtype not in _WIDE for t in u):
-        return add(u, scale(v, factor))  # torch rounds the factor of a sum to the tensors' type, and raises where it has none
+        return add(u, scale(v, factor))  # torch rounds alpha to the tensors' type, and raises where it overflows
     return add(u, v, factor)
 
 
 def stepped(u: Vectors, factor: Tensor, v: Vectors) -> list[Tensor]:
-    """u + factor · v, where the host may look rounded once: as ``Move.displace`` does it."""
+    """u + factor · v, rounded once where reads are free: bit for bit as ``Move.displace``."""
     if reads_are_free(u):
         number = factor.item()
         return [torch.add(a, b, alpha=number) for a, b in zip(u, v, strict=True)]
@@ -151,12 +151,12 @@ def keep(condition: Tensor, v: Vectors) -> list[Tensor]:
 
 
 def finite(v: Vectors) -> Tensor:
-    """Whether every entry is finite, on the device: one reading of v."""
+    """Whether every entry is finite, on the device: one pass over v."""
     return torch.isfinite(dot(v, v))
 
 
 def assemble(parts: Iterable[tuple[Sequence[int], Vectors]]) -> list[Tensor]:
-    """One vector from (positions, tensors) that cover it."""
+    """One vector from (positions, tensors) pairs that cover it."""
     whole = {i: t for index, tensors in parts for i, t in zip(index, tensors, strict=True)}
     return [whole[i] for i in sorted(whole)]
 
@@ -198,7 +198,7 @@ def add_(target: Vectors, v: Vectors) -> None:
 
 
 def shares_storage(t: Tensor) -> bool:
-    """Whether another tensor holds t's storage, or t is part of a larger one."""
+    """Whether another tensor uses t's storage, or t is a view into a larger one."""
     storage = t.untyped_storage()
-    # one holder is t, the other the handle just made
+    # two references: t, and the handle just made
     return storage.nbytes() != t.nbytes or int(torch._C._storage_Use_Count(storage._cdata)) > 2

@@ -1,6 +1,7 @@
-"""The per-sample Jacobian as an operator: held in memory, or dealt out to parts.
+"""The per-sample Jacobian as an operator: in memory, or in parts, each with the columns of some parameters.
 
-Norms and engines call in. Nothing here knows of models or batches: rows are tensors with an order.
+Called by norms, engines, observation, metrics and testing.
+Never imports problem: models and batches are unknown here.
 """
 
 from .abstract import Pulled, Rows

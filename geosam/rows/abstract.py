@@ -1,7 +1,7 @@
 """The per-sample Jacobian J as an operator.
 
 Row i of J is gᵢ = ∇ℓᵢ, the gradient of sample i's own loss, **not** divided by n, so the batch gradient is g = Jᵀ1/n and the
-empirical Fisher is F = JᵀJ/n. What a metric reads are products with J; J itself need never exist.
+empirical Fisher is F = JᵀJ/n. Metrics need only products with J; J itself need not be formed.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from ..core import vectors as vec
 
 
 class Rows(ABC):
-    """n rows of gradients, one a sample: the operator J of shape [n, P]."""
+    """n rows of gradients, one per sample: the operator J of shape [n, P]."""
 
     n: int
     like: Vectors
 
     @abstractmethod
     def accumulate(self, out: Tensor, precision: torch.dtype) -> None:
-        """Add K = JJᵀ to ``out``, [n, n] float64; the products are taken in ``precision``."""
+        """Add K = JJᵀ to ``out``, [n, n] float64; the products are computed in ``precision``."""
 
     def gram(self, precision: torch.dtype = torch.float64) -> Tensor:
-        """K = JJᵀ, shape [n, n], float64. Of float32 products, entries are right to some 1e-7 ‖gᵢ‖‖gⱼ‖ if none underflows."""
+        """K = JJᵀ, shape [n, n], float64. Float32 products give entries to about 1e-7 ‖gᵢ‖‖gⱼ‖ if none underflows."""
         out = torch.zeros(self.n, self.n, dtype=torch.float64, device=self.like[0].device)
         with vec.as_given(out):
             self.accumulate(out, precision)
@@ -37,24 +37,24 @@ class Rows(ABC):
 
     @abstractmethod
     def apply(self, v: Vectors) -> Tensor:
-        """Jv, shape [n], float64; the products are taken in v's precision. A vector of kindred rows need not be formed."""
+        """Jv, shape [n], float64; products in v's precision. A v = Jᵀa of the same layer and pass need not be formed."""
 
     def add(self, c: Vectors, factor: vec.Scalar, a: Tensor) -> list[Tensor]:
-        """factor · c + Jᵀa. A vector of kindred rows need not be formed."""
+        """factor · c + Jᵀa. A c = Jᵀb of the same layer and pass need not be formed."""
         return vec.axpy(self.materialise(a), factor, c)
 
     def square(self, a: Tensor) -> Tensor | None:
-        """‖Jᵀa‖², float64, where that takes less than Jᵀa itself does; else None."""
+        """‖Jᵀa‖², float64, where it is cheaper than Jᵀa itself; else None."""
         return None
 
     @property
     def parts(self) -> Sequence[tuple[Sequence[int], Rows]]:
-        """(positions of parameters, rows of these) of which J consists."""
+        """(positions of parameters, their rows): the blocks of columns of J."""
         return [(range(len(self.like)), self)]
 
     @abstractmethod
     def materialise(self, a: Tensor) -> list[Tensor]:
-        """Jᵀa for a of shape [n], as tensors with the parameters' shapes, in the type of a."""
+        """The vector-Jacobian product Jᵀa, a of shape [n], as tensors with the parameters' shapes in a's type."""
 
     @abstractmethod
     def mean_squares(self) -> list[Tensor]:
@@ -76,34 +76,34 @@ class Rows(ABC):
         """The columns of J that belong to the parameters at these positions."""
 
     def restrict(self, index: Sequence[int]) -> Rows:
-        """The same columns as one and the same object, however often: vectors recognise their rows by identity."""
+        """``columns``, cached: the same positions give the same object, because norms compare rows by identity."""
         restricted: dict[tuple[int, ...], Rows] = vars(self).setdefault("_restricted", {})
         if tuple(index) not in restricted:
             restricted[tuple(index)] = self.columns(index)
         return restricted[tuple(index)]
 
     def pull(self, a: Tensor) -> Pulled:
-        """Jᵀa as a vector that remembers its coordinates a in the row space."""
+        """Pull back a: Jᵀa as a vector that keeps its coordinates a in the row space."""
         return Pulled(self, a)
 
 
 class Pulled(Sequence[Tensor]):
-    """Jᵀa: behaves as a list of tensors, computed at first use, and remembers (rows, a).
+    """A pulled vector Jᵀa: behaves as a list of tensors, computed at first use, and keeps (rows, a).
 
-    A norm built from the same rows solves for a in n dimensions and never sees the P-dimensional vector. That is what keeps
-    float32 accurate at small damping: g lies in the row space, where (F + λI)⁻¹ is large and any rounding of g is amplified.
+    A norm built from the same rows solves for a in n dimensions and does not read the P-dimensional vector. This keeps float32
+    accurate at small damping: g lies in the row space, and its rounding error off that space would be amplified by 1/λ.
     """
 
     def __init__(self, rows: Rows, coordinates: Tensor) -> None:
         self.rows, self.coordinates = rows, coordinates
 
     def restrict(self, index: Sequence[int]) -> Pulled:
-        """The part that belongs to some parameters, which remembers as well."""
+        """The part that belongs to some parameters, again a pulled vector."""
         return self.rows.restrict(index).pull(self.coordinates)
 
     @property
     def like(self) -> Vectors:
-        """Tensors with its shapes, for which nothing need be computed."""
+        """Tensors with its shapes, known without computing it."""
         return self.rows.like
 
     @cached_property
@@ -120,7 +120,7 @@ class Pulled(Sequence[Tensor]):
         return {tuple(index): self if rows is self.rows else Pulled(rows, self.coordinates) for index, rows in self.rows.parts}
 
     def part(self, index: Sequence[int]) -> Vectors:
-        """The tensors at these positions, as the vector of a part of its rows where they are one."""
+        """The tensors at these positions; a pulled vector where the positions are a part of the rows."""
         return self._parts.get(tuple(index)) or [self[i] for i in index]
 
     def square(self) -> Tensor:

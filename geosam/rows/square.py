@@ -1,4 +1,4 @@
-"""XXᵀ at a little over half its multiplications."""
+"""XXᵀ from its lower triangle: a little over half the multiplications."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _LARGEST, _SMALLEST = 256, 32
 
 
 def add_square(out: Tensor, x: Tensor) -> None:
-    """Add XXᵀ to ``out``, [n, n], for X of shape [n, w]: strips of the lower triangle, each reflected."""
+    """Add XXᵀ to ``out``, [n, n], for X of shape [n, w]: strips of the lower triangle, each mirrored."""
     n, wide = x.shape[0], x.shape[1] >= 1024
     size = min(_LARGEST, max(_SMALLEST, n // 2)) if wide else _LARGEST
     for start in range(0, n, size):

@@ -1,4 +1,4 @@
-"""Rows whose columns are dealt out to parts."""
+"""Rows in parts, each with the columns of some parameters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .abstract import Pulled, Rows
 
 
 class Stacked(Rows):
-    """Rows whose columns are dealt out to parts: (positions of the parameters, the rows of these)."""
+    """J = [J₁ J₂ …] up to the order of columns. parts: (positions of the parameters, their rows J_p)."""
 
     def __init__(self, parts: Sequence[tuple[Sequence[int], Rows]]) -> None:
         self._parts = list(parts)
@@ -22,43 +22,43 @@ class Stacked(Rows):
 
     @property
     def parts(self) -> Sequence[tuple[Sequence[int], Rows]]:
-        """As they were given."""
+        """The parts as given."""
         return self._parts
 
     def accumulate(self, out: Tensor, precision: torch.dtype) -> None:
-        """Part by part."""
+        """Σ_p J_pJ_pᵀ."""
         for _, rows in self.parts:
             rows.accumulate(out, precision)
 
     def apply(self, v: Vectors) -> Tensor:
-        """The sum of the parts'."""
+        """Σ_p J_pv_p."""
         return torch.stack([rows.apply(_part(v, index)) for index, rows in self.parts]).sum(0)
 
     def add(self, c: Vectors, factor: Scalar, a: Tensor) -> list[Tensor]:
-        """Each part's own."""
+        """Part by part."""
         return self._dealt(lambda index, rows: rows.add(_part(c, index), factor, a))
 
     def materialise(self, a: Tensor) -> list[Tensor]:
-        """Each part's own."""
+        """Part by part."""
         return self._dealt(lambda _, rows: rows.materialise(a))
 
     def mean_squares(self) -> list[Tensor]:
-        """Each part's own."""
+        """Part by part."""
         return self._dealt(lambda _, rows: rows.mean_squares())
 
     def moments(self) -> tuple[list[Tensor], list[Tensor]]:
-        """Part by part, so that no more than one part's rows need be held at once."""
+        """Part by part, so that the rows of one part at a time are in memory."""
         found = [(index, rows.moments()) for index, rows in self.parts]
         mean, squares = (vec.assemble([(index, moments[k]) for index, moments in found]) for k in (0, 1))
         return mean, squares
 
     @property
     def held(self) -> int:
-        """Of all parts."""
+        """Bytes of all parts."""
         return sum(rows.held for _, rows in self.parts)
 
     def columns(self, index: Sequence[int]) -> Stacked:
-        """The same parts with fewer columns, in the order asked for."""
+        """The same parts with fewer columns, in the order of ``index``."""
         place = {i: k for k, i in enumerate(index)}
         parts: list[tuple[Sequence[int], Rows]] = []
         for held, rows in self.parts:

@@ -1,6 +1,7 @@
-"""Norms at a point: each knows its duality map ♯.
+"""Norms at a point, one file each: every norm knows its duality map ♯.
 
-Solvers and metrics call in. Nothing here knows of radii, models or gradients.
+Called by metrics, engines, observation, optim, measure and testing.
+Never imports solvers or problem: radii, models and gradients are unknown here.
 """
 
 from .diagonal import Diagonal

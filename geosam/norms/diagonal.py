@@ -1,4 +1,4 @@
-"""A diagonal inner product, filled one tensor at a time."""
+"""A diagonal inner product, computed one tensor at a time."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ..core import vectors as vec
 class Diagonal(InnerProduct):
     """G = diag(d) > 0, ♯c = c / d.
 
-    entries: i ↦ dᵢ (with ``inverse`` 1/dᵢ), the diagonal that belongs to parameter i, in a new tensor that may be overwritten;
-    it is called when needed, so that the diagonal need not be stored. Where 1/d = 0 a coordinate is pinned: ε = 0 there.
+    entries: i ↦ dᵢ (with ``inverse`` 1/dᵢ), the diagonal of parameter i, in a new tensor that may be overwritten;
+    it is called at each use, so that the diagonal need not be stored. Where 1/d = 0 a coordinate is pinned: ε = 0 there.
     """
 
     entries: Callable[[int], Tensor]
@@ -26,14 +26,14 @@ class Diagonal(InnerProduct):
 
     @classmethod
     def of(cls, diagonal: Vectors) -> Diagonal:
-        """From a diagonal that is held in memory."""
+        """From a diagonal in memory."""
         return cls(lambda i: diagonal[i].clone(), diagonal)
 
     @classmethod
     def damped(cls, squares: Vectors, damping: Damping, like: Vectors, what: str) -> Diagonal:
-        """diag(squares) + λI. Raises: ValueError for λ = 0 where an entry is zero; ``what`` is its name.
+        """diag(squares) + λI. Raises: ValueError for λ = 0 where an entry is zero; ``what`` is the matrix's name.
 
-        Where the host may look, entries within the range of the parameters' own precision are rounded to it.
+        Where reads are free, entries within the range of the parameters' type are rounded to it.
         """
         amount = resolve(damping, lambda: torch.stack([s.sum().double() for s in squares]).sum() / vec.count(squares))
         if isinstance(amount, float) and amount == 0 and any(bool((s == 0).any()) for s in squares):
@@ -57,7 +57,7 @@ class Diagonal(InnerProduct):
         return self.ascend_into(None, c)
 
     def ascend_into(self, out: Vectors | None, c: Vectors) -> tuple[Vectors, Tensor]:
-        """The same, with c / d in ``out``."""
+        """The same, with c / d written into ``out``."""
         divide = torch.mul if self.inverse else torch.div
 
         def quotient(i: int, t: Tensor) -> Tensor:

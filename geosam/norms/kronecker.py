@@ -27,7 +27,7 @@ class Factor:
 
     @property
     def index(self) -> list[int]:
-        """The positions."""
+        """Positions of the block's parameters."""
         return [i for i in (self.weight, self.bias) if i is not None]
 
     def matrix(self, v: Vectors) -> Tensor:
@@ -42,7 +42,7 @@ class Factor:
             yield i, part.reshape(like[i].shape).to(like[i].dtype)
 
     def restrict(self, place: dict[int, int]) -> Factor | None:
-        """What is left of the block where only some positions are, renamed: a principal part of A."""
+        """The block of the parameters in ``place``, old position → new, with a principal submatrix of A; None without any."""
         weight, bias = (None if i is None else place.get(i) for i in (self.weight, self.bias))
         if weight is None and bias is None:
             return None
@@ -53,13 +53,13 @@ class Factor:
 
 @dataclass(frozen=True, eq=False)
 class Factors:
-    """A Fisher matrix as blocks, one a layer. bare: position of a parameter that no block covers → why."""
+    """A Fisher matrix as blocks, one per layer. bare: position of a parameter that no block covers → the reason."""
 
     blocks: Sequence[Factor]
     bare: dict[int, str]
 
     def restrict(self, index: Sequence[int]) -> Factors:
-        """Those of some of the parameters."""
+        """The blocks of some of the parameters."""
         place = {i: k for k, i in enumerate(index)}
         found = [block.restrict(place) for block in self.blocks]
         bare = {place[i]: why for i, why in self.bare.items() if i in place}
@@ -70,7 +70,7 @@ class Kronecker(InnerProduct):
     """G = blockdiag(B_l ⊗ A_l) + λI, exactly: (B ⊗ A + λI)⁻¹ = (Q_B ⊗ Q_A) diag(1/(β_i α_j + λ)) (Q_B ⊗ Q_A)ᵀ, float64.
 
     A, B symmetric and positive semi-definite, with eigenbases Q and eigenvalues α, β ≥ 0. Not the heuristic that damps each
-    factor by its share of √λ (π-damping), whose inverse is that of another matrix. ``Relative`` damping: to the mean diagonal
+    factor by its share of √λ (π-damping) and inverts another matrix. ``Relative`` damping is relative to the mean diagonal
     of all blocks. Raises: ValueError for λ = 0 where a product βα is zero to rounding.
     """
 
@@ -131,7 +131,7 @@ class Kronecker(InnerProduct):
 
 
 def _eigen(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues ≥ 0 and eigenvectors, float64. A matrix that is not finite has NaN for eigenvalues, which flows on."""
+    """Eigenvalues ≥ 0 and eigenvectors, float64. A matrix that is not finite has NaN for eigenvalues, which propagates."""
     wide = matrix.double()
     finite = torch.isfinite(wide).all()
     values, vectors = torch.linalg.eigh(torch.where(finite, (wide + wide.mT) / 2, 0.0))

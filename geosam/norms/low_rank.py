@@ -22,12 +22,12 @@ _IN_RANGE = 1e-16, 1e16  # of ‖c‖²: beyond it float32 products of c with ro
 class LowRank(InnerProduct):
     """G = JᵀJ/n + λI, exact, at the cost of factorising the n × n matrix K + nλI, K = JJᵀ, in float64.
 
-    For a vector Jᵀa of the row space, (JᵀJ/n + λI)⁻¹Jᵀa = Jᵀ n(K + nλI)⁻¹a (push-through): only a is solved for, so that
-    float32 keeps its digits at every λ, and ‖Jᵀa‖*² = n aᵀK(K + nλI)⁻¹a. The batch gradient is Jᵀ1/n.
-    Any other covector takes Woodbury's formula, (c − Jᵀ(K + nλI)⁻¹Jc)/λ; its result is rounded to the rows' type.
+    For a pulled vector Jᵀa, (JᵀJ/n + λI)⁻¹Jᵀa = Jᵀ n(K + nλI)⁻¹a (push-through): the solve is for a alone, so that float32
+    keeps its digits at every λ, and ‖Jᵀa‖*² = n aᵀK(K + nλI)⁻¹a. The batch gradient is Jᵀ1/n.
+    Any other covector is solved by Woodbury's formula, (c − Jᵀ(K + nλI)⁻¹Jc)/λ, and the result is rounded to the rows' type.
 
-    The products in K and Jc are float64. On a CPU float32 rows are tried with float32 products first, at half the time; where
-    these would show in v (:meth:`Shifted.believed`) float64 has the word.
+    Products in K and Jc are float64. For float32 rows on a CPU they are computed in float32 first, in half the time, and
+    repeated in float64 where that rounding would change v (:meth:`Shifted.believed`).
     λ = 0 needs rows that span the parameters (n ≥ P): then G⁻¹c = n JᵀK⁺K⁺Jc. Raises: ValueError where they do not.
     """
 
@@ -46,7 +46,7 @@ class LowRank(InnerProduct):
         return f"LowRank(n={self.n}, damping={float(self.damping):.3g})"
 
     def _rounded_gram(self) -> Tensor | None:
-        """K of float32 products, in half the time, where the rows are float32 and the host may look what comes of it."""
+        """K from float32 products, in half the time; None where rows are not float32, reads not free or K out of range."""
         if self.like[0].dtype != torch.float32 or not vec.reads_are_free(self.like):
             return None
         gram = self.rows.gram(torch.float32)
@@ -70,13 +70,13 @@ class LowRank(InnerProduct):
         return inverted
 
     def ascend(self, c: Vectors) -> tuple[Vectors, Tensor]:
-        """(♯c, ‖c‖*): in n dimensions for a vector of these rows, by Woodbury's formula otherwise."""
+        """(♯c, ‖c‖*): in n dimensions for a pulled vector of these rows, by Woodbury's formula otherwise."""
         if isinstance(c, Pulled) and c.rows is self.rows:
             return self._first_believed(lambda k: self._within(k, c.coordinates.double()))
         return self._first_believed(lambda k: self._across(k, None, c))
 
     def ascend_sum(self, inside: Pulled, outside: Vectors) -> tuple[Vectors, Tensor]:
-        """(♯c, ‖c‖*) for the sum c of a vector of these rows and any other one."""
+        """(♯c, ‖c‖*) for the sum c of a pulled vector of these rows and any other covector."""
         return self._first_believed(lambda k: self._across(k, inside.coordinates.double(), outside))
 
     def _first_believed(self, ascended: Callable[[Kernel], tuple[Vectors, Tensor] | None]) -> tuple[Vectors, Tensor]:
@@ -86,7 +86,7 @@ class LowRank(InnerProduct):
         return found
 
     def _within(self, k: Kernel, a: Tensor) -> tuple[Vectors, Tensor] | None:
-        """For Jᵀa: Jᵀw with w = n(K + nλI)⁻¹a. None where rounding of K would show."""
+        """For Jᵀa: Jᵀw with w = n(K + nλI)⁻¹a. None where the rounding of K matters."""
         weights = self.n * k.solve(a)
         along = k.gram @ weights
         square, whole = weights @ along, a @ along
@@ -95,7 +95,7 @@ class LowRank(InnerProduct):
         return self.rows.pull(self._narrowed(k, weights, square)), whole.sqrt()
 
     def _across(self, k: Kernel, a: Tensor | None, c: Vectors) -> tuple[Vectors, Tensor] | None:
-        """For Jᵀa + c: (c + Jᵀw)/λ with w = (K + nλI)⁻¹(nλa − Jc). None where rounding of K, of Jc or of the sum would show."""
+        """For Jᵀa + c: (c + Jᵀw)/λ with w = (K + nλI)⁻¹(nλa − Jc). None where rounding (K, Jc, the sum) matters."""
         wide = c if k.rounded else vec.map(Tensor.double, c)
         met = self.rows.apply(wide)
         if self._undamped:
@@ -114,24 +114,24 @@ class LowRank(InnerProduct):
             narrow = self._narrowed(k, weights / self.damping, pulled / self.damping**2)
             return vec.cast(self.rows.add(wide, 1 / self.damping, narrow), self.like), (reached / self.damping).sqrt()
         v = self.rows.add(wide, 1 / self.damping, weights / self.damping)
-        # ‖c‖² + ⟨Jc, w⟩ cancels where c lies near the span: v's own product with c is what normalises v
+        # ‖c‖² + ⟨Jc, w⟩ cancels where c lies near the span, so v is normalised by its product with c
         return vec.cast(v, self.like), (vec.dot(wide, v) + inside / self.damping).clamp_min(0).sqrt()
 
     def _narrowed(self, k: Kernel, weights: Tensor, square: Tensor) -> Tensor:
-        """w in the rows' own precision where Jᵀw, of this square, loses no digit there, Σ |wᵢ|‖gᵢ‖ ≤ 64 ‖Jᵀw‖: half the work.
+        """w in the rows' type, half the work, where Jᵀw (of this square) loses no digit in it: Σ |wᵢ|‖gᵢ‖ ≤ 64 ‖Jᵀw‖.
 
-        Where reading a number would make the host wait, w stays in float64.
+        Where reads are not free, w stays in float64.
         """
         if not vec.reads_are_free([weights]):
             return weights
         sizes = weights.abs()
         cancels = float(sizes @ k.lengths) > _CANCELS * math.sqrt(max(float(square), 0.0))
-        # far from the ends of float32, also where the weights meet the factors of the rows
+        # far from the ends of float32's range, also in products of the weights with the rows' factors
         fits = all(1e-12 < float(top) < 1e12 for top in (sizes.amax(), k.lengths.amax()))
         return weights.to(self.like[0].dtype) if fits and not cancels else weights
 
     def sharp(self, c: Vectors) -> Vectors:
-        """♯c; a vector of these rows gives one again."""
+        """♯c; for a pulled vector of these rows again one."""
         return self.ascend(c)[0]
 
     def flat(self, v: Vectors) -> list[Tensor]:
@@ -151,7 +151,7 @@ class LowRank(InnerProduct):
         """G⁻¹(Jᵀw/√n + √λ z) for independent noise w and z: the bracket has covariance G, so that this has G⁻¹GG⁻¹ = G⁻¹.
 
         By push-through it is z/√λ + Jᵀ(K + nλI)⁻¹(√n w − Jz/√λ); undamped √n JᵀK⁺w. No square root of G is formed, and rows
-        that are dependent or outnumber the parameters need no case of their own.
+        that are dependent or more than the parameters need no special case.
         Source: Papandreou & Yuille 2010, "Gaussian sampling by local perturbations".
         """
         along = math.sqrt(self.n) * normal((self.n,))

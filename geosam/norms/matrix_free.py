@@ -1,4 +1,4 @@
-"""An inner product known by its products, inverted by conjugate gradients."""
+"""An inner product given by its matrix-vector products, inverted by conjugate gradients."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ..core import vectors as vec
 
 
 class MatrixFree(InnerProduct):
-    """G = F + λI with F known by v ↦ Fv, symmetric and positive semi-definite. ♯c by conjugate gradients.
+    """G = F + λI with F given by v ↦ Fv, symmetric and positive semi-definite. ♯c by conjugate gradients.
 
     Stops at ‖c − Gv‖ ≤ tolerance · ‖c‖ or after ``iterations``. An early stop is safe: ``ascend`` returns the primal norm
-    ‖v‖² = ⟨v, c − r⟩, r the residual, so that ε* has norm ρ whatever the tolerance; what is lost is steepness, and
-    ``report`` says iterations, relative residual, whether the tolerance was met and how it ended, after ``facts``: what is
-    known of the matrix beforehand.
+    ‖v‖² = ⟨v, c − r⟩, r the residual, so that ε* has norm ρ at every tolerance; only ⟨c, ε*⟩ gets smaller. ``report`` gives
+    iterations, relative residual, whether the tolerance was met and why it ended, after ``facts``: what is known of the
+    matrix before the solve.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class MatrixFree(InnerProduct):
 
     @property
     def report(self) -> Mapping[str, Any]:
-        """The facts; of the last solve iterations, residual (relative to ‖c‖₂), converged, and ended: "tolerance met",
+        """``facts``, and of the last solve: iterations, residual (relative to ‖c‖₂), converged, and ended: "tolerance met",
         "iterations spent" or "stalled".
         """
         return {**self.facts, **self._last}

@@ -16,7 +16,7 @@ from ..rows import Pulled
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """The parameters at ``index``, their norm and their weight: ‖ε_b‖_b ≤ weight · ρ if the block had the ball to itself."""
+    """The parameters at ``index``, their norm and their weight: ‖ε_b‖_b ≤ weight · ρ where all other blocks are 0."""
 
     index: Sequence[int]
     norm: Norm
@@ -32,7 +32,7 @@ def _assemble(blocks: Sequence[Block], parts: Sequence[Vectors]) -> list[Tensor]
 
 
 def _reports(blocks: Sequence[Block]) -> Mapping[str, Any]:
-    """What the blocks have to say, by their position; ``converged``, if any says so, is whether all did."""
+    """The blocks' reports by position; ``converged``, if any block reports it, is whether all did."""
     parts = {b: block.norm.report for b, block in enumerate(blocks) if block.norm.report}
     if not parts:
         return {}
@@ -54,11 +54,11 @@ class JointBall(Norm):
 
     @property
     def report(self) -> Mapping[str, Any]:
-        """blocks: position → the block's own; converged: whether all that iterate did."""
+        """blocks: position → the block's report; converged: whether all iterative blocks did."""
         return _reports(self.blocks)
 
     def ascend(self, c: Vectors) -> tuple[Vectors, Tensor]:
-        """(♯c, ‖c‖*). A weight of 0 pins its block without dividing."""
+        """(♯c, ‖c‖*). A weight of 0 pins its block without a division."""
         parts = [block.norm.ascend(block.of(c)) for block in self.blocks]
         sharp = [vec.scale(v, b.weight**2) for b, (v, _) in zip(self.blocks, parts, strict=True)]
         squares = [(b.weight * d).square() for b, (_, d) in zip(self.blocks, parts, strict=True)]
@@ -78,7 +78,7 @@ class JointInnerProduct(InnerProduct):
 
     @property
     def report(self) -> Mapping[str, Any]:
-        """blocks: position → the block's own; converged: whether all that iterate did."""
+        """blocks: position → the block's report; converged: whether all iterative blocks did."""
         return _reports(self.blocks)
 
     def ascend(self, c: Vectors) -> tuple[Vectors, Tensor]:
@@ -102,7 +102,7 @@ class JointInnerProduct(InnerProduct):
         return JointBall(self.blocks).norm(v)
 
     def coloured(self, normal: Normal, like: Vectors) -> list[Tensor]:
-        """w_b A_b z_b, block by independent block; a pinned block stays at 0."""
+        """w_b A_b z_b, with independent z_b; 0 for a pinned block."""
         parts = [vec.scale(b.norm.coloured(normal, b.of(like)), b.weight) for b in self.blocks]  # type: ignore[attr-defined]
         return _assemble(self.blocks, parts)
 
@@ -129,11 +129,11 @@ class BallEach(Norm):
 
     @property
     def report(self) -> Mapping[str, Any]:
-        """blocks: position → the block's own; converged: whether all that iterate did."""
+        """blocks: position → the block's report; converged: whether all iterative blocks did."""
         return _reports(self.blocks)
 
     def ascend(self, c: Vectors) -> tuple[Vectors, Tensor]:
-        """(♯c, ‖c‖*). A block whose covector is 0 stays where it is."""
+        """(♯c, ‖c‖*). A block whose covector is 0 gets ♯c_b = 0."""
         parts = [block.norm.ascend(block.of(c)) for block in self.blocks]
         duals = torch.stack([b.weight * d for b, (_, d) in zip(self.blocks, parts, strict=True)])
         total = duals.sum()

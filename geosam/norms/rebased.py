@@ -1,4 +1,4 @@
-"""A low-rank inner product that recognises vectors of other rows as its own, and any inner product with a report."""
+"""A low-rank inner product that also solves for pulled vectors of other rows in its own row space."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .low_rank import LowRank
 
 @dataclass(frozen=True, eq=False)
 class Rebased(InnerProduct):
-    """``base`` itself. A vector J'ᵀa of the n rows J' = ``source`` is solved for in base's K·n rows, as far as it lies there.
+    """``base``; a pulled vector J'ᵀa of the n rows J' = ``source`` is solved in base's K·n rows, as far as it is in their span.
 
     coordinates: (α [K, n], spanned [n]) with J'ᵢ = Σ_k α_kᵢ J_kᵢ, row k·n + i, where ``spanned``; then that part of J'ᵀa is
-    Jᵀ(α ∘ a). So the batch gradient is solved for by push-through although other rows built the matrix: any rounding of it off
-    their span would be multiplied by σ²/λ, σ² the largest eigenvalue. The rest takes Woodbury's formula. facts: for the report.
+    Jᵀ(α ∘ a). So push-through solves for the batch gradient although other rows built the matrix: its rounding error off their
+    span would be multiplied by σ²/λ, σ² the largest eigenvalue. The rest is solved by Woodbury's formula. facts: the report.
     """
 
     base: LowRank
@@ -31,12 +31,12 @@ class Rebased(InnerProduct):
 
     @property
     def like(self) -> Vectors:  # type: ignore[override]
-        """The base's."""
+        """As ``base.like``."""
         return self.base.like
 
     @property
     def report(self) -> Mapping[str, Any]:
-        """How the matrix came about."""
+        """``facts``: how the matrix was built."""
         return self.facts
 
     @property
@@ -67,9 +67,9 @@ class Rebased(InnerProduct):
         return self.base.norm(v)
 
     def coloured(self, normal: Normal, like: Vectors) -> Vectors:
-        """The base's."""
+        """As ``base.coloured``."""
         return self.base.coloured(normal, like)
 
     def logdet(self) -> Tensor:
-        """The base's."""
+        """As ``base.logdet``."""
         return self.base.logdet()

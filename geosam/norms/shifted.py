@@ -1,4 +1,4 @@
-"""K + nλI, factorised, and what can be said of a K whose products were rounded."""
+"""K + nλI, factorised, and an error estimate for a K from float32 products."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from torch import Tensor
 
 from ..core import vectors as vec
 
-# Of float32 products: entries of K are off by this part of ‖gᵢ‖‖gⱼ‖ in the root mean square. Linear layers, convolutions and
-# attention gave 1e-8 to 4e-8.
+# Root-mean-square error of the entries of K from float32 products, relative to ‖gᵢ‖‖gⱼ‖. Measured on linear layers,
+# convolutions and attention: 1e-8 to 4e-8.
 _ROUNDING = 5e-8
 _PROBES = 8
 _SHOWS = 1e-5, 1e-3
 
 
 class Shifted:
-    """K + nλI by Cholesky, in float64. rounded: K is from float32 products, and what comes of it must be ``believed``.
+    """K + nλI by Cholesky, in float64. rounded: K is from float32 products, and each result must pass ``believed``.
 
-    Cholesky keeps the small rows of a badly scaled J, which an eigendecomposition would drown in the large ones.
+    Cholesky keeps the digits of small rows of a badly scaled J; an eigendecomposition would lose them beside large ones.
     """
 
     def __init__(self, gram: Tensor, shift: Tensor | float, rounded: bool = False) -> None:
@@ -28,8 +28,8 @@ class Shifted:
         self._factor.diagonal().add_(shift)
         failed = torch.empty((), dtype=torch.int32, device=gram.device)
         torch.linalg.cholesky_ex(self._factor, out=(self._factor, failed))
-        # A gram that is not finite, or whose damping is below its rounding, has no factor. NaN flows on to the dual norm
-        # and is selected away there.
+        # A Gram matrix that is not finite, or damped below its rounding, has no factor. NaN then propagates to the dual norm,
+        # where a selection gives ε* = 0.
         if not vec.reads_are_free([gram]) or failed:
             self._factor = torch.where(failed == 0, self._factor, torch.nan)
         self.pivots = self._factor.diagonal()
@@ -40,13 +40,13 @@ class Shifted:
         return torch.cholesky_solve(columns, self._factor).view_as(b)
 
     def believed(self, weights: Tensor, more: Tensor | float, squares: tuple[Tensor, Tensor]) -> bool:
-        """Whether rounding of K moves v = Jᵀw by less than 1e-5 ‖v‖₂ and 1e-3 ‖v‖_G. squares: of ‖v‖₂ and √n‖v‖_G.
+        """Whether rounding of K changes v = Jᵀw by less than 1e-5 ‖v‖₂ and 1e-3 ‖v‖_G. squares: of ‖v‖₂ and √n‖v‖_G.
 
-        The second is of second order: off the steepest direction by a part e in G's own angles, ⟨c, v⟩ loses e²/2 of itself.
-        A residual of the size that rounding leaves, r = 5e-8 (√Σ(‖gᵢ‖wᵢ)² + more) ‖gᵢ‖zᵢ for some z ~ N(0, I), is solved for as
-        the right-hand side was, (K + nλI)δw = r. It moves ‖v‖² by δwᵀKδw ≤ δwᵀr and n‖v‖²_G by δwᵀK(K + nλI)δw ≤ rᵀr (K itself
-        may have lost its sign where that matters). An estimate, not a bound; it sees rows that depend on each other or nearly
-        so, small rows beside large ones, and damping below the rounding.
+        The second may be larger because its effect is of second order: at an angle e (in G) to the steepest direction, ⟨c, v⟩
+        is smaller by e²/2. A residual as large as rounding leaves, r = 5e-8 (√Σ(‖gᵢ‖wᵢ)² + more) ‖gᵢ‖zᵢ for z ~ N(0, I), is
+        solved like the right-hand side, (K + nλI)δw = r. It changes ‖v‖² by δwᵀKδw ≤ δwᵀr and n‖v‖²_G by
+        δwᵀK(K + nλI)δw ≤ rᵀr (the left sides need K ≥ 0, which rounding can break). An estimate without a guarantee: it detects
+        rows that are dependent or nearly so, small rows beside large ones, and damping below the rounding.
         """
         if not self.rounded:
             return True
@@ -58,7 +58,7 @@ class Shifted:
 
 
 class Inverted:
-    """K⁺ of an undamped K, float64. Raises nothing: ``rank`` says how much of K it kept."""
+    """K⁺ of an undamped K, float64. It raises nothing; rank: how many eigenvalues it kept."""
 
     rounded = False
 
@@ -83,5 +83,5 @@ def _lengths(gram: Tensor) -> Tensor:
 
 @functools.lru_cache(maxsize=8)
 def _probes(n: int) -> Tensor:
-    """The same at every call: results do not depend on how often one asked."""
+    """Fixed noise: results do not depend on the number of calls."""
     return torch.randn(n, _PROBES, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""The largest singular value of any weight matrix."""
+"""The largest singular value over all weight matrices."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Spectral(Norm):
     """‖v‖ = max over tensors of σ_max, ‖c‖* = Σ of nuclear norms, ♯c = ‖c‖* UVᵀ with c = U diag(σ) Vᵀ, tensor by tensor.
 
     A convolution is flattened to [out channels, the rest]; a vector counts as a matrix of one column. Singular values are
-    taken in float64; directions below 1e-7 of a tensor's largest are rounding and are left where they are.
+    computed in float64; those below eps (1e-7 in float32) times a tensor's largest are rounding errors, and ♯c is 0 there.
     """
 
     like: Vectors | None = None
 
     def ascend(self, c: Vectors) -> tuple[Vectors, Tensor]:
-        """(♯c, ‖c‖*). Entries that are not finite make ‖c‖* NaN: no decomposition is tried."""
+        """(♯c, ‖c‖*). Entries that are not finite make ‖c‖* NaN; they are never decomposed."""
         finite = torch.stack([torch.isfinite(t).all() for t in c]).all()
         polar, dual = [], torch.zeros((), dtype=torch.float64, device=c[0].device)
         for t in vec.keep(finite, c):

@@ -1,4 +1,4 @@
-"""The largest entry."""
+"""The largest absolute entry."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Solvers: from a geometry at a point, a covector and a radius to ε*.
+"""Solvers: from a geometry at a point, a covector and a radius to ε*; :func:`solve` chooses one.
 
-Optimizer and measures call :func:`solve`. A solver knows norms and divergences, never a model; what it needs of a step it
-is lent (:class:`geosam.core.Loan`).
+Called by optim, measure and testing.
+Never imports norms, problem or optim: what a solver needs from a step comes in a :class:`geosam.core.Loan`.
 """
 
 from .constrained import Constrained

@@ -27,27 +27,27 @@ class Surface(Protocol):
 
 
 class Lossy(Protocol):
-    """What has a loss around θ, such as a bound problem."""
+    """Anything with a loss around θ, such as a bound problem."""
 
     def surface(self) -> Surface:
-        """The loss around the parameters as they are."""
+        """The loss around the current parameters."""
 
 
 @dataclass(frozen=True)
 class Constrained(Solver):
     """A local maximum of ⟨c, ε⟩ over D(ε) ≤ ρ²/2, by sequential quadratic programming (SciPy's SLSQP) from Radial's answer.
 
-    loss: a bound problem whose loss itself, L(θ + ε), is maximised instead; c then only says where to start. The point θ + ε*
-    of that maximum is the same in all smooth coordinates, since neither L(θ + ε) nor D knows any. The maximum of ⟨c, ε⟩
-    is so under affine maps; under others its point moves by O(ρ²), because linearising depends on coordinates.
+    loss: a bound problem whose loss itself, L(θ + ε), is maximised instead; c then only gives the start. The point θ + ε*
+    of that maximum is the same in all smooth coordinates, since neither L(θ + ε) nor D depends on them. The maximum of ⟨c, ε⟩
+    is the same under affine maps; under others its point moves by O(ρ²), because linearising depends on coordinates.
 
-    There need not be a maximum. KL(new ‖ old) stays finite where a class's new probability falls to 0 and its cross-entropy
-    grows without bound, so that eq. 6's worst case can be infinite; and where the model has a continuous symmetry (ReLU nets:
-    a unit's weights in times s, out over s) D = 0 on a curve along which ⟨c, ε⟩ may grow for ever. Both raise a ValueError.
+    There need not be a maximum. KL(new ‖ old) stays finite where a class's new probability goes to 0 and its cross-entropy
+    to infinity, so that eq. 6's worst case can be infinite; and where the model has a continuous symmetry (ReLU nets: a unit's
+    incoming weights times s, outgoing over s) D = 0 on a curve along which ⟨c, ε⟩ may be unbounded. Both raise ValueError.
 
-    For small problems: the curvature at 0 is formed as a P × P matrix and P variables are optimised. limit: on P. iterations:
-    of SLSQP; tolerance: on the residual of the Kuhn–Tucker conditions, relative to the gradient. The budget is never
-    overspent, and the answer never below that of an exact ``Radial``. ``report``: rise (⟨c, ε⟩ or L(θ + ε) − L(θ)), iterations,
+    For small problems: the curvature at 0 is formed as a P × P matrix and P variables are optimised. limit: the largest P.
+    iterations: of SLSQP; tolerance: of the residual of the Kuhn–Tucker conditions, relative to the gradient. The budget always
+    holds, and the rise is never below that of an exact ``Radial``. ``report``: rise (⟨c, ε⟩ or L(θ + ε) − L(θ)), iterations,
     evaluations of D, residual, converged, shortfall. An iterate that is not finite is rejected.
     Source: Kim et al. 2022, eq. 6. Raises: TypeError for a norm; ValueError above the limit or without a maximum; ImportError
     without SciPy.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Crossing:
-    """t with f(t) = value, after ``evaluations`` of f; ``met`` says whether value is the level, to the tolerance."""
+    """t with f(t) = value, after ``evaluations`` of f. met: whether value is the level, to the tolerance."""
 
     t: float
     value: float
@@ -23,9 +23,9 @@ def first_crossing(
     """The crossing of ``level`` nearest to 0, by a bracketed secant in (log t, log f).
 
     f(0) = 0 and f grows like a power of t near 0, so a straight line through the logarithms is right to leading order: two
-    evaluations fix the power, a third usually lands. Where f is flat the step is a factor from 4 to ``growth``. A value that
-    is not finite counts as above the level. If no evaluation comes within the tolerance, the answer lies below the level, so
-    that a budget is never overspent: of the points evaluated the highest, and among equals the nearest.
+    evaluations determine the power, and the third is usually within the tolerance. Where f is flat the step is a factor from 4
+    to ``growth``. A value that is not finite counts as above the level. If no evaluation is within the tolerance, the result is
+    below the level, so that a budget is never exceeded: the evaluated point with the highest f, among equals the nearest to 0.
     """
     below, low, high = [(0.0, 0.0)], 0.0, math.inf
     t, last = start, None
@@ -46,20 +46,20 @@ def first_crossing(
 
 
 def _guess(t: float, value: float, last: tuple[float, float] | None, level: float, growth: float) -> float:
-    """Where a power law through the last two points meets the level (power 1 through one point)."""
+    """Where a power law through the last two points crosses the level (power 1 through one point)."""
     if not math.isfinite(value) or not value > 0:
         return t * growth if value == 0 else t / growth
     power = 1.0
     if last is not None and 0 < last[1] < math.inf and last[0] != t:
         power = math.log(value / last[1]) / math.log(t / last[0])
     ratio = level / value
-    if not 0.2 < power < 5:  # flat: a power law would run away, so go by its square, and by 4 at least
+    if not 0.2 < power < 5:  # flat: a power law would step too far, so step by the ratio's square, 4 at least
         ratio, power = (max(ratio**2, 4.0) if ratio > 1 else min(ratio**2, 0.25)), 1.0
     return t * min(max(ratio ** (1 / power), 1 / growth), growth)
 
 
 def _within(guess: float, low: float, high: float, growth: float) -> float:
-    """The guess, kept inside the bracket; where it falls outside, the bracket is halved (in logarithms where it can be)."""
+    """The guess if it lies inside the bracket; otherwise the bracket is halved (in logarithms if both ends are positive)."""
     if high == math.inf:
         return max(guess, low * 1.01)
     if low < guess < high:

@@ -1,4 +1,4 @@
-"""The closed form for a norm: the only place where ρ meets ♯."""
+"""The closed form for a norm: the only file that multiplies ♯c by ρ."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class DualNorm(Solver):
     scratch: Vectors | None = None
 
     def borrow(self, loan: Loan) -> DualNorm:
-        """Takes the scratch."""
+        """Uses the loan's scratch."""
         return self if loan.scratch is None else replace(self, scratch=loan.scratch)
 
     def solve(self, geometry: Norm | Divergence, c: Vectors, rho: float) -> Perturbation:

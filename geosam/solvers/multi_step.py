@@ -17,15 +17,15 @@ from .dual_norm import DualNorm
 class MultiStep(Solver):
     """ε_{k+1} = Π(ε_k + step · ρ ♯c_k/‖c_k‖*), ε_0 = 0, c_k the covector at θ + ε_k and Π(v) = v · min(1, ρ/‖v‖).
 
-    The norm is the one at θ throughout, and any norm will do. Π is the projection where the norm is an inner product; for
-    others it is not, but what it gives is feasible, and ⟨c_k, ε_{k+1}⟩ ≥ ⟨c_k, ε_k⟩ holds all the same (‖v‖ ≤ (1 + step)ρ, and
-    ρ‖c_k‖* ≥ ⟨c_k, ε_k⟩). So where the loss is convex it never falls from one step to the next, for any step; where it is not,
-    a long step may overshoot. The first step is :class:`DualNorm`'s, bit for bit, unless step < 1 shortens it.
+    The norm is the one at θ in all steps; any norm is allowed. Π is the projection where the norm is an inner product; for
+    others it is not, but its result is feasible, and ⟨c_k, ε_{k+1}⟩ ≥ ⟨c_k, ε_k⟩ still holds (‖v‖ ≤ (1 + step)ρ, and
+    ρ‖c_k‖* ≥ ⟨c_k, ε_k⟩). So a convex loss never falls from one step to the next, for any step; with any other loss a long
+    step may overshoot. The first step is :class:`DualNorm`'s, bit for bit, unless step < 1 shortens it.
 
-    Each of the steps beyond the first costs a forward and a backward pass (in training one like any other, for BatchNorm's
-    statistics and for dropout). gradient: ε ↦ c at θ + ε; the optimizer and :func:`geosam.ascend` supply it. A c_k that is not
-    finite gives ε* = 0, by a selection on the device; a later c_k = 0 is a critical point, where ε stays. dual_norm is ‖c_0‖*;
-    the report says ``steps``.
+    Each step after the first costs a forward and a backward pass; in training it is a full one, which updates BatchNorm's
+    statistics and uses a new dropout mask. gradient: ε ↦ c at θ + ε; the optimizer and :func:`geosam.ascend` supply it. A c_k
+    that is not finite gives ε* = 0, by a selection on the device; a later c_k = 0 is a critical point and leaves ε unchanged.
+    dual_norm is ‖c_0‖*; the report has ``steps``.
     Source: Foret et al. 2021, appendix (several inner steps); Madry et al. 2018 for the projection. Raises: ValueError for
     steps < 1 or a step that is not positive; TypeError for a divergence, or without a gradient for steps > 1.
     """
@@ -42,15 +42,15 @@ class MultiStep(Solver):
 
     @property
     def revisits(self) -> bool:
-        """From the second step on."""
+        """True for more than one step."""
         return self.steps > 1
 
     def borrow(self, loan: Loan) -> MultiStep:
-        """Takes the covector around θ."""
+        """Uses the loan's covector around θ."""
         return self if loan.covector is None else self.along(loan.covector)
 
     def along(self, gradient: Covector) -> MultiStep:
-        """The same, asking this function for the covector at θ + ε."""
+        """The same, with this function for the covector at θ + ε."""
         return replace(self, gradient=gradient)
 
     def solve(self, geometry: Norm | Divergence, c: Vectors, rho: float) -> Perturbation:
@@ -83,7 +83,7 @@ class MultiStep(Solver):
         """(ε_{k+1}, ‖ε_{k+1}‖, whether c_k was finite)."""
         direction, dual = norm.ascend(c)
         factor = torch.where(dual > 0, self.step * rho / dual, 0.0)
-        # selected, because 0 · NaN is NaN; a dual norm that is not finite is reported, and ends in ε* = 0
+        # selected, because 0 · NaN is NaN; a dual norm that is not finite is reported, and gives ε* = 0
         stride = vec.keep(torch.isfinite(factor) & (factor > 0), vec.scale(direction, factor))
         moved = vec.add(epsilon, stride)
         length = norm.norm(moved)

@@ -1,4 +1,4 @@
-"""A divergence's budget, met on a ray."""
+"""A divergence's budget, solved for along a ray."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Radial(Solver):
 
     tolerance: relative, on √(2D). evaluations: of D, at most; three are typical. Where D saturates below the budget (or the
     evaluations run out) the largest ε found within the budget is returned: ``radius`` < ρ, and the report's ``shortfall`` is
-    1 − radius/ρ. Each evaluation is one forward pass and is read by the host. start: where the search for t begins; the
-    optimizer lends the last step's t (the report's ``multiple``), which saves an evaluation or two. land: keep the forward
-    pass of the evaluation that was accepted; it can serve as the second pass's.
+    1 − radius/ρ. Each evaluation is one forward pass and one host read. start: where the search for t begins; the optimizer
+    provides the last step's t (the report's ``multiple``), which saves an evaluation or two. land: keep the forward pass of
+    the accepted evaluation; it can replace that of the second pass.
     """
 
     tolerance: float = 0.01
@@ -29,7 +29,7 @@ class Radial(Solver):
     land: bool = False
 
     def borrow(self, loan: Loan) -> Radial:
-        """Takes the last t, and keeps the forward pass where that is of use."""
+        """Starts from the last step's t, and keeps the forward pass where the loan allows."""
         return replace(self, start=loan.memory.get("start", self.start), land=loan.keep())
 
     def solve(self, geometry: Norm | Divergence, c: Vectors, rho: float) -> Perturbation:
@@ -45,7 +45,7 @@ class Radial(Solver):
 
         def root(t: float) -> float:
             nonlocal visited
-            visited = (t, None)  # lets go of the last graph before the next one is made
+            visited = (t, None)  # releases the last graph before the next one is recorded
             value, landing = divergence.visit(ray.direction, ray.scale * t, self.land)
             visited = (t, landing)
             return math.sqrt(max(2 * value.item(), 0.0)) if math.isfinite(value.item()) else math.inf

@@ -12,13 +12,13 @@ from torch import Tensor
 from ..core import Divergence, Vectors
 from ..core import vectors as vec
 
-_REACH = 1e3  # in radii of the ball's quadratic model: a maximum farther out is none of that ball's
+_REACH = 1e3  # in radii of the ball's quadratic model: a maximum farther out does not belong to that ball
 _DOUBLINGS = 40
 _RIDGE = 1e-6
-_GAIN, _PATIENCE = 1e-6, 8  # a rise that counts, relative; iterates without one
+_GAIN, _PATIENCE = 1e-6, 8  # the smallest rise that counts, relative; iterates without one
 
 Target = Callable[[Vectors], tuple[float, Tensor]]
-"""ε ↦ (what is to be maximised, its gradient as one flat float64 tensor)."""
+"""ε ↦ (the value to maximise, its gradient as one flat float64 tensor)."""
 
 
 class Ball:
@@ -63,18 +63,18 @@ class Ball:
 
 
 class _Escaped(Exception):
-    """An iterate left the ball's reach."""
+    """An iterate is farther out than ``_REACH``."""
 
 
 class _Settled(Exception):
-    """Nothing is gained any more."""
+    """The residual is within the tolerance, or the iterates no longer improve."""
 
 
 class Search:
-    """One run of SLSQP. Everything it is shown is of order 1: x, the target over its linear rise, 1 − 2D/ρ².
+    """One run of SLSQP. All of its inputs are of order 1: x, the target over its linear rise, 1 − 2D/ρ².
 
-    SLSQP's own test compares function values, whose rounding it cannot see beyond; so the run is watched, and ends where the
-    residual of the Kuhn–Tucker conditions, which is made of gradients, falls to the tolerance or no longer falls.
+    SLSQP's own test compares function values and is limited by their rounding; so each iterate is checked, and the run ends
+    when the residual of the Kuhn–Tucker conditions, computed from gradients, is within the tolerance or no longer falls.
     """
 
     def __init__(self, ball: Ball, target: Target, start: Tensor, iterations: int, tolerance: float) -> None:
@@ -87,14 +87,14 @@ class Search:
 
     @property
     def converged(self) -> bool:
-        """Whether the residual came to the tolerance, or to what rounding leaves of it."""
-        # In D logarithms of order 1 are subtracted in float64, and outputs in the model's own type. Where f is known to δ,
-        # its maximum is to √δ.
+        """Whether the residual is within the tolerance, or within what rounding allows."""
+        # D subtracts logarithms of order 1 in float64, and outputs in the model's type. Where f is known to δ, its maximiser
+        # is known to √δ.
         noise = torch.finfo(torch.float64).eps / self.ball.rho**2 + torch.finfo(self.ball.like[0].dtype).eps / self.ball.rho
         return self.residual <= max(self.tolerance, math.sqrt(8 * noise))
 
     def run(self) -> tuple[Tensor, float, float]:
-        """(ε, its rise, the radius reached): the better of SLSQP's end, brought into the ball, and the start."""
+        """(ε, its rise, the radius reached): the better of SLSQP's best iterate, shrunk into the ball, and the start."""
         self._check_bounded(self.start)
         found = self._inside(self._optimised())
         self._check_bounded(found)
@@ -131,7 +131,7 @@ class Search:
         return self.ball.outwards(torch.as_tensor(x, dtype=torch.float64, device=self.start.device))
 
     def _at(self, x: Any) -> tuple[bytes, float, Tensor, float, Tensor]:
-        """(x, −target, its gradient, 1 − 2D/ρ², its gradient); what is not finite is large and flat: a step is cut."""
+        """(x, −target, its gradient, 1 − 2D/ρ², its gradient); a value that is not finite becomes large and flat."""
         key = x.tobytes()
         if key != self._seen[0]:
             flat = self._epsilon(x)
@@ -144,7 +144,7 @@ class Search:
         return self._seen
 
     def _watch(self, x: Any) -> None:
-        """At every accepted iterate."""
+        """Called at every accepted iterate: keeps the best one, and ends the run."""
         if not float(abs(x).max()) <= _REACH:
             self.best = self._epsilon(x)
             raise _Escaped
@@ -161,7 +161,7 @@ class Search:
             raise _Settled
 
     def _inside(self, flat: Tensor) -> Tensor:
-        """SLSQP meets the constraint to its tolerance only: shrink until the budget is not overspent."""
+        """SLSQP satisfies the constraint only to its tolerance: shrink until the budget holds."""
         for _ in range(50):
             spent = self.ball.spent(flat)
             if spent <= 1:
@@ -174,7 +174,7 @@ class Search:
         return flat, rise if math.isfinite(rise) else -math.inf, self.ball.spent(flat) * self.ball.rho
 
     def _check_bounded(self, flat: Tensor) -> None:
-        """ValueError where D stays within the budget on the whole ray through ε while what is maximised grows."""
+        """ValueError where D stays within the budget on the whole ray through ε while the target grows."""
         first = rise = self._measured(flat)[1]
         for doublings in range(1, _DOUBLINGS + 1):
             far = flat * 2.0**doublings

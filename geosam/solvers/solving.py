@@ -12,11 +12,11 @@ from .radial import Radial
 def solve(
     geometry: Norm | Divergence, c: Vectors, rho: float, solver: Solver | None = None, loan: Loan | None = None
 ) -> Perturbation:
-    """ε*: the steepest ascent of ⟨c, ε⟩ in the ball of radius rho.
+    """ε* = argmax ⟨c, ε⟩ over the ball of radius rho (for a divergence along a ray, see :class:`Radial`).
 
     geometry: a norm (‖ε‖ ≤ rho) or a divergence (D(ε) ≤ rho²/2). c: tensors in parameter order. solver: by default the one
-    that fits the geometry, :class:`DualNorm` or :class:`Radial`. loan: what a step lends it. The report of a covector
-    that was itself solved for (``Preconditioned``) stands under "covector".
+    that fits the geometry, :class:`DualNorm` or :class:`Radial`. loan: what a step provides to it. The report of a
+    covector that was itself solved for (``Preconditioned``) is under "covector".
     """
     rho = check_radius(rho)
     if len(c) == 0:

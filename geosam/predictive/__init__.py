@@ -1,6 +1,7 @@
 """The model's predictive distribution around θ: KL, products with the true Fisher information, and their recording.
 
-Observations call in. Nothing here knows of engines or metrics.
+Called by observation and metrics.
+Never imports either, nor engines or norms.
 """
 
 from .distribution import Predictive

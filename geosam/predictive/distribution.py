@@ -26,9 +26,9 @@ Forward = Callable[[Sequence[Tensor]], Tensor]
 class Predictive:
     """p_θ(·|x) on one batch.
 
-    forward: parameters → outputs, a pure function (one dropout mask, buffers left alone). outputs: those at θ. alone:
-    (parameters, input) → outputs of one sample, and the inputs, batch first; None where samples meet (BatchNorm) or random
-    numbers are drawn. recorder: where products with J are recorded once for all points; by default they are not.
+    forward: parameters → outputs, a pure function (one dropout mask, buffers unchanged). outputs: those at θ. alone:
+    (parameters, input) → outputs of one sample, and the inputs, batch first; None where samples are coupled (BatchNorm) or
+    random numbers are used. recorder: records products with J once for all points; by default none are recorded.
     The distribution is formed in float64: at small radii KL is a difference of nearly equal logarithms.
     """
 
@@ -50,7 +50,7 @@ class Predictive:
             return mean_kl(self.likelihood(self.outputs_at(epsilon).double()), self._here)
 
     def visit(self, direction: Vectors, scale: Tensor, keep: bool) -> tuple[Tensor, Landing | None]:
-        """(D(scale · direction), the forward pass with its graph if ``keep``). θ + ε is rounded as a move would round it."""
+        """(D(scale · direction), the forward pass with its graph if ``keep``). θ + ε is rounded as ``Move`` rounds it."""
         with torch.set_grad_enabled(keep):
             moved = [t.detach().requires_grad_(keep) for t in vec.stepped(self.parameters, scale, direction)]
             outputs = self.forward(moved)
@@ -70,11 +70,11 @@ class Predictive:
         return list(torch.autograd.grad(kl, values, allow_unused=True, materialize_grads=True))
 
     def fisher(self, v: Vectors) -> list[Tensor]:
-        """Fv = Jᵀ H J v, H the Fisher information with respect to the outputs; two model products a call."""
+        """Fv = Jᵀ H J v, H the Fisher information with respect to the outputs; two model products per call."""
         return list(self._jacobian.through(v, self._output_fisher))
 
     def drawn_fisher(self, cotangents: Tensor, v: Vectors) -> list[Tensor]:
-        """Fv = (1/(K n)) Σ_k Σᵢ Jᵢᵀ u_kᵢ ⟨u_kᵢ, Jᵢv⟩ for cotangents u of shape [K, n, ...]; two model products a call."""
+        """Fv = (1/(K n)) Σ_k Σᵢ Jᵢᵀ u_kᵢ ⟨u_kᵢ, Jᵢv⟩ for cotangents u of shape [K, n, ...]; two model products per call."""
         draws, n = cotangents.shape[:2]
         u = cotangents.reshape(draws, n, -1).double()
 
@@ -103,10 +103,10 @@ class Predictive:
         return torch.autograd.grad(gradient, moved, u.double(), retain_graph=True)[0]
 
     def mean_diagonal(self, cotangents: Tensor | None = None) -> Tensor:
-        """tr(F)/P = (1/(K n P)) Σ ‖Jᵢᵀ u_kᵢ‖², by default exact. Sample by sample (vectorised) unless samples meet."""
+        """tr(F)/P = (1/(K n P)) Σ ‖Jᵢᵀ u_kᵢ‖², by default exact. Sample by sample (vectorised) unless they are coupled."""
         u = Exact().cotangents(self.likelihood, self.outputs) if cotangents is None else cotangents
         draws, n = u.shape[:2]
-        if not torch.isfinite(u).all():  # NaN flows on to the dual norm
+        if not torch.isfinite(u).all():  # NaN propagates to the dual norm
             return torch.full((), torch.nan, dtype=torch.float64, device=u.device)
         roots = u.transpose(0, 1)
         try:

@@ -15,10 +15,10 @@ from .recording import Push, Recorder, tangent
 
 
 class Jacobian:
-    """J = ∂outputs/∂θ at θ. pull is plain autograd on a graph kept from one forward pass; push a recording where one fits.
+    """J = ∂outputs/∂θ at θ. pull is autograd on a graph kept from one forward pass; push a recording where one fits.
 
-    forward: parameters → outputs. The first product tests a recording once more: ⟨u, Jv⟩ and ⟨Jᵀu, v⟩ must be one number. It
-    sees what equal outputs do not, a derivative that has changed alone.
+    forward: parameters → outputs. The first product checks a recording again: ⟨u, Jv⟩ must equal ⟨Jᵀu, v⟩. This detects what
+    equal outputs cannot, a derivative that changed while the outputs did not.
     """
 
     def __init__(self, forward: Callable[[Vectors], Tensor], theta: Vectors, recorder: Recorder | None) -> None:
@@ -39,11 +39,11 @@ class Jacobian:
         return product
 
     def pull(self, u: Tensor, batched: bool = False) -> Sequence[Tensor]:
-        """Jᵀu; of several u if ``batched``."""
+        """Jᵀu; for several u if ``batched``."""
         outputs, leaves = self._graph
         if not outputs.requires_grad:
             return [torch.zeros_like(p) for p in leaves]
-        with torch.no_grad():  # or the products would be recorded too
+        with torch.no_grad():  # otherwise the products would be recorded too
             return torch.autograd.grad(
                 outputs, leaves, u, retain_graph=True, allow_unused=True, materialize_grads=True, is_grads_batched=batched
             )
@@ -72,7 +72,7 @@ class Jacobian:
 
 
 def _adjoint(along: Tensor, u: Tensor, v: Vectors, product: Vectors) -> bool:
-    """Whether ⟨u, Jv⟩ = ⟨Jᵀu, v⟩ as far as rounding lets one see. NaN is not a sign of anything."""
+    """Whether ⟨u, Jv⟩ = ⟨Jᵀu, v⟩ up to rounding; NaN counts as equal."""
     right, left = vec.dot(product, v), vec.dot([u], [along])
     size = left.abs() + 0.01 * vec.norm(product) * vec.norm(v)  # ⟨v, Fv⟩ may nearly vanish
     return not (left - right).abs() > agreement(*(t.dtype for t in (along, *product))) * size

@@ -1,4 +1,4 @@
-"""v ↦ Jv from a recording: forward mode is traced once for a problem's structure and run at other points of it."""
+"""v ↦ Jv from a recording: forward mode is traced once per problem structure and run again at other points."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ..problem.randomness import Replay
 from .tangents import Normalisations, forward_mode, simplify
 
 Program = Callable[[Vectors, Vectors], Tensor]
-"""(parameters, whatever other tensors the forward pass reads) → outputs."""
+"""(parameters, other tensors that the forward pass reads) → outputs."""
 
 Push = Callable[[Vectors], Tensor]
 
-_ROUNDING = 1e3  # in units of eps: other kernels, or the same in another order
+_ROUNDING = 1e3  # in units of eps: for other kernels, or another order of summation
 _TRIES = 3
 
 
@@ -43,7 +43,7 @@ def tangent(program: Program, theta: Vectors, rest: Vectors, v: Vectors) -> tupl
 
 
 class Recording(NamedTuple):
-    """primal: (θ, rest) → (outputs, what the tangents are made of). linear: (what they are made of, v) → Jv."""
+    """primal: (θ, rest) → (outputs, kept tensors). linear: (kept tensors, v) → Jv."""
 
     primal: fx.GraphModule
     linear: fx.GraphModule
@@ -63,7 +63,7 @@ class Recording(NamedTuple):
 
 
 def _as_recorded(theta: Vectors) -> torch.autocast:
-    """Types as in the graph, which holds what autocast did."""
+    """Autocast off: its conversions are part of the graph."""
     return torch.autocast(theta[0].device.type, enabled=False)
 
 
@@ -72,9 +72,9 @@ def _laid(t: Tensor, like: Tensor) -> Tensor:
 
 
 def record(program: Program, theta: Vectors, rest: Vectors) -> Recording:
-    """One trace of ``tangent``, in two parts: what is independent of v, and the rest. It holds no number of its inputs.
+    """One trace of ``tangent``, in two parts: what is independent of v, and the rest. It stores no value of its inputs.
 
-    Raises: NotImplementedError for what cannot be run again, and whatever the tracer raises (a number read on the host).
+    Raises: NotImplementedError for what cannot be run again, and what the tracer raises (where the host reads a number).
     """
     n, m = len(theta), len(theta) + len(rest)
 
@@ -82,10 +82,10 @@ def record(program: Program, theta: Vectors, rest: Vectors) -> Recording:
         return tangent(program, tensors[:n], tensors[n:m], tensors[m:])
 
     inputs = [*theta, *rest, *[torch.zeros_like(p) for p in theta]]
-    # a compiled model is traced as it is written
+    # a compiled model is traced in eager mode
     with torch.no_grad(), torch._dynamo.config.patch(error_on_nested_fx_trace=False):
         traced = make_fx(flat)(*inputs)
-        if _writes(traced.graph):  # in place on a tensor that is kept (an LSTM's gates) would spoil the next product
+        if _writes(traced.graph):  # a write to a kept tensor (an LSTM's gates) would falsify the next product
             with _as_recorded(theta):
                 traced = make_fx(torch.func.functionalize(traced, remove="mutations"))(*inputs)
     if found := _writes(traced.graph):
@@ -102,7 +102,7 @@ def _writes(graph: fx.Graph) -> list[Any]:
 
 
 def _moving(graph: fx.Graph, m: int) -> set[fx.Node]:
-    """What depends on the inputs after the first m."""
+    """The nodes that depend on the inputs after the first m."""
     moving = set([node for node in graph.nodes if node.op == "placeholder"][m:])
     for node in graph.nodes:
         if not moving.isdisjoint(node.all_input_nodes) and node.op != "output":
@@ -134,7 +134,7 @@ def _split(traced: fx.GraphModule, moving: set[fx.Node]) -> Recording:
 
 
 class _Slot:
-    """The recording of one structure, and how many more may be made before one is of use at a second point."""
+    """The recording of one structure, and how many more may be made until one fits a second point."""
 
     recording: Recording | None = None
     tries: int = _TRIES
@@ -144,12 +144,12 @@ class _Slot:
 class Recorder:
     """Finds or makes the recording that fits a point.
 
-    program: the forward pass. rest: all tensors that it reads besides the parameters, as far as is known. replay: its random
-    numbers. memory: where recordings live, with the problem; key: what of the problem's structure they depend on, besides
-    shapes, strides and types.
-    What is not a tensor, or not known (Python control flow, counters, a tensor that is an attribute), is a constant of the
-    graph. So a recording is believed only if it gives the forward pass's own outputs at θ, to rounding; if not it is made
-    again. After three in vain there are no more: such a model changes with every pass.
+    program: the forward pass. rest: all known tensors that it reads besides the parameters. replay: its random numbers.
+    memory: the problem's store of recordings; key: the part of the problem's structure that they depend on, besides shapes,
+    strides and types.
+    What is not a known tensor (Python control flow, counters, a tensor that is an attribute) is a constant of the graph. So a
+    recording is used only if it gives the forward pass's own outputs at θ, to rounding; if not, it is made again. After three
+    failures no more are made: such a model changes with every pass.
     """
 
     program: Program
@@ -159,7 +159,7 @@ class Recorder:
     key: tuple[Any, ...]
 
     def at(self, theta: Vectors, outputs: Tensor) -> Push | None:
-        """v ↦ Jv at θ, where the outputs are ``outputs``; None where no recording gives it."""
+        """v ↦ Jv at θ, where the outputs are ``outputs``; None where no recording fits."""
         slot = self._slot(theta)
         push = self._run(slot, theta, outputs)
         if push is not None:
@@ -171,7 +171,7 @@ class Recorder:
         try:
             with self.replay:
                 slot.recording = record(self.program, theta, self.rest)
-        except Exception:  # whatever the tracer cannot follow is differentiated anew for every product
+        except Exception:  # what the tracer cannot follow is differentiated again for every product
             slot.recording, slot.tries = None, 0
         return self._run(slot, theta, outputs)
 
@@ -196,11 +196,11 @@ class Recorder:
         return None if gap > _ROUNDING * torch.finfo(outputs.dtype).eps * size else push
 
     def forget(self, theta: Vectors) -> None:
-        """The recording at θ was found wrong."""
+        """Discard the recording at θ: it was found wrong."""
         self._slot(theta).recording = None
 
     def restrict(self, index: Sequence[int], full: Vectors) -> Recorder:
-        """The same program of some of its parameters; the others are among what it reads."""
+        """The same program of some of its parameters; the others become tensors that it reads."""
         others = [i for i in range(len(full)) if i not in index]
 
         def program(parameters: Vectors, rest: Vectors) -> Tensor:

@@ -1,4 +1,4 @@
-"""Tangents cheaper than torch's own: of normalisations while forward mode is traced, of sums of products in the trace."""
+"""Tangents cheaper than torch's: of normalisations while forward mode is traced, and of sums of products in the trace."""
 
 from __future__ import annotations
 
@@ -22,11 +22,9 @@ _WIDE = (torch.float32, torch.float64)
 
 @contextmanager
 def forward_mode() -> Iterator[None]:
-    """Kernels that have a forward-mode derivative: fused attention and fused recurrences have none. Compiled models run as they
-    are written.
-    """
+    """Kernels with a forward-mode derivative: not fused attention or recurrences. Compiled models run in eager mode."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's remarks on its own tracing, imports and flags
+        warnings.simplefilter("ignore")  # torch's warnings about its own tracing, imports and flags
         with (
             torch.compiler.set_stance("force_eager"),
             sdpa_kernel(SDPBackend.MATH),
@@ -83,7 +81,7 @@ def _primal(t: Any) -> Any:
 
 
 class Normalisations(TorchFunctionMode):
-    """GroupNorm and LayerNorm as γx̂ + β with the tangent of x̂ in one kernel, not a dozen."""
+    """GroupNorm and LayerNorm as γx̂ + β with the tangent of x̂ in one kernel, not about twelve."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -93,7 +91,7 @@ class Normalisations(TorchFunctionMode):
         x = args[0]
         if x.dtype in _WIDE and not torch.is_autocast_enabled(x.device.type):
             return rule(*args, **kwargs)
-        kind = func(*tree_map(_primal, args), **tree_map(_primal, kwargs)).dtype  # torch's own tangent would be of another
+        kind = func(*tree_map(_primal, args), **tree_map(_primal, kwargs)).dtype  # torch's own tangent would have another
         return rule(x if x.dtype in _WIDE else x.float(), *args[1:], **kwargs).to(kind)
 
     @staticmethod
@@ -131,7 +129,7 @@ _SHAPED |= {_aten.t.default, _aten.transpose.int, _aten.permute.default, _aten.u
 
 
 def simplify(graph: fx.Graph, moving: set[fx.Node]) -> None:
-    """Of what depends on v (``moving``), sums lose their zeros (the tangent of an input) and merge with a product."""
+    """In sums of nodes that depend on v (``moving``), drops zeros (the tangent of an input) and fuses products into them."""
     zeros: set[fx.Node] = set()
     for node in graph.nodes:
         if _is_zero(node, zeros):

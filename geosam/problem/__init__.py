@@ -1,6 +1,7 @@
 """A model with its loss, bound to batches: per-sample losses, likelihoods, and the loss around θ.
 
-Engines, observations and measures call in. Nothing here knows of norms, metrics or solvers.
+Called by sampling, predictive, engines, observation, optim, measure and testing.
+Never imports norms, metrics or solvers: geometries are unknown here.
 """
 
 from .bound import Bound

@@ -20,8 +20,8 @@ from .surface import Surface
 
 
 class Structure(NamedTuple):
-    """What does not depend on θ. entries: of a sample's outputs. random: whether the forward pass draws random numbers.
-    coupled: whether samples meet in a normalisation.
+    """What does not depend on θ. entries: number of a sample's outputs. random: whether the forward pass uses random numbers.
+    coupled: whether a normalisation couples the samples of the batch.
     """
 
     entries: int
@@ -30,7 +30,7 @@ class Structure(NamedTuple):
 
 
 class Explains(Protocol):
-    """What can say how it would look at a batch: a metric."""
+    """What can explain how it would observe a batch: a metric."""
 
     def explain(self, point: Any) -> str:
         """A table to print."""
@@ -40,7 +40,7 @@ class Explains(Protocol):
 class Bound:
     """A problem on one batch. It is a closure too: calling it zeroes gradients, runs forward and backward, returns the loss.
 
-    It holds no number that depends on θ: every look (:func:`geosam.observe`) is at the parameters as they are.
+    It stores no number that depends on θ: every observation (:func:`geosam.observe`) is at the current parameters.
     """
 
     model: nn.Module
@@ -60,7 +60,7 @@ class Bound:
 
     @property
     def parameters(self) -> Vectors:
-        """Those chosen, or the model's that require gradients."""
+        """The chosen ones, or those of the model that require gradients."""
         return self.chosen or [p for p in self.model.parameters() if p.requires_grad]
 
     def names(self, parameters: Vectors) -> list[str]:
@@ -71,7 +71,7 @@ class Bound:
         return [known[id(p)] for p in parameters]
 
     def remembered(self, key: Any, make: Callable[[], Any]) -> Any:
-        """What was found out about the problem's structure, once for all its batches. Never a number that depends on θ."""
+        """A fact about the problem's structure, found once for all its batches. Never a number that depends on θ."""
         if key not in self.memory:
             self.memory[key] = make()
         return self.memory[key]
@@ -81,13 +81,13 @@ class Bound:
         return called(model, self.x if x is None else x)
 
     def outputs(self) -> Tensor:
-        """Outputs at the parameters as they are, without a graph and without a trace on buffers or random numbers."""
+        """Outputs at the current parameters, without a graph; buffers and the random state are unchanged."""
         with torch.no_grad(), Replay.now(self.parameters):
             return self.pure(self.parameters)(self.parameters, self.x)
 
     @property
     def recomputes(self) -> bool:
-        """Whether a backward pass was seen to need the model again: activations are checkpointed."""
+        """Whether the model was found to recompute activations in its backward pass (checkpointing)."""
         return Opened.RECOMPUTES in self.memory
 
     def opened(self, parameters: Vectors) -> Opened:
@@ -96,9 +96,9 @@ class Bound:
         return Opened(self.model, parameters, self.memory)
 
     def pure(self, parameters: Vectors) -> Callable[[Sequence[Tensor], Any], Any]:
-        """(parameters, x) → outputs with the model's buffers left alone. They may be differentiated after the call has ended.
+        """(parameters, x) → outputs; the model's buffers are unchanged. Outputs may be differentiated after the call has ended.
 
-        Raises: RuntimeError where ``torch.func`` differentiates what recomputes activations in its backward pass.
+        Raises: RuntimeError where ``torch.func`` differentiates a model that recomputes activations in its backward pass.
         """
         opened = self.opened(parameters)
         return lambda values, x: opened(values, opened.rest, x)
@@ -128,9 +128,9 @@ class Bound:
         return one_number(self.loss(outputs, self.y))
 
     def surface(self, theta: Vectors | None = None, replay: Replay | None = None, wide: bool = True) -> Surface:
-        """ε ↦ L(θ + ε) on the batch, by default at the parameters as they are and with the random numbers of now.
+        """ε ↦ L(θ + ε) on the batch, by default at the current parameters and the current random state.
 
-        wide: the loss is taken in float64 from the outputs on, for a rise is a difference of nearly equal losses.
+        wide: the loss is computed in float64 from the outputs on, because a rise is a difference of nearly equal losses.
         """
         parameters = self.parameters
         call, loss = self.pure(parameters), in_float64(self.loss) if wide else self.loss

@@ -1,4 +1,4 @@
-"""A twin of a model whose BatchNorm layers hold one batch's statistics still, so that samples no longer meet."""
+"""A twin (a copy that shares the parameters) of a model with BatchNorm's statistics held constant: it couples no samples."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .bound import Bound
 from .modules import couples_samples
 from .randomness import Replay
 
-# what a schedule may change between two passes, a dropout rate or a mask; modules and containers are copied once
+# attributes that a schedule may change between two passes (a dropout rate, a mask); modules and containers are copied once
 _PLAIN = (bool, int, float, str, type(None), Tensor)
 
 Moments = tuple[Tensor, Tensor]
@@ -27,14 +27,14 @@ Moments = tuple[Tensor, Tensor]
 
 @contextmanager
 def frozen(bound: Bound, parameters: Vectors, train: bool = False) -> Iterator[Bound]:
-    """The problem on a twin that shares the parameters, with z = γ(x − μ)/√(σ² + eps) + β for every BatchNorm in training mode.
+    """The problem on a twin of its model, with z = γ(x − μ)/√(σ² + eps) + β for every BatchNorm in training mode.
 
     μ and σ²: mean and biased variance of this batch at θ, over samples and positions, constants. At θ the outputs are those of
-    training mode; the gradient lacks the terms through μ and σ². They are taken from one forward pass in training mode, which
-    updates buffers if ``train`` and otherwise leaves no trace; random numbers are replayed, so that an engine that runs the
-    whole batch (``Hooks``) sees the dropout mask of the statistics, and one that maps over samples (``Func``) its own.
-    Where no samples meet: the problem itself. One block at a time.
-    Raises: ValueError for SyncBatchNorm, a layer called twice in a pass, and one whose training mode does something else.
+    training mode; the gradient lacks the terms through μ and σ². They are computed by one forward pass in training mode, which
+    updates buffers if ``train`` and changes nothing otherwise; random numbers are replayed, so that an engine that runs the
+    whole batch (``Hooks``) has the dropout mask of that pass, and one that maps over samples (``Func``) its own masks.
+    Where no samples are coupled: the problem itself. These contexts do not nest.
+    Raises: ValueError for SyncBatchNorm, a layer called twice in a pass, and one that normalises otherwise in training mode.
     """
     names = {module: name for name, module in bound.model.named_modules() if couples_samples(module)}
     if not names:
@@ -43,9 +43,9 @@ def frozen(bound: Bound, parameters: Vectors, train: bool = False) -> Iterator[B
     _refuse_across_processes(names)
     originals, held = list(bound.model.modules()), list(bound.model.parameters())
     key = ("frozen", *map(id, originals), *map(id, held))
-    # with the modules themselves, so that their ids stay theirs
+    # stored with the modules themselves, so that their ids are not reused
     twins, _ = bound.remembered(key, lambda: (_copied(bound.model), (originals, held)))
-    buffers = _cloned(originals)  # as they are before the pass: its twin then repeats what else it does to them
+    buffers = _cloned(originals)  # values before the pass: the twin's pass repeats its other updates of them
     outputs, moments = _observed(bound, parameters, names, train)
     apart = replace(bound, model=twins[0])
     try:
@@ -54,7 +54,7 @@ def frozen(bound: Bound, parameters: Vectors, train: bool = False) -> Iterator[B
             twin._buffers.update(own)
             if original in names:
                 twin.training = False
-                if original not in moments:  # not called, and must not be
+                if original not in moments:  # not called in this pass: NaN would show a call
                     moments[original] = (parameters[0].new_full((int(cast(Any, original).num_features),), torch.nan),) * 2
                 twin._buffers.update(zip(("running_mean", "running_var"), moments[original], strict=True))
         bound.remembered((*key, "same"), lambda: _check_same(apart, parameters, outputs, names))
@@ -73,7 +73,7 @@ def _refuse_across_processes(names: Mapping[nn.Module, str]) -> None:
 
 
 def _copied(model: nn.Module) -> list[nn.Module]:
-    """The modules of a copy that shares parameters; its buffers are empty until a pass."""
+    """The modules of a twin; its buffers are empty outside the context."""
     tensors = [*model.parameters(), *model.buffers()]
     tensors += [v for m in model.modules() for v in vars(m).values() if isinstance(v, Tensor)]
     twin = copy.deepcopy(model, {id(t): t for t in tensors})
@@ -81,7 +81,7 @@ def _copied(model: nn.Module) -> list[nn.Module]:
 
 
 def _emptied(twins: list[nn.Module]) -> list[nn.Module]:
-    """Without buffers, and without what a pass left as an attribute: it would outlive the pass."""
+    """Drops buffers, and tensors that a pass stored as attributes: they would outlive the pass."""
     for twin in twins:
         twin._buffers.update(dict.fromkeys(twin._buffers))
         vars(twin).update({k: None for k, v in vars(twin).items() if isinstance(v, Tensor)})
@@ -89,7 +89,7 @@ def _emptied(twins: list[nn.Module]) -> list[nn.Module]:
 
 
 def _cloned(modules: list[nn.Module]) -> list[dict[str, Tensor | None]]:
-    """Each module's buffers; what was one tensor in two places still is."""
+    """Clones of each module's buffers; a tensor in two places stays one tensor."""
     own = {id(b): b.clone() for m in modules for b in m._buffers.values() if b is not None}
     return [{k: None if b is None else own[id(b)] for k, b in m._buffers.items()} for m in modules]
 
@@ -119,7 +119,7 @@ def _observed(
 
 
 def _moments(module: nn.Module, x: Tensor) -> Moments:
-    """(μ, σ²) over all dimensions but the second, with the divisor n: what the layer divides by, not what it remembers."""
+    """(μ, σ²) over all dimensions but the second, with the divisor n: what normalises, not the running statistics."""
     like: Any = next((t for t in (module.running_mean, module.weight) if t is not None), x)
     wide = x if x.dtype in (torch.float32, torch.float64) else x.float()
     variance, mean = torch.var_mean(wide, [d for d in range(x.dim()) if d != 1], correction=0)
@@ -127,7 +127,7 @@ def _moments(module: nn.Module, x: Tensor) -> Moments:
 
 
 def _check_same(apart: Bound, parameters: Vectors, outputs: Any, names: Mapping[nn.Module, str]) -> None:
-    """Once a model: the twin's outputs at θ are those of training mode, or some layer is no BatchNorm but in name."""
+    """Once per model: ValueError unless the twin's outputs at θ are those of training mode (a subclass may differ)."""
     with torch.no_grad(), Replay.now(parameters):
         again = apart.pure(parameters)(parameters, apart.x)
     pairs = [(a, b) for a, b in zip(tree_leaves(outputs), tree_leaves(again), strict=True) if isinstance(a, Tensor)]

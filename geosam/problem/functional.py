@@ -25,9 +25,9 @@ def called(model: Callable[..., Any], x: Any) -> Any:
 
 @dataclass(frozen=True)
 class Slots:
-    """Which tensor stands where in a model: (name of a slot, position in a list). It holds no tensor.
+    """Which tensor belongs to which slot of a model: (name of the slot, position in a list). It holds no tensor.
 
-    By module, not by name: a module registered twice has one slot, a parameter tied across modules has several.
+    Slots are by module, not by name: a module registered twice has one slot, a parameter tied across modules several.
     parameters: positions among those that were chosen, followed by the others.
     """
 
@@ -36,7 +36,7 @@ class Slots:
 
     @classmethod
     def of(cls, model: nn.Module, chosen: Vectors) -> tuple[Slots, list[Tensor], list[Tensor]]:
-        """(slots, the parameters that were not chosen, buffers) as they are now. chosen: parameters of the model."""
+        """(slots, the parameters that were not chosen, buffers) at present. chosen: parameters of the model."""
         parameters, buffers = _places(model, "_parameters"), _places(model, "_buffers")
         held = {id(t): t for t in (*chosen, *parameters.values())}
         kept = {id(t): t for t in buffers.values()}
@@ -46,7 +46,7 @@ class Slots:
     def call(
         self, model: nn.Module, theta: Sequence[Tensor], others: Sequence[Tensor], buffers: Sequence[Tensor], x: Any
     ) -> Any:
-        """The outputs on x with these tensors in place of the model's own, which are left alone."""
+        """The outputs on x with these tensors in place of the model's own, which are unchanged."""
         held = [*theta, *others]
         fresh = [b.clone() for b in buffers]  # a pass in training mode writes to them
         tensors = {name: held[i] for name, i in self.parameters} | {name: fresh[i] for name, i in self.buffers}
@@ -55,7 +55,7 @@ class Slots:
     def copied(
         self, model: nn.Module, theta: Sequence[Tensor], others: Sequence[Tensor], buffers: Sequence[Tensor]
     ) -> nn.Module:
-        """A copy of the model to which these tensors belong."""
+        """A copy of the model with these tensors in it."""
         memo = {id(t): t for m in model.modules() for t in vars(m).values() if isinstance(t, Tensor)}
         for kind, slots, tensors in (
             ("_parameters", self.parameters, [*theta, *others]),
@@ -67,10 +67,10 @@ class Slots:
 
 
 class Opened:
-    """(θ, rest, x) ↦ the model's outputs, with its own tensors left alone; they may be differentiated after the call has ended.
+    """(θ, rest, x) ↦ the model's outputs; its own tensors are unchanged. They may be differentiated after the call has ended.
 
-    rest: the parameters that were not chosen and the buffers, as they were. memory: where it is noted that the model recomputes
-    activations in its backward pass. What is computed again must meet these tensors again, so a copy of the model holds them.
+    rest: the parameters that were not chosen and the buffers, at construction. memory: records whether the model recomputes
+    activations in its backward pass. A recomputation needs the same tensors again, so a copy of the model holds them.
     Raises: RuntimeError where ``torch.func`` differentiates such a model.
     """
 
@@ -86,7 +86,7 @@ class Opened:
         self.count, self.rest = len(others), [*others, *(b.clone() for b in buffers)]
 
     def __call__(self, values: Vectors, rest: Vectors, x: Any) -> Any:
-        """The outputs on x with ``values`` in place of the chosen parameters and ``rest`` in place of all else."""
+        """The outputs on x with ``values`` in place of the chosen parameters and ``rest`` in place of all others."""
         if not rest and all(v is p for v, p in zip(values, self.parameters, strict=True)):
             return called(self.model, x)
         tensors = (values, rest[: self.count], rest[self.count :])
@@ -105,7 +105,7 @@ class Opened:
         try:
             return called(self.slots.copied(self.model, *tensors), x)
         except RuntimeError as error:
-            if "saved tensor hooks" in str(error):  # torch.func's own words
+            if "saved tensor hooks" in str(error):  # torch.func's message
                 raise RuntimeError(self.RECOMPUTES) from error
             raise
 
@@ -121,7 +121,7 @@ def _positions(places: Mapping[str, Tensor], order: Sequence[int]) -> tuple[tupl
 
 
 def refuse_plain_references(model: nn.Module) -> None:
-    """ValueError for a parameter that a module also holds in a list, tuple or dict of its own: no call can replace it there."""
+    """ValueError for a parameter that a module also holds in a plain list, tuple or dict, where no call can replace it."""
     own = {id(p) for p in model.parameters()}
     for name, module in model.named_modules():
         held = {} if isinstance(module, nn.RNNBase) else {k: v for k, v in vars(module).items() if not k.startswith("_")}

@@ -1,4 +1,4 @@
-"""The batch gradient by backward, with every ``.grad`` put back."""
+"""The batch gradient by backward, with every ``.grad`` restored."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..core import Vectors
 
 
 def backward(loss: Tensor, parameters: Vectors, model: nn.Module) -> list[Tensor]:
-    """∇loss by ``backward`` (hooks of wrappers run, checkpoints work), dense; ``.grad`` of all parameters stays as it was."""
+    """∇loss by ``backward`` (hooks of wrappers run, checkpoints work), dense; ``.grad`` of all parameters is restored."""
     kept = [(p, p.grad) for p in model.parameters()]
     for p, _ in kept:
         p.grad = None

@@ -1,7 +1,7 @@
 """Predictive distributions: outputs → torch.distributions, from the loss or from the user.
 
 Convention: the loss is the mean of −log p over the distribution's ``batch_shape``, up to a constant, and so D and F average
-over that shape as well. A classifier that scores every pixel is a distribution a pixel.
+over that shape as well. A classifier that scores every pixel has one distribution per pixel.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ def categorical(outputs: Tensor) -> Distribution:
 
 
 def bernoulli(outputs: Tensor) -> Distribution:
-    """A coin for each entry, from logits, as two classes: torch's Bernoulli has an infinite KL from logits of 37 on."""
+    """A Bernoulli variable per entry, from logits, as two classes: torch's Bernoulli has an infinite KL for logits above 37."""
     return Categorical(logits=torch.stack([torch.zeros_like(outputs), outputs], -1), validate_args=False)
 
 
 def gaussian(outputs: Tensor) -> Distribution:
-    """N(f, ½) for each entry: the variance at which −log p is the squared error, no factor left over."""
+    """N(f, ½) for each entry: the variance at which −log p is the squared error up to a constant."""
     return Normal(outputs, torch.full((), 0.5, dtype=outputs.dtype, device=outputs.device).sqrt(), validate_args=False)
 
 
@@ -40,7 +40,7 @@ _OF_LOSS: dict[type[nn.Module], Likelihood] = {
 
 
 def of_loss(loss: Any) -> Likelihood | None:
-    """The distribution whose negative log-likelihood the loss is; None if the loss names none.
+    """The distribution whose negative log-likelihood the loss is; None if none is known.
 
     Class weights and label smoothing change the loss but not the model: the distribution is that of the plain loss.
     """

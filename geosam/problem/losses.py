@@ -53,14 +53,14 @@ def canonical(loss: Loss) -> Loss:
 class SampleLoss(ABC):
     """ℓ₁ … ℓₙ of a batch. ``factor`` is computed once for the batch, ``one`` for a single sample (it can be mapped over).
 
-    known: whether it is a loss of torch's own, so that its slopes may be taken in another precision than the outputs'.
+    known: whether it is one of torch's losses, so that its slopes may be computed in another precision than the outputs'.
     """
 
     known: bool = False
 
     @abstractmethod
     def factor(self, targets: Any, outputs: Callable[[], Tensor]) -> Tensor | float:
-        """What a sample's own loss is multiplied by, so that the mean of ℓ is the batch loss. May call for the outputs."""
+        """The factor of each sample's own loss that makes the mean of ℓ the batch loss. May call ``outputs``."""
 
     @abstractmethod
     def one(self, outputs: Tensor, targets: Any, factor: Tensor | float) -> Tensor:
@@ -71,10 +71,10 @@ class SampleLoss(ABC):
         """ℓ, shape [n]."""
 
     def slopes(self, outputs: Tensor, targets: Any) -> Tensor:
-        """∂ℓᵢ/∂zᵢ, [n, ...], in float64 where the loss can be taken so: 1 − p keeps its digits near p = 1 then."""
+        """∂ℓᵢ/∂zᵢ, [n, ...], in float64 where the loss allows it: then 1 − p keeps its digits near p = 1."""
         try:
             return _slope(self.wide(), outputs.double(), widened(targets))
-        except (RuntimeError, ValueError):  # a function that holds float32 tensors of its own
+        except (RuntimeError, ValueError):  # a function with float32 tensors inside
             return _slope(self, outputs, targets)
 
     def wide(self) -> SampleLoss:
@@ -82,7 +82,7 @@ class SampleLoss(ABC):
         return self
 
     def check(self, outputs: Any, targets: Any) -> None:
-        """ValueError where the batch loss itself would average over something else than it seems."""
+        """ValueError where the batch loss would average over other entries than it seems to (by broadcasting)."""
 
 
 def _slope(loss: SampleLoss, outputs: Tensor, targets: Any) -> Tensor:
@@ -124,7 +124,7 @@ def _unreduced(loss: nn.Module) -> nn.Module:
 
 
 class _Known(SampleLoss):
-    """A loss of torch's own, by its unreduced entries."""
+    """One of torch's losses, by its unreduced entries."""
 
     known = True
 
@@ -136,7 +136,7 @@ class _Known(SampleLoss):
 
 
 class _OverClasses(_Known):
-    """Cross-entropy and its kin: torch divides by Σ w(yᵢ) over the targets that count, or by their number if soft."""
+    """Cross-entropy and NLL: torch divides by Σ w(yᵢ) over the targets that count, or by their number if soft."""
 
     def factor(self, targets: Any, outputs: Callable[[], Tensor]) -> Tensor | float:
         if targets.is_floating_point():
@@ -158,7 +158,7 @@ class _OverClasses(_Known):
         return self.entries(outputs, targets).reshape(outputs.shape[0], -1).sum(1) * factor
 
     def slopes(self, outputs: Tensor, targets: Any) -> Tensor:
-        """Where labels are hard, weighted or not: n wᵢ(p − e_y)/Σw, by hand: this is every step of every classifier."""
+        """For hard labels, weighted or not: n wᵢ(p − e_y)/Σw in closed form, because every step of a classifier needs it."""
         entries: Any = self.entries
         if not isinstance(entries, nn.CrossEntropyLoss) or entries.label_smoothing or targets.is_floating_point():
             return super().slopes(outputs, targets)
@@ -178,7 +178,7 @@ class _OverEntries(_Known):
 
     def factor(self, targets: Any, outputs: Callable[[], Tensor]) -> Tensor | float:
         weights = (getattr(self.entries, name, None) for name in ("weight", "pos_weight"))
-        # torch aligns shapes at their ends, so these are the sizes that meet the samples
+        # torch aligns shapes at their ends, so these sizes are aligned with the samples
         meeting = (k for w in weights if w is not None for k in w.shape[: max(0, w.dim() - targets.dim() + 1)])
         if any(k > 1 for k in meeting):
             raise ValueError("a loss weight with a batch dimension ties the loss to one batch; weight the entries instead")
@@ -201,7 +201,7 @@ class _OverEntries(_Known):
 
 
 class _Opaque(SampleLoss):
-    """Any other callable: sample i's loss is the loss of the batch that holds it alone. Verified, because many are not so."""
+    """Any other callable: sample i's loss is that of a batch of it alone. Checked, because for many losses it is not."""
 
     def __init__(self, loss: Loss) -> None:
         self.loss = loss

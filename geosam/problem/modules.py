@@ -1,4 +1,4 @@
-"""What per-sample engines refuse: models in which samples meet."""
+"""What per-sample engines refuse: modules that couple the samples of a batch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
 
 
 def modules(model: nn.Module) -> list[nn.Module]:
-    """Every module, without the names that take longer: this is asked for in every step."""
+    """Every module, without its name, which takes longer: this runs in every step."""
     found, known = [model], {model, None}
     for module in found:
         for m in module._modules.values():
@@ -21,12 +21,12 @@ def modules(model: nn.Module) -> list[nn.Module]:
 
 
 def structure(model: nn.Module, parameters: Any) -> tuple[Any, ...]:
-    """A key for what is found out about derivatives: the modes of all modules, and the parameters themselves, by identity."""
+    """A key for facts about derivatives: the modes of all modules, and the parameters themselves, by identity."""
     return (*training_modes(model), *parameters)
 
 
 def training_modes(model: nn.Module) -> tuple[bool, ...]:
-    """Of all modules."""
+    """``training`` of every module."""
     return tuple(m.training for m in modules(model))
 
 

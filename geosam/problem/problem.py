@@ -18,9 +18,9 @@ class Problem:
 
     loss: (outputs, y) → batch mean loss, a torch loss module, its function, or any callable. likelihood: outputs →
     ``torch.distributions.Distribution``; by default the one whose negative log-likelihood the loss is (softmax for
-    cross-entropy, N(f, ½) for squared error, Bernoulli for logits). frozen_statistics: where BatchNorm in training mode lets
-    samples meet, what concerns single samples (rows, squares, drawn labels, Kronecker factors) is taken with the batch's mean
-    and biased variance at θ held constant, and g with it; it lacks the terms through the statistics (see
+    cross-entropy, N(f, ½) for squared error, Bernoulli for logits). frozen_statistics: where BatchNorm in training mode couples
+    the samples, per-sample quantities (rows, squares, label draws, Kronecker factors) and g are computed with the batch's mean
+    and biased variance at θ held constant; they lack the terms through the statistics (see
     :mod:`geosam.problem.frozen`). By default such a request is refused. Raises: ValueError for reduction 'sum' or 'none'.
     """
 

@@ -13,23 +13,23 @@ from ..core import Vectors
 
 @dataclass
 class Replay:
-    """A context in which random numbers are those drawn from the moment of ``now`` on; outside, the stream is untouched."""
+    """A context that repeats the random numbers that follow the state at ``now``; outside, the random state is unchanged."""
 
     device: torch.device
     state: Tensor
     outer: list[Tensor] = field(default_factory=list)
     used: bool = False
-    """Whether a pass inside the context has drawn a random number."""
+    """Whether a pass inside the context has used a random number."""
 
     @classmethod
     def now(cls, parameters: Vectors) -> Replay:
-        """From the present state of the generator on the parameters' device."""
+        """From the current state of the generator on the parameters' device."""
         device = parameters[0].device
         return cls(device, cls._get(device))
 
     @property
     def over(self) -> bool:
-        """Whether the stream has moved on since ``now``."""
+        """Whether random numbers were used since ``now``."""
         return not torch.equal(self._get(self.device), self.state)
 
     @staticmethod
@@ -43,7 +43,7 @@ class Replay:
             torch.get_device_module(self.device).set_rng_state(state, self.device)
 
     def rewind(self) -> None:
-        """The stream stands where it stood at ``now``, for good."""
+        """Set the generator back to its state at ``now``."""
         self._set(self.state)
 
     def __enter__(self) -> Replay:

@@ -1,4 +1,4 @@
-"""The batch loss around θ as a function that can be differentiated as often as one likes: the one place for L(θ + ε)."""
+"""The batch loss around θ, with its gradient and Hessian products: the only place for L(θ + ε)."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Product = Callable[[Vectors], list[Tensor]]
 
 
 class Surface:
-    """ε ↦ L(θ + ε) of one batch, with one dropout mask; parameters, ``.grad``, buffers and random streams are left alone.
+    """ε ↦ L(θ + ε) of one batch, with one dropout mask; parameters, ``.grad``, buffers and the random state are unchanged.
 
-    at: values of the parameters → the loss, with its own checks. replay: the random numbers, by default those of now.
+    at: values of the parameters → the loss, checked. replay: the random numbers, by default from the current state.
     """
 
     def __init__(self, theta: Vectors, at: Callable[[Vectors], Tensor], replay: Replay | None = None) -> None:

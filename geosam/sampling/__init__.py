@@ -1,6 +1,7 @@
-"""Labels of the model's own: how the expectation over labels in a Fisher matrix is taken.
+"""Labels from the model's predictions: how the expectation over labels in a Fisher matrix is computed.
 
-Engines, observations and metrics call in. Nothing here knows of models: outputs go in, cotangents come out.
+Called by predictive, engines, observation and metrics.
+Never imports any of these, nor a model: from problem only the likelihoods; outputs go in, cotangents come out.
 """
 
 from .abstract import Empirical, Sampling

@@ -1,4 +1,4 @@
-"""What a sampling of labels is."""
+"""What a way to sample labels is."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Sampling(ABC):
 
     @property
     def random(self) -> bool:
-        """Whether cotangents differ from draw to draw."""
+        """Whether cotangents differ from call to call."""
         return False
 
     @abstractmethod
     def count(self, entries: int) -> int:
-        """K, for outputs with so many entries a sample."""
+        """K, the cotangents per sample, for outputs with ``entries`` entries per sample."""
 
     @abstractmethod
     def cotangents(self, likelihood: Likelihood, outputs: Tensor) -> Tensor:
@@ -38,11 +38,11 @@ class Sampling(ABC):
     ) -> tuple[Tensor, Tensor] | None:
         """(α [K, n], spanned [n]) with Σ_k α_kᵢ u_kᵢ = slopesᵢ where ``spanned``, so that Jᵢᵀ slopesᵢ lies in the row space.
 
-        slopes: ∂ℓᵢ/∂zᵢ of some loss, [n, ...], float64. Here: spanned where one of sample i's cotangents is its slope entry by
-        entry, but for a factor, as the score of the data's own label is. None: for no sample.
+        slopes: ∂ℓᵢ/∂zᵢ of some loss, [n, ...], float64. Default: spanned where one of sample i's cotangents is a multiple of
+        its slope, entry by entry, as the score of the data's own label is. None: for no sample.
         """
-        # entry by entry: the scores of two labels that share all of the mass are all but opposite, and what is left between
-        # them lies off the span, where it weighs σ²/λ times as much
+        # entry by entry: the scores of two labels that share all of the probability are nearly opposite, and their small
+        # difference lies off the span, where it is amplified by σ²/λ
         u, s, kind = cotangents.flatten(2).double(), slopes.flatten(1), torch.finfo(cotangents.dtype)
         alpha = (u * s).sum(2) / u.square().sum(2)
         gap = (s - alpha.unsqueeze(2) * u).abs()
@@ -51,7 +51,7 @@ class Sampling(ABC):
 
     @contextmanager
     def looking(self) -> Iterator[None]:
-        """A context in which drawing leaves no trace on a generator of its own."""
+        """A context that restores the state of its own generator, if it has one."""
         yield
 
 

@@ -18,15 +18,15 @@ _Root = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Exact(Sampling):
-    """K = E, the entries of a sample's outputs: u_k = √E B_k with BBᵀ the Fisher information in the outputs.
+    """K = E, the number of a sample's outputs: u_k = √E B_k with BBᵀ the Fisher information in the outputs.
 
     Closed forms: softmax √p_k(p − e_k), the score of label k times the root of its probability; logits √(p(1−p)); N(f, ½) √2,
-    each over the root of the distributions that a sample has. Any other likelihood: the Hessian of its KL by autograd, and an
-    eigendecomposition a sample.
+    each over the root of the number of distributions per sample. Any other likelihood: the Hessian of its KL by autograd, and
+    an eigendecomposition per sample.
     """
 
     def count(self, entries: int) -> int:
-        """The entries."""
+        """E."""
         return entries
 
     def cotangents(self, likelihood: Likelihood, outputs: Tensor) -> Tensor:
@@ -39,7 +39,7 @@ class Exact(Sampling):
     def coordinates(
         self, likelihood: Likelihood, outputs: Tensor, cotangents: Tensor, slopes: Tensor
     ) -> tuple[Tensor, Tensor] | None:
-        """S slopes/√E for all samples; None where 1e-4 of the slopes lies outside B's range. On an accelerator one host read.
+        """S slopes/√E for all samples; None where 1e-4 of the slopes is outside B's range. On an accelerator one host read.
 
         A loss that is −log p of some label, smoothed or weighted, has its slope in the range, because p is positive there.
         """
@@ -71,7 +71,7 @@ def _softmax(z: Tensor) -> _Root:
 
 
 def _over_places(blocks: Tensor) -> Tensor:
-    """[n, a, b, R] → [n, aR, bR], one block a place."""
+    """[n, a, b, R] → [n, aR, bR], one block per place (pixel, token)."""
     n, a, b, places = blocks.shape
     return torch.diag_embed(blocks).transpose(2, 3).reshape(n, a * places, b * places)
 

@@ -1,4 +1,4 @@
-"""The expectation over labels from samples of the model's own."""
+"""The expectation over labels by Monte Carlo."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .abstract import Sampling
 
 @dataclass(frozen=True)
 class MonteCarlo(Sampling):
-    """K = n labels ŷ a sample from the predictive distribution: u_k = ∇_z(−log p(ŷ_k|z)), over the root of the distributions a
-    sample has. E over ŷ is the exact Fisher; the rank is n times the batch size at most.
+    """K = n labels ŷ per sample from the predictive distribution: u_k = ∇_z(−log p(ŷ_k|z)), over the root of the number of
+    distributions per sample. E over ŷ is the exact Fisher; the rank is at most n times the batch size.
 
-    generator: a torch.Generator on any device; by default torch's own stream on the outputs' device. A training step draws
-    on; a look (``metric.at``) puts the stream back, so that repeated looks see the same labels. Categorical (of two classes
-    for logits), Bernoulli and Normal labels come from the generator itself; other distributions sample under a forked stream
-    that it seeds. Raises: ValueError for n < 1, or a distribution whose batch_shape does not begin with the samples.
+    generator: a torch.Generator on any device; by default torch's own on the outputs' device. A training step advances it; an
+    observation outside a step (``metric.at``) restores its state, so that repeated ones use the same labels. Categorical (of
+    two classes for logits), Bernoulli and Normal labels use the generator itself; other distributions sample under a forked
+    generator that it seeds. Raises: ValueError for n < 1, or a distribution whose batch_shape does not begin with the samples.
     """
 
     n: int = 1
@@ -34,7 +34,7 @@ class MonteCarlo(Sampling):
 
     @property
     def random(self) -> bool:
-        """Yes."""
+        """True."""
         return True
 
     def count(self, entries: int) -> int:
@@ -42,9 +42,9 @@ class MonteCarlo(Sampling):
         return self.n
 
     def cotangents(self, likelihood: Likelihood, outputs: Tensor) -> Tensor:
-        """The scores of n labels a sample."""
+        """The scores of n labels per sample."""
         samples, z = outputs.shape[0], outputs.detach().double()
-        if likelihood is categorical:  # p − e_ŷ, by hand: this is every step of every classifier
+        if likelihood is categorical:  # p − e_ŷ in closed form: every step of a classifier needs it
             p = z.softmax(1)
             labels = self._labels(Categorical(p.movedim(1, -1), validate_args=False), p.device).flatten(0, 1).unsqueeze(1)
             scores = p.repeat(self.n, *[1] * (z.dim() - 1)).scatter_add_(1, labels, -torch.ones_like(labels, dtype=p.dtype))
@@ -82,7 +82,7 @@ class MonteCarlo(Sampling):
                 return distribution.sample((self.n,))
 
     def seed(self) -> int:
-        """A seed from the stream, for samplers that are seeded."""
+        """A seed from the generator, for samplers that are seeded."""
         device = None if self.generator is None else self.generator.device
         return int(torch.randint(2**62, (), generator=self.generator, device=device).item())
 
@@ -92,7 +92,7 @@ class MonteCarlo(Sampling):
 
     @contextmanager
     def looking(self) -> Iterator[None]:
-        """Puts the generator back."""
+        """Restores the generator's state."""
         state = None if self.generator is None else self.generator.get_state()
         try:
             yield

@@ -1,6 +1,7 @@
 """Engines: how per-sample quantities are computed. Same numbers, different cost.
 
-Observations call in with a bound problem; rows, moments and Kronecker factors come out. Nothing here knows of metrics.
+Called by observation, with a bound problem: rows, moments and Kronecker factors come out; metrics hold an engine as a setting.
+Never imports observation or metrics.
 """
 
 from .abstract import Captured, Choice, Draw, Engine, Moments

@@ -1,4 +1,4 @@
-"""What captures rows."""
+"""What an engine is, and what it returns."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ..rows.abstract import Rows
 
 
 class Captured(NamedTuple):
-    """What one forward pass gave. losses: ℓ, [n]. rows: of ℓ. drawn: of the cotangents that were asked for, [K·n, P].
+    """The results of one forward pass. losses: ℓ, [n]. rows: of ℓ. drawn: rows of the requested cotangents, [K·n, P].
 
-    outputs: the model's on the whole batch, if the engine saw them and they are one tensor.
+    outputs: the model's on the whole batch, if the engine ran it whole and they are one tensor.
     """
 
     losses: Tensor
@@ -37,7 +37,7 @@ class Moments(NamedTuple):
 
 
 Draw = Callable[[Tensor], Tensor]
-"""Outputs [n, ...] → K cotangents for each sample's outputs, [K, n, ...]. Row k·n + i is Jᵢᵀu, u the k-th of sample i."""
+"""Outputs [n, ...] → K cotangents per sample, [K, n, ...]. Row k·n + i is Jᵢᵀu, u the k-th of sample i."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Engine(ABC):
 
     @abstractmethod
     def capture(self, bound: Bound, parameters: Vectors, draw: Draw | None = None) -> Captured:
-        """Rows of the losses with respect to ``parameters``, and of what ``draw`` makes of the outputs, by one forward pass."""
+        """Rows of the losses with respect to ``parameters``, and of the cotangents ``draw(outputs)``, by one forward pass."""
 
     def rows(self, bound: Bound, parameters: Vectors) -> tuple[Tensor, Rows]:
         """(ℓ, J): the per-sample losses, shape [n], and the rows with respect to ``parameters``."""

@@ -1,4 +1,4 @@
-"""The engine that needs no choice."""
+"""The default engine."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .hooks import Hooks
 
 @dataclass(frozen=True)
 class Auto(Engine):
-    """``Hooks``, which chooses layer by layer: factors or rows by its cost model, and ``Func`` for what it cannot see into.
+    """``Hooks``, which chooses layer by layer: factors or rows by its cost model, and ``Func`` for what it cannot record.
 
-    BackPACK is not chosen: on the layers that it covers the factors cost the same, without its restrictions.
+    BackPACK is never chosen: on the layers that it covers the factors cost the same, without its restrictions.
     """
 
     def capture(self, bound: Bound, parameters: Vectors, draw: Draw | None = None) -> Captured:
-        """From Hooks."""
+        """By Hooks."""
         return Hooks().capture(bound, parameters, draw)
 
     def explain(self, bound: Bound, parameters: Vectors) -> Sequence[Choice]:

@@ -28,7 +28,7 @@ class BackPACK(Engine):
 
     The twin's loss is the sum Σ ℓᵢ, so that rows are gᵢ, not gᵢ/n. Covers Linear, Conv, ConvTranspose, RNN, LSTM, Embedding
     by exact class. Raises: ValueError for a parameter without a quantity, a parameter that the forward pass uses twice or
-    outside its module, and BatchNorm in training mode: each would give wrong numbers in silence. Not thread-safe.
+    outside its module, and BatchNorm in training mode: each would silently give wrong numbers. Not thread-safe.
     """
 
     def capture(self, bound: Bound, parameters: Vectors, draw: Draw | None = None) -> Captured:
@@ -64,7 +64,7 @@ class BackPACK(Engine):
             for p, _ in kept:
                 p.grad = None
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # missing quantities are found below, and raise
+                warnings.simplefilter("ignore")  # missing quantities raise below
                 extend(twin)
                 losses = bound.sample.all(bound.call(twin), bound.y)
                 _refuse_second_use(bound.model, losses, parameters)
@@ -92,11 +92,11 @@ def _refuse_missing(bound: Bound, parameters: Vectors, found: list[Tensor | None
 
 
 def _refuse_second_use(model: nn.Module, losses: Tensor, parameters: Vectors) -> None:
-    """BackPACK sees a parameter's use in its own module only; any other use would be missing from the rows."""
+    """BackPACK covers a parameter's use in its own module only; any other use would be missing from the rows."""
     uses: Counter[int] = Counter()
     walk(losses.grad_fn, lambda variable: uses.update([id(variable)]))
     named = {id(p): name for name, p in model.named_parameters()}
-    # a recurrence uses its weights at every time step, inside the one module that BackPACK knows
+    # a recurrence uses its weights at every time step, inside the one module that BackPACK supports
     recurrent = {id(p) for m in model.modules() if type(m) in (nn.RNN, nn.LSTM) for p in m.parameters()}
     twice = [named[id(p)] for p in parameters if uses[id(p)] > 1 and id(p) not in recurrent]
     if twice:

@@ -30,16 +30,16 @@ Compiler = Callable[[mapped.Function], mapped.Function]
 
 @dataclass(frozen=True)
 class Func(Engine):
-    """vmap(grad(ℓᵢ)). The rows are held in memory: 4nP bytes in float32; ``moments`` bounds this by chunks of samples.
+    """vmap(grad(ℓᵢ)). The rows are held in memory: 4nP bytes in float32; ``moments`` limits this by chunks of samples.
 
-    chunk_size: samples that are mapped at once, at most; by default all for ``rows``, and as many as fit in 256 MiB for
-    ``moments``. compiler: such as ``functools.partial(torch.compile, fullgraph=True)``, applied once for a problem to the
-    mapped function, of which all that changes between steps is an input; another batch size or mode of the model is compiled
-    once more. ``moments`` is compiled with its sums: a compiler that fuses them holds no rows of linear layers.
-    Right for tied weights, raw parameters, attention, GroupNorm, LSTM, Embedding, weight norm. Dropout draws one mask a
-    sample. Where vmap has no rule for an operation the samples are taken one by one, unless there is a compiler.
+    chunk_size: the most samples that are mapped at once; by default all for ``rows``, and as many as fit in 256 MiB for
+    ``moments``. compiler: such as ``functools.partial(torch.compile, fullgraph=True)``, applied once per problem to the
+    mapped function, whose inputs are all that changes between steps; another batch size or mode of the model is compiled
+    again. ``moments`` is compiled with its sums: a compiler that fuses them stores no rows of linear layers.
+    Correct for tied weights, raw parameters, attention, GroupNorm, LSTM, Embedding, weight norm. Dropout has one mask per
+    sample. Where vmap has no rule for an operation the samples are processed one by one, unless there is a compiler.
     Raises: ValueError for BatchNorm in training mode; with a compiler also for what it cannot compile, and for a forward pass
-    that draws random numbers, because compiled code may draw others.
+    that uses random numbers, because compiled code may use others.
     """
 
     chunk_size: int | None = None
@@ -50,7 +50,7 @@ class Func(Engine):
             raise TypeError(f"compiler takes a function and returns it compiled, as torch.compile does; got {self.compiler!r}")
 
     def capture(self, bound: Bound, parameters: Vectors, draw: Draw | None = None) -> Captured:
-        """Rows in memory. Cotangents are drawn at the outputs of the same pass, and pulled back under its dropout masks."""
+        """Rows in memory. Cotangents come from the outputs of the same pass, and are pulled back under its dropout masks."""
         here = _Here(self, bound, parameters)
         losses, jacobian, outputs = here.rows(bound.x, bound.y, draw is not None, self.chunk_size)
         drawn = None if draw is None else here.pulled(draw(outputs), self.chunk_size)
@@ -59,7 +59,7 @@ class Func(Engine):
     def moments(self, bound: Bound, parameters: Vectors) -> Moments:
         """(ℓ, g, (1/n) Σ gᵢ²), chunk by chunk."""
         most = self.chunk_size or max(1, limits.CHUNK // (4 * vec.count(parameters)))
-        width = -(-bound.n // -(-bound.n // most))  # as even as can be: each size is compiled once
+        width = -(-bound.n // -(-bound.n // most))  # chunks as equal as possible: each size is compiled once
         here = _Here(self, bound, parameters)
         losses, total, squares = [], None, None
         for start in range(0, bound.n, width):
@@ -72,9 +72,9 @@ class Func(Engine):
 
 
 class _Here:
-    """The mapped functions at a problem's tensors as they are now; what belongs to the whole batch is computed here, once.
+    """The mapped functions at a problem's current tensors; what depends on the whole batch is computed here, once.
 
-    replay: the random numbers of the last rows. looped: whether their samples were taken one by one.
+    replay: the random numbers of the last rows. looped: whether their samples were processed one by one.
     """
 
     def __init__(self, engine: Func, bound: Bound, parameters: Vectors) -> None:
@@ -83,7 +83,7 @@ class _Here:
         self.bound, self.parameters, self.compiler = bound, parameters, engine.compiler
         self.slots, others, buffers = Slots.of(bound.model, parameters)
         factor = bound.sample.factor(bound.y, bound.outputs)
-        if not isinstance(factor, Tensor):  # a number would be compiled in
+        if not isinstance(factor, Tensor):  # a number would become a constant of compiled code
             factor = torch.full((), factor, dtype=torch.float64, device=parameters[0].device)
         self.tensors = [p.detach() for p in parameters], others, buffers, factor
         self.replay, self.looped = Replay.now(parameters), False
@@ -129,18 +129,18 @@ class _Here:
         return Materialised([torch.stack(r, 1).detach().flatten(0, 1) for r in zip(*each, strict=True)])
 
     def _run(self, make: Callable[..., mapped.Function], settings: tuple[Any, ...], x: Any, y: Any) -> Any:
-        """What ``make`` builds, at these tensors. It is built, and compiled, once for a structure."""
+        """Calls what ``make`` builds with these tensors. It is built, and compiled, once per structure."""
         model, sample = self.bound.model, self.bound.sample
 
         def built() -> mapped.Function:
             function = make(model, sample, self.slots, *settings)
             return function if self.compiler is None else _compiled(function, self.compiler)
 
-        # torch.compile does not look whether hooks have changed; each has a number of its own
+        # torch.compile does not check whether hooks have changed; each has its own number
         hooks = tuple(
             (*m._forward_pre_hooks, *m._forward_hooks, *m._backward_pre_hooks, *m._backward_hooks) for m in model.modules()
         )
-        # what is kept refers to the model, so that its id stays its own
+        # the stored function refers to the model, so that its id is not reused
         function = self.bound.remembered((make, settings, self.compiler, id(model), self.slots, hooks), built)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="There is a performance drop")  # vmap's fallback: slower, not wrong
@@ -148,10 +148,10 @@ class _Here:
 
 
 def _compiled(function: mapped.Function, compiler: Compiler) -> mapped.Function:
-    """ValueError where it does not compile, or turns out to draw random numbers."""
+    """ValueError where it does not compile, or uses random numbers."""
     plain = cast(types.FunctionType, function)
-    # its own code under its own name: torch.compile gives up on a code object after eight compilations, and takes sizes that
-    # differ under one name, here those of several problems, for variable ones
+    # its own code under its own name: torch.compile stops after eight compilations of a code object, and treats sizes that
+    # differ under one name, here those of several problems, as variable
     code = plain.__code__.replace(co_name=f"{plain.__name__}_{next(_NUMBER)}")
     compiled = compiler(types.FunctionType(code, plain.__globals__, code.co_name, None, plain.__closure__))
 

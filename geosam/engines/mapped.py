@@ -1,4 +1,4 @@
-"""What is mapped over samples: pure functions of all that changes between steps, built from a problem's structure alone.
+"""The functions mapped over samples: pure in all that changes between steps, built from a problem's structure alone.
 
 tensors: (θ, the other parameters, buffers, the factor of the per-sample loss).
 """
@@ -45,7 +45,7 @@ def rows(model: nn.Module, sample: SampleLoss, slots: Slots, outputs: bool, chun
 
 
 def sums(model: nn.Module, sample: SampleLoss, slots: Slots) -> Function:
-    """Some samples: (tensors, x, y) ↦ (ℓ, Σ gᵢ, Σ gᵢ² in float64), for a compiler: it can square a row where it is made."""
+    """Some samples: (tensors, x, y) ↦ (ℓ, Σ gᵢ, Σ gᵢ² in float64), for a compiler, which can fuse the squares."""
     every = rows(model, sample, slots, False, None)
 
     def summed(tensors: Any, x: Any, y: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A pass without chance, in which it can be told what belongs to one sample."""
+"""A pass without randomness, in which per-sample results can be compared."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _LOOSEST = 0.2
 
 
 class Still(TorchDispatchMode):
-    """Within it dropout keeps every entry, times 1/(1 − p), and any other draw is the same constant for everybody.
+    """A context in which dropout keeps every entry, times 1/(1 − p), and any other random number is one constant.
 
-    For checks that are made once: each operation passes through Python, a compiled model runs as it is written, attention and
-    recurrences unfused. The random stream moves on as ever, so that ``Replay`` around it knows whether something was drawn.
+    For checks that run once: each operation goes through Python, compiled models run in eager mode, attention and recurrences
+    unfused. The random state still advances, so that a ``Replay`` around it knows whether random numbers were used.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Still(TorchDispatchMode):
         self._plain = ExitStack()
 
     def __enter__(self) -> Still:
-        # a fused kernel draws its mask inside, and once more in its backward pass
+        # a fused kernel makes its mask inside, and again in its backward pass
         self._plain.enter_context(sdpa_kernel(SDPBackend.MATH))
         self._plain.enter_context(torch.backends.cudnn.flags(enabled=False))
         self._plain.enter_context(torch.compiler.set_stance("force_eager"))
@@ -42,12 +42,12 @@ class Still(TorchDispatchMode):
 
     @property
     def tolerance(self) -> float:
-        """Relative: loose enough for any summation order in the narrowest type that was met, autocast's included."""
+        """Relative: allows any order of summation in the narrowest type that was used, autocast's included."""
         return float(min(10 * self._eps**0.5, _LOOSEST))
 
     def __torch_dispatch__(self, func: Any, kinds: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None) -> Any:
         name = func.overloadpacket.__name__
-        if name.startswith("rrelu_with_noise") and "backward" not in name:  # the slope that it has on average
+        if name.startswith("rrelu_with_noise") and "backward" not in name:  # its mean slope
             args = [*args[:2], *[sum(args[2:4]) / 2] * 2, *args[4:]]
         out = func(*args, **(kwargs or {}))
         if name == "native_dropout" and args[2]:

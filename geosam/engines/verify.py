@@ -1,4 +1,4 @@
-"""A check of the rows: their mean is the batch's own gradient."""
+"""A check of the rows: their mean must be the batch gradient."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from .still import Still
 def verify(
     bound: Bound, parameters: Vectors, engine: Engine, gradient: Vectors | None = None, replay: Replay | None = None
 ) -> None:
-    """Once for these parameters and modes: the rows' mean must be the batch's own gradient, or samples meet somewhere.
+    """Once per parameters and modes: the rows' mean must be the batch gradient; otherwise something couples the samples.
 
-    gradient: the mean, where it is known, of the pass at ``replay``. Where the pass draws random numbers both are taken
-    again without. One sample meets nobody: it is no proof for several. Raises: ValueError.
+    gradient: the mean, where it is known, of the pass at ``replay``. Where the pass uses random numbers both are computed
+    again without them. A batch of one proves nothing about larger ones. Raises: ValueError.
     """
     key = ("verified", bound.n == 1, *structure(bound.model, parameters))
     if key in bound.memory:

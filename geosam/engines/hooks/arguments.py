@@ -13,7 +13,7 @@ _NESTED = (list, tuple, dict)
 
 @dataclass(frozen=True)
 class Spec:
-    """How to put (args, kwargs) together again. nested: of arguments that hold others, which few operations take."""
+    """How to rebuild (args, kwargs). nested: the tree of arguments that contain others, which few operations take."""
 
     count: int
     names: tuple[str, ...]
@@ -28,7 +28,7 @@ class Spec:
 
 
 def flatten(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[Any], Spec]:
-    """(leaves, spec). Without nesting by hand: a pytree takes longer than a small operation."""
+    """(leaves, spec). Without nesting no pytree is built: it takes longer than a small operation."""
     flat = [*args, *kwargs.values()]
     for value in flat:
         if isinstance(value, _NESTED):

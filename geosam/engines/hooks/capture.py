@@ -19,10 +19,10 @@ from torch.utils._pytree import tree_leaves
 from ...core import Vectors
 from .arguments import Spec, flatten
 
-# functions written in Python that are one operation here; any other of torch.nn.functional is looked into
+# Python functions that are recorded as one operation; inside any other of torch.nn.functional operations are recorded
 _WHOLE = (F.layer_norm, F.group_norm, F.embedding)
 
-# by which data can decide where a sample goes: the shapes do not tell
+# operations by which data can decide where a sample goes: shapes do not show it
 _ROUTES = {"index_select", "masked_select", "nonzero", "argwhere", "gather", "take", "take_along_dim", "sort", "topk", "unique"}
 _ROUTES |= {"index_put", "index_add", "index_copy", "scatter", "scatter_add", "masked_scatter", "repeat_interleave"}
 _ROUTES |= {"one_hot", "argmax", "argmin", "searchsorted", "bucketize"}
@@ -36,7 +36,7 @@ class Use:
     """One operation that took parameters, out = func(*args, **kwargs).
 
     flat: the arguments' leaves, activations without their graph. places: position in ``flat`` → index of a parameter.
-    edge: where the gradient of the output arrives. versions: of the activations, to see that none was overwritten since.
+    edge: the output's edge in the graph, for its gradient. versions: of the activations, to detect that one was overwritten.
     """
 
     func: Callable[..., Tensor]
@@ -50,7 +50,7 @@ class Use:
 
     @property
     def name(self) -> str:
-        """The function's own."""
+        """The function's name."""
         return getattr(self.func, "__name__", str(self.func))
 
     @property
@@ -59,7 +59,7 @@ class Use:
         return {i: t for i, t in enumerate(self.flat) if isinstance(t, Tensor) and i not in self.places}
 
     def snapshot(self) -> Use:
-        """The same with copies of the parameters as they are now."""
+        """The same with copies of the current parameters."""
         flat = [t.detach().clone() if i in self.places else t for i, t in enumerate(self.flat)]
         return replace(self, flat=flat)
 
@@ -69,12 +69,12 @@ class Use:
 
     @cached_property
     def given(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """(args, kwargs) as they were."""
+        """(args, kwargs) as recorded."""
         return self.arguments({})
 
     @cached_property
     def positions(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """(args, kwargs) of positions in ``flat``."""
+        """(args, kwargs) with positions in ``flat`` for leaves."""
         return self.spec.whole(range(len(self.flat)))
 
     def arguments(self, changed: dict[int, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -84,11 +84,11 @@ class Use:
 
 
 class Capture(TorchFunctionMode):
-    """Within it every operation on a parameter is recorded, and the parameter enters without its graph.
+    """A context in which every operation on a parameter is recorded, and the parameter enters without its graph.
 
-    A backward pass to ``edges`` is then one with respect to activations only: no weight gradient is ever computed.
-    opaque: indices of parameters that were used in a way that is not recorded, such as through another tensor made of them.
-    routed: whether activations were taken by indices or masks, so that data may decide which sample goes where.
+    A backward pass to the edges of the uses is then with respect to activations only: no weight gradient is computed.
+    opaque: indices of parameters whose use is not recorded, such as a use through another tensor computed from them.
+    routed: whether activations were selected by indices or masks, so that data may decide which sample goes where.
     """
 
     def __init__(self, parameters: Vectors) -> None:
@@ -101,8 +101,8 @@ class Capture(TorchFunctionMode):
         self._eager: list[Any] = []
 
     def __enter__(self) -> Capture:
-        # a compiled model would compile this file's bookkeeping along with it, and again for every batch
-        self._eager.append(torch.compiler.set_stance("force_eager"))  # entered once more for each function looked into
+        # a compiled model would compile the recording too, and again for every batch
+        self._eager.append(torch.compiler.set_stance("force_eager"))  # entered again inside each composite function
         self._eager[-1].__enter__()
         return super().__enter__()
 
@@ -139,21 +139,21 @@ class Capture(TorchFunctionMode):
         out = func(*args, **kwargs)
         made = [t for t in tree_leaves(out) if isinstance(t, Tensor) and t.requires_grad]
         sources = set(places.values()).union(*(self._made[id(t)][1] for t in through))
-        if len(through) == len(activations):  # of parameters alone
+        if len(through) == len(activations):  # computed from parameters alone
             self._made.update({id(t): (t, sources) for t in made})
         elif made:
             self.opaque |= sources
-        if in_place:  # also seen through every view of what was written to
+        if in_place:  # every view of the written tensor changes too
             self.opaque |= sources
         return out
 
     def end(self, outputs: Any) -> None:
-        """What the model returns: made of parameters alone, it meets the loss unrecorded."""
+        """Takes the model's outputs: those computed from parameters alone reach the loss without a recorded use."""
         for t in tree_leaves(outputs):
             self.opaque |= {self.index[id(t)]} if id(t) in self.index else self._made.get(id(t), (t, set()))[1]
 
     def _touches(self, values: Iterable[Any]) -> bool:
-        """Whether a parameter, or what was made of one, is among these or in a list of them. Most operations take none."""
+        """Whether a parameter, or a tensor computed from one, is among these or in a list of them."""
         for value in values:
             if id(value) in self.index or id(value) in self._made:
                 return True
@@ -164,12 +164,12 @@ class Capture(TorchFunctionMode):
     def _record(
         self, func: Callable[..., Any], flat: list[Any], spec: Spec, places: dict[int, int], activations: dict[int, Tensor]
     ) -> Any:
-        # a leaf of its own, which nobody differentiates by: where no graph lies behind it, the output has an edge to arrive at
+        # a leaf that nothing is differentiated by: it gives the output an edge even where no activation requires a gradient
         given = flat.copy()
         try:
             for i in places:
                 given[i] = flat[i].detach().requires_grad_()
-        except RuntimeError:  # inside a transform of torch.func, where an output has no edge of its own
+        except RuntimeError:  # inside a transform of torch.func, where an output has no edge
             self.opaque |= set(places.values())
             args, kwargs = spec.whole(flat)
             return func(*args, **kwargs)
@@ -188,13 +188,13 @@ class Capture(TorchFunctionMode):
 
 
 def _by_data(index: Any) -> bool:
-    """Whether x[index] takes what a tensor or a list says."""
+    """Whether x[index] selects by a tensor or a list."""
     parts = index if isinstance(index, tuple) else (index,)
     return any(part is not None and part is not ... and not isinstance(part, int | slice) for part in parts)
 
 
 def _in_place(name: str) -> bool:
-    """Also ``__invert__``, which does no harm."""
+    """By its name; ``__invert__`` passes too, which is harmless."""
     return name.startswith(("__i", "__set")) if name.endswith("__") else name.endswith("_")
 
 
@@ -204,7 +204,7 @@ def _composite(func: Callable[..., Any]) -> bool:
 
 @functools.cache
 def _opened(func: types.FunctionType) -> Callable[..., Any]:
-    """The same function without its own question whether someone intercepts it: what it calls is then seen one by one."""
+    """The same function without its own check for modes: each operation that it calls is then recorded on its own."""
     names = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
     silenced = {name: (lambda *tensors: False) for name in names}
     opened = types.FunctionType(

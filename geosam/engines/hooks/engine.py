@@ -1,4 +1,4 @@
-"""The engine that looks into layers."""
+"""The engine that records each layer's operations."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ class Hooks(Engine):
     """Records every operation that takes a parameter; one backward pass to the activations, without any weight gradient.
 
     Rows are not formed for linear layers whose factors are smaller; they are formed, layer by layer, for convolutions,
-    normalisations, embeddings and raw parameters. A parameter used in another way (through a tensor made of it, such as a
-    weight norm, or inside a fused recurrence) is left to ``Func``. Which slice of an intermediate belongs to which sample is
-    found once for each problem, by running two and three samples, and the rows of two samples are compared with autograd's.
+    normalisations, embeddings and raw parameters. A parameter used in another way (through a tensor computed from it,
+    such as a weight norm, or inside a fused recurrence) is handled by ``Func``. Which slice of an intermediate belongs to which
+    sample is found once per problem, by running two and three samples; the rows of two samples are compared with autograd's.
     Raises: ValueError for BatchNorm in training mode.
     """
 
     def capture(self, bound: Bound, parameters: Vectors, draw: Draw | None = None) -> Captured:
-        """Rows by layer; one backward pass for the losses, and one for each draw."""
+        """Rows by layer; one backward pass for the losses, and one for each of the K cotangents."""
         start = Replay.now(parameters)
         seen, outputs = _record(bound, parameters)
         losses, root = _rooted(bound, outputs)
         random = start.over
         data = _gradients(root, seen, parameters, retain=draw is not None or seen.routed)
         plan = _plan(bound, parameters, seen, root, data)
-        if plan.left and random:  # no dropout mask of this pass can be had for the mapped one: one engine for all
+        if plan.left and random:  # Func cannot use the dropout masks of this pass: one engine for all
             return Func().capture(bound, parameters, draw)
         cotangents = None if draw is None else draw(outputs.detach())
         roots = [] if cotangents is None else [Root(outputs, u.to(outputs.dtype)) for u in cotangents]
@@ -80,7 +80,7 @@ def _record(bound: Bound, parameters: Vectors) -> tuple[Capture, Any]:
     start, known = Replay.now(parameters), bound.recomputes
     with seen:
         outputs = call(parameters, bound.x)
-    if bound.recomputes != known:  # found out on the way: half a pass was recorded before the whole one
+    if bound.recomputes != known:  # found during the pass: a partial pass was recorded before the whole one
         seen = Capture(parameters)
         with start, seen:
             outputs = call(parameters, bound.x)
@@ -89,7 +89,7 @@ def _record(bound: Bound, parameters: Vectors) -> tuple[Capture, Any]:
 
 
 def _rooted(bound: Bound, outputs: Any) -> tuple[Tensor, Root]:
-    """(ℓ, the root of Σ ℓᵢ): by slopes in float64 where the loss is torch's own, for 1 − p keeps its digits near p = 1 then."""
+    """(ℓ, the root of Σ ℓᵢ), for torch's losses by slopes in float64: then 1 − p keeps its digits near p = 1."""
     if bound.sample.known and isinstance(outputs, Tensor):
         seen = outputs.detach()
         return bound.sample.all(seen, bound.y), Root(outputs, bound.sample.slopes(seen, bound.y).to(seen.dtype))
@@ -98,7 +98,7 @@ def _rooted(bound: Bound, outputs: Any) -> tuple[Tensor, Root]:
 
 
 def _gradients(root: Root, seen: Capture, parameters: Vectors, retain: bool) -> Sequence[Any]:
-    """The gradient at every edge, at least in the type of its parameter; None where it does not arrive."""
+    """The gradient at every edge, at least in the type of its parameter; None where the root does not depend on it."""
     if not seen.uses or not root.of.requires_grad:
         return [None] * len(seen.uses)
     edges = [use.edge for use in seen.uses]
@@ -113,9 +113,9 @@ def _widened(delta: Tensor, use: Use, parameters: Vectors) -> Tensor:
 
 
 def _plan(bound: Bound, parameters: Vectors, seen: Capture, root: Root, deltas: Sequence[Any]) -> Plan:
-    """By layouts that are learnt and tried out once for a structure; if the trial fails, no layout is believed.
+    """Layouts are learnt and checked once per structure; if the check fails, they are discarded and ``Func`` is used.
 
-    Where data decide which sample goes where, each batch proves its own.
+    Where data may decide which sample goes where, they are checked again on each batch.
     """
     key = ("layouts", bound.n == 1, *structure(bound.model, parameters), *signature(seen.uses))
     layouts, right = bound.memory.get(key, (None, None))
@@ -124,7 +124,7 @@ def _plan(bound: Bound, parameters: Vectors, seen: Capture, root: Root, deltas: 
             layouts, right = _tried(bound, parameters, learn(bound, parameters, seen.uses), still)
         if right is not None:
             bound.memory[key] = layouts, right
-    if right is False:  # there may be uses that were not seen at all
+    if right is False:  # some uses may not have been recorded at all
         seen.opaque |= set(range(len(parameters)))
     layouts = _fitting(layouts, seen, bound.n)
     if seen.routed and bound.n > 1:
@@ -137,7 +137,7 @@ def _fitting(layouts: Sequence[Layout], seen: Capture, n: int) -> list[Layout]:
 
 
 def _proven(seen: Capture, layouts: Sequence[Layout], root: Root, deltas: Sequence[Any], parameters: Vectors) -> list[Layout]:
-    """The layouts by which the gradient of Σ wᵢℓᵢ is wᵢ times that of Σ ℓᵢ where they say that sample i is, for odd weights."""
+    """The layouts that pass: where they place sample i, the gradient of Σ wᵢℓᵢ is wᵢ times that of Σ ℓᵢ, for irregular w."""
     weights = torch.cos(torch.arange(len(root.u), device=root.u.device) * 2.4).to(root.u.dtype)
     odd = Root(root.of, root.u * weights.view(-1, *[1] * (root.u.dim() - 1)))
     weighted = _gradients(odd, seen, parameters, retain=True)
@@ -149,7 +149,7 @@ def _proven(seen: Capture, layouts: Sequence[Layout], root: Root, deltas: Sequen
 
 
 def _tried(bound: Bound, parameters: Vectors, layouts: list[Layout], still: Still) -> tuple[list[Layout], bool | None]:
-    """The layouts of what can be formed, and whether the rows are right, by a pass without dropout. None: no telling here."""
+    """The layouts of rows that can be formed, and whether these are right in a pass without dropout. None: undecided."""
     with torch.enable_grad(), Replay.now(parameters):
         seen, outputs = _record(bound, parameters)
         deltas = _gradients(_rooted(bound, outputs)[1], seen, parameters, retain=False)
@@ -167,7 +167,7 @@ def _tried(bound: Bound, parameters: Vectors, layouts: list[Layout], still: Stil
 
 
 def _right(bound: Bound, plan: Plan, deltas: Sequence[Any], still: Still) -> bool | None:
-    """Whether the first and the last row are the gradients of these samples alone. None where some are 0 or not finite."""
+    """Whether the first and the last row are the gradients of these samples alone. None: some are 0 or not finite."""
     with torch.no_grad():
         parts = plan.rows([deltas])
     if not parts:
@@ -183,7 +183,7 @@ def _right(bound: Bound, plan: Plan, deltas: Sequence[Any], still: Still) -> boo
             factor = bound.sample.factor(bound.y, bound.outputs)
             alone = torch.autograd.grad(bound.sample.one(call(parameters, x), y, factor), held, allow_unused=True)
         if any(g is not None and k in unused for g, k in zip(alone, index, strict=True)):
-            return False  # used where nobody saw it, and 0 only here
+            return False  # its use was not recorded, and its row is 0 only because of that
         told = told and all(g is None or bool(g.to_dense().any()) for g in alone)
         unit = torch.zeros(bound.n, dtype=torch.float64, device=held[0].device)
         unit[i] = 1

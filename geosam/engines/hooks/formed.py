@@ -1,4 +1,4 @@
-"""Rows of a layer that are formed when they are asked for."""
+"""Rows of a layer that are formed on demand."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from .layout import Layout
 class Formed(Rows):
     """gᵢ = Σ_use ∂⟨δᵢ, out⟩/∂θ for the operations that used the parameters.
 
-    uses: (operation, its layout, position in its arguments → position in ``like``, δ of each draw). Jᵀa is one weight gradient,
-    of Σ_k a_k∘δ_k, as long as no rows are held; what reads each row forms them all. keep: whether they are then held, and the
-    activations let go; otherwise they are formed again. Parameters are read as they were when this was made.
-    Raises: RuntimeError where an activation has been overwritten in between.
+    uses: (operation, its layout, position in its arguments → position in ``like``, δ of each cotangent). Jᵀa is one weight
+    gradient, of Σ_k a_k∘δ_k, as long as no rows are held; what reads single rows forms all of them. keep: whether they are then
+    held, and the activations released; otherwise they are formed again. Parameters have their values at construction.
+    Raises: RuntimeError where an activation was overwritten since.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Formed(Rows):
         return self._summed(lambda use, layout, deltas, like: jacobian(use, layout, deltas[k], self.samples, like))
 
     def _summed(self, of: Callable[[Use, Layout, Sequence[Tensor], dict[int, Tensor]], dict[int, Tensor]]) -> list[Tensor]:
-        """What ``of`` gives for each operation, added up by parameter."""
+        """What ``of`` returns for each operation, summed by parameter."""
         sums: dict[int, Tensor] = {}
         for use, layout, places, deltas in self.uses:
             if use.overwritten():
@@ -60,19 +60,19 @@ class Formed(Rows):
         return [sums[i] for i in range(len(self.like))]
 
     def accumulate(self, out: Tensor, precision: torch.dtype) -> None:
-        """Of the rows."""
+        """From the formed rows."""
         self._rows().accumulate(out, precision)
 
     def apply(self, v: Vectors) -> Tensor:
-        """Of the rows."""
+        """From the formed rows."""
         return self._rows().apply(v)
 
     @torch.no_grad()
     def materialise(self, a: Tensor) -> list[Tensor]:
-        """By one weight gradient for each operation in the parameters' type, of the rows in a wider one."""
+        """By one weight gradient for each operation in the parameters' type, from the formed rows in a wider one."""
         if self._kept is not None or a.dtype != self.like[0].dtype:
             return self._rows().materialise(a)
-        even = vec.reads_are_free([a]) and bool((a == a[0]).all())  # the batch gradient: nothing need be weighted
+        even = vec.reads_are_free([a]) and bool((a == a[0]).all())  # the batch gradient: no weights are needed
 
         def weighted(layout: Layout, deltas: Sequence[Tensor]) -> Sequence[Tensor]:
             assert layout.out is not None, "only operations with a known layout come here"
@@ -86,11 +86,11 @@ class Formed(Rows):
         return [t * a[0] for t in found] if even else found
 
     def mean_squares(self) -> list[Tensor]:
-        """Of the rows."""
+        """From the formed rows."""
         return self._rows().mean_squares()
 
     def moments(self) -> tuple[list[Tensor], list[Tensor]]:
-        """Of the rows; unless they are held already they are formed for this alone and overwritten by their squares."""
+        """From the formed rows; unless they are held already they are formed for this only and overwritten by their squares."""
         # the rows of any other operation may be its δ itself, or a view of it
         own = all(is_linear_in_parameters(use) for use, *_ in self.uses)
         if self._kept is not None or not own or not vec.reads_are_free(self.like):
@@ -100,9 +100,9 @@ class Formed(Rows):
 
     @property
     def held(self) -> int:
-        """All of them, if they are kept."""
+        """Bytes of all rows, if they are kept."""
         return self.n * sum(p.numel() * p.element_size() for p in self.like) if self.keep else 0
 
     def columns(self, index: Sequence[int]) -> Rows:
-        """Those of the rows."""
+        """The columns of the formed rows."""
         return self._rows().columns(index)

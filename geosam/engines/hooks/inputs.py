@@ -1,4 +1,4 @@
-"""What went into a linear layer, shared by the rows of all that came back."""
+"""The inputs of a linear layer, shared by the rows of all of its output gradients."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ...core import limits
 
 
 class Inputs:
-    """a, [n, T, d], and the products of its positions with each other."""
+    """a, [n, T, d], and the Gram matrix aaᵀ of its positions."""
 
     def __init__(self, tensor: Tensor) -> None:
         self._tensor, self.width = tensor, tensor.shape[2]
@@ -18,14 +18,14 @@ class Inputs:
 
     @property
     def tensor(self) -> Tensor:
-        """a. Raises: RuntimeError where it was overwritten since: it may be the batch itself, or a view of it."""
+        """a. Raises: RuntimeError where it was overwritten since the pass: it may be the batch itself, or a view of it."""
         if self._version is not None and self._tensor._version != self._version:
-            raise RuntimeError("the inputs of a linear layer were overwritten since the forward pass: collect again")
+            raise RuntimeError("the inputs of a linear layer were overwritten since the forward pass: observe again")
         return self._tensor
 
     @property
     def kept(self) -> bool:
-        """Whether the products are few enough to be kept: they are asked for again."""
+        """Whether aaᵀ is small enough to be kept for later calls."""
         return (self._tensor.shape[0] * self._tensor.shape[1]) ** 2 <= limits.CACHE
 
     def gram(self, strip: slice, precision: torch.dtype) -> Tensor:

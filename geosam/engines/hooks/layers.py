@@ -1,4 +1,4 @@
-"""Rows of the parameters of one recorded operation, from what went in and the gradient of what came out."""
+"""Rows of the parameters of one recorded operation, from its inputs and the gradient of its output."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NARROW = 4
 
 
 def jacobian(use: Use, layout: Layout, delta: Tensor, n: int, like: dict[int, Tensor]) -> dict[int, Tensor]:
-    """Rows [n, *shape] of Σ ⟨delta, out⟩. like: position in the arguments → the parameter there, of those asked for."""
+    """Rows [n, *shape] of Σ ⟨delta, out⟩. like: position in the arguments → the parameter there, of those wanted."""
     assert layout.out is not None, "only operations with a known layout come here"
     with vec.as_given(delta):
         return _jacobian(use, layout, layout.out, delta, n, like)
@@ -42,7 +42,7 @@ def _jacobian(use: Use, layout: Layout, axis: Axis, delta: Tensor, n: int, like:
 
 
 def total(use: Use, layout: Layout, delta: Tensor, n: int, like: dict[int, Tensor]) -> dict[int, Tensor]:
-    """The sum of the rows, [*shape] for each parameter of ``like``: a weight gradient where that takes less than rows do."""
+    """The sum of the rows, [*shape] for each parameter of ``like``: a weight gradient where that is cheaper than rows."""
     with vec.as_given(delta):
         return _total(use, layout, delta, n, like)
 
@@ -62,7 +62,7 @@ def _total(use: Use, layout: Layout, delta: Tensor, n: int, like: dict[int, Tens
 
 
 def _alike(use: Use, dtype: torch.dtype) -> dict[int, Tensor]:
-    """The activations that autocast has narrowed, in this type."""
+    """The activations that autocast cast down, in this type."""
     return {i: t.to(dtype) for i, t in use.activations.items() if t.is_floating_point() and t.dtype != dtype}
 
 
@@ -82,7 +82,7 @@ def sequence(t: Tensor, axis: Axis, n: int) -> Tensor:
 
 
 def _scale_and_shift(use: Use) -> tuple[int | None, int | None]:
-    """Positions of weight and bias of a normalisation, behind whatever its shape was given as."""
+    """Positions of weight and bias of a normalisation; its shape may be given in several ways before them."""
     args, kwargs = use.positions
     found = dict(zip(("input", "over", "weight", "bias"), args, strict=False)) | kwargs
     return found.get("weight"), found.get("bias")
@@ -98,7 +98,7 @@ def _settings(args: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def _is_plain_convolution(use: Use) -> bool:
-    """With padding given in numbers."""
+    """Whether it is a convolution with padding given in numbers."""
     args, kwargs = use.given
     if use.func not in _WEIGHT_GRADIENT or kwargs or not set(use.places) <= {1, 2}:
         return False
@@ -106,7 +106,7 @@ def _is_plain_convolution(use: Use) -> bool:
 
 
 def _convolution(use: Use, delta: Tensor, n: int, like: dict[int, Tensor]) -> dict[int, Tensor]:
-    """The gradient of each sample's own kernel, all at once."""
+    """The gradient of the kernel for each sample, all samples at once."""
     args, _ = use.given
     x, settings = args[0].to(delta.dtype), _settings(args)
     found = {}
@@ -121,7 +121,7 @@ def _convolution(use: Use, delta: Tensor, n: int, like: dict[int, Tensor]) -> di
 def _grouped(
     func: Any, x: Tensor, delta: Tensor, shape: torch.Size, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Tensor:
-    """The weight gradient of one grouped convolution: the samples go into the channels, each a group of its own."""
+    """The weight gradient of one grouped convolution: the samples become groups of channels."""
     n = x.shape[0]
     together, theirs = x.reshape(1, -1, *x.shape[2:]), delta.reshape(1, -1, *delta.shape[2:])
     rows = _WEIGHT_GRADIENT[func](together, (n * shape[0], *shape[1:]), theirs, stride, padding, dilation, groups * n)
@@ -138,7 +138,7 @@ def _correlated(
     n = x.shape[0]
     kernels = delta.reshape(-1, 1, *delta.shape[2:])  # [n·O, 1, ...], n groups
     rows = func(x.transpose(0, 1), kernels, None, dilation, padding, stride, n)  # [C, n·O, ...]
-    rows = rows[(..., *(slice(size) for size in shape[2:]))]  # positions that the stride never reaches
+    rows = rows[(..., *(slice(size) for size in shape[2:]))]  # drops positions that the stride never reaches
     return rows.reshape(shape[1], n, shape[0], *shape[2:]).movedim(0, 2)
 
 
@@ -149,7 +149,7 @@ def _affine(use: Use, axis: Axis, delta: Tensor, n: int, like: dict[int, Tensor]
     found = {}
     for i, p in like.items():
         each = axis.front(use.func(*args, **kwargs) * delta if i == scale else delta, n)
-        # layer norm shares over leading dimensions; group norm has its channels right behind the samples
+        # layer norm shares over leading dimensions; group norm has its channels next to the samples
         found[i] = each.reshape(n, -1, *p.shape).sum(1) if use.func is F.layer_norm else each.reshape(n, *p.shape, -1).sum(2)
     return found
 
@@ -172,7 +172,7 @@ def _mapped(use: Use, layout: Layout, delta: Tensor, n: int, like: dict[int, Ten
 
 
 def can_be_formed(use: Use, layout: Layout, delta: Tensor, n: int, like: dict[int, Tensor]) -> bool:
-    """Whether rows of this operation can be had here: it may have no batching rule, or write to what samples share."""
+    """Whether rows of this operation can be formed: it may have no batching rule, or write to what samples share."""
     try:
         jacobian(use, layout, delta, n, like)
     except RuntimeError:

@@ -18,9 +18,9 @@ from .capture import Capture, Use
 
 @dataclass(frozen=True)
 class Axis:
-    """The dimension of the samples. inner: 0 where it is theirs alone; else how they share it with another one, of size k:
+    """The dimension of the samples. inner: 0 where it has samples only; else how it is merged with another one, of size k:
 
-    1 as (n, k), the samples outside; −1 as (k, n), the samples inside.
+    1 as (n, k), the samples outermost; −1 as (k, n), the samples innermost.
     """
 
     dim: int
@@ -35,7 +35,7 @@ class Axis:
         return t.unflatten(self.dim, (-1, n)).movedim(self.dim + 1, 0)
 
     def fits(self, shape: torch.Size, n: int) -> bool:
-        """Whether a tensor of this shape can hold n samples so: not where data decide which of them come along."""
+        """Whether a tensor of this shape can hold n samples in this way; it cannot where data select some of them."""
         return self == SHARED or (shape[self.dim] % n == 0 if self.inner else shape[self.dim] == n)
 
     def weighted(self, t: Tensor, weights: Tensor) -> Tensor:
@@ -45,22 +45,22 @@ class Axis:
         return t * along.view(-1, *[1] * (t.dim() - self.dim % t.dim() - 1))
 
     def owns(self, t: Tensor, weighted: Tensor, weights: Tensor, tolerance: float) -> bool:
-        """Whether ``weighted`` is t with the weights of the samples, sample by sample."""
+        """Whether ``weighted`` is t times the samples' weights, sample by sample."""
         if not t.numel():
             return True
         n, wanted = len(weights), self.weighted(t, weights.to(t.dtype))
         gaps, sizes = (self.front(x, n).flatten(1).abs().amax(1) for x in (weighted - wanted, t))
         allowed = tolerance * (sizes + sizes.amax())
-        return not (gaps > allowed).any()  # NaN is not known to be anybody else's
+        return not (gaps > allowed).any()  # NaN counts as equal
 
 
 SHARED = Axis(-1)
-"""Of a tensor that has no samples: a mask, running statistics, a constant."""
+"""For a tensor without samples: a mask, running statistics, a constant."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Of one recorded operation: the axis of its output and of each activation; None where there is no telling."""
+    """The axis of a recorded operation's output and of each activation; None where it is unknown."""
 
     out: Axis | None
     activations: dict[int, Axis | None]
@@ -73,20 +73,20 @@ class Layout:
 
 
 UNKNOWN = Layout(None, {})
-"""Of what is not known to act on one sample at a time."""
+"""For an operation that is not known to act on one sample at a time."""
 
 
 def signature(uses: Sequence[Use]) -> tuple[Any, ...]:
-    """What a layout depends on: the operations in their order, their parameters, the dimensions of what they take and give."""
+    """What a layout depends on: the operations in their order, their parameters, the dimensions of their inputs and outputs."""
     return tuple(
         (use.name, *use.places.items(), len(use.shape), *((i, t.dim()) for i, t in use.activations.items())) for use in uses
     )
 
 
 def learn(bound: Bound, parameters: Vectors, uses: Sequence[Use]) -> list[Layout]:
-    """The layouts, by running two and then three samples and seeing which dimensions grow.
+    """The layouts, found by running two and then three samples: the dimension that grows is the samples'.
 
-    Where a dimension is shared, the gradient of the first of two samples shows which of its entries are that sample's.
+    Where it is merged with another, the gradient of the first of two samples shows which of its entries are that sample's.
     """
     with Replay.now(parameters), torch.enable_grad():
         two, shares = _probe(bound, parameters, 2)

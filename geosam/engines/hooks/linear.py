@@ -1,4 +1,4 @@
-"""Rows of a linear layer from their two factors, never formed."""
+"""Rows of a linear layer, kept as their two factors."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .inputs import Inputs
 
 
 class Linear(Rows):
-    """gᵢ = Σ_t δᵢₜ ⊗ aᵢₜ for the weight and Σ_t δᵢₜ for the bias. K = Σ_tt′ (δδᵀ)∘(aaᵀ + 1), without the 1 where no bias is.
+    """gᵢ = Σ_t δᵢₜ ⊗ aᵢₜ for the weight and Σ_t δᵢₜ for the bias. K = Σ_tt′ (δδᵀ)∘(aaᵀ + 1), without the 1 if there is no bias.
 
-    inputs: a, [n, T, d]; deltas: δ, [K, n, T, o], gradients by the outputs, K for each sample: row k·n + i is that of δₖᵢ.
-    has: (weight, bias). All products in float64 are of the factors as they are, so that K and J agree to the last digit.
+    inputs: a, [n, T, d]; deltas: δ, [K, n, T, o], the outputs' gradients, K per sample: row k·n + i is that of δₖᵢ.
+    has: (weight, bias). Float64 products use the unrounded factors, so that K and J agree to the last digit.
     """
 
     def __init__(self, inputs: Inputs | Tensor, deltas: Tensor, like: Vectors, has: tuple[bool, bool]) -> None:
@@ -27,7 +27,7 @@ class Linear(Rows):
         self.n = deltas.shape[0] * deltas.shape[1]
 
     def accumulate(self, out: Tensor, precision: torch.dtype) -> None:
-        """Pairs of positions, or rows in blocks of outputs, whichever takes fewer multiplications."""
+        """By pairs of positions, or by rows in blocks of outputs, whichever takes fewer multiplications."""
         positions, o, d = *self.deltas.shape[2:], self.inputs.width
         pairs, formed = self.n * positions**2 * (o + d), (positions + self.n) * o * d
         if pairs <= formed or not self.has[0]:
@@ -63,7 +63,7 @@ class Linear(Rows):
         yield from (slice(start, min(start + size, n)) for start in range(0, n, size))
 
     def _kindred(self, v: Vectors) -> tuple[Linear, Tensor] | None:
-        """(rows, a) of a vector Jᵀa of the same layer and pass, whose inputs' products are at hand."""
+        """(rows, a) of a pulled vector Jᵀa of the same layer and pass, if the inputs' Gram matrix is kept; else None."""
         if isinstance(v, Pulled) and isinstance(v.rows, Linear):
             rows = v.rows
             if rows.inputs is self.inputs and rows.has == self.has and self.inputs.kept and self.has[0]:
@@ -76,7 +76,7 @@ class Linear(Rows):
         return along + weighted.sum(0) if self.has[1] else along
 
     def _blocks(self, precision: torch.dtype) -> Iterator[Tensor]:
-        """Rows in this precision, [n, w], some outputs at a time, weight and bias in turn."""
+        """Rows in this precision, [n, w], some outputs at a time, alternately of weight and bias."""
         width = max(1, limits.BLOCK // (8 * self.n * (self.inputs.width + 1)))
         a = self.inputs.tensor.to(precision)
         for d in self.deltas.to(precision).split(width, dim=3):
@@ -101,11 +101,11 @@ class Linear(Rows):
         return (deltas[0] * weights[0] if len(deltas) == 1 else (deltas * weights).sum(0)).flatten(0, 1)
 
     def materialise(self, a: Tensor) -> list[Tensor]:
-        """Σ (a∘δ)ᵀ inputs, and Σ a∘δ: one weight gradient, whatever the number of draws."""
+        """Σ (a∘δ)ᵀ inputs, and Σ a∘δ: one weight gradient for any K."""
         return self._pulled(self._weighted(a))
 
     def add(self, c: Vectors, factor: Scalar, a: Tensor) -> list[Tensor]:
-        """One weight gradient where c is of the same layer and pass."""
+        """One weight gradient where c is a pulled vector of the same layer and pass."""
         if (kin := self._kindred(c)) is None:
             return super().add(c, factor, a)
         return self._pulled(self._weighted(a) + factor * kin[0]._weighted(kin[1]))
@@ -122,7 +122,7 @@ class Linear(Rows):
         return self._parts(weight, weighted.sum(0))
 
     def mean_squares(self) -> list[Tensor]:
-        """(δ²)ᵀ(a²)/n where each sample passes once; else from rows, formed a few outputs at a time."""
+        """(δ²)ᵀ(a²)/n where T = 1; else from rows, formed a few outputs at a time."""
         if self.deltas.shape[2] > 1 and self.has[0]:
             return self._formed_squares()
         a, d = self.inputs.tensor.flatten(0, 1), self.deltas.sum(2)

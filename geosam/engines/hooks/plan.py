@@ -32,10 +32,10 @@ class Part:
 class Plan:
     """Rows of a recorded forward pass, part by part.
 
-    factors: a linear layer stays as its two factors (:class:`Linear`) where pairs of positions are fewer multiplications than
-    forming rows, T²(d + o) ≤ d·o, or where the rows would take more than 256 MiB. rows: formed when asked for, for everything
+    factors: a linear layer stays as its two factors (:class:`Linear`) where pairs of positions take fewer multiplications than
+    forming rows, T²(d + o) ≤ d·o, or where the rows would take more than 256 MiB. rows: formed on demand, for everything
     else, and held up to 256 MiB in all.
-    zero: parameters that the loss does not depend on. Func: what is not known to belong to single samples, left to ``Func``.
+    zero: parameters that the loss does not depend on. Func: those whose uses are not known to act on one sample at a time.
     """
 
     def __init__(self, seen: Capture, layouts: Sequence[Layout], reached: Sequence[bool], n: int, parameters: Vectors) -> None:
@@ -68,7 +68,7 @@ class Plan:
         return i not in self.seen.opaque and all(layout.out is not None and not use.overwritten() for use, layout in uses)
 
     def _part(self, i: int) -> Part:
-        """Of parameter i, with the bias that always comes with it."""
+        """The part of parameter i, with the bias of the same layer."""
         users = self.users[i]
         uses = [self.seen.uses[k] for k in users]
         together = tuple(uses[0].places[place] for place in sorted(uses[0].places))
@@ -85,11 +85,11 @@ class Plan:
 
     @property
     def left(self) -> list[int]:
-        """The parameters left to Func."""
+        """The parameters that Func handles."""
         return [i for part in self.parts if part.form == "Func" for i in part.index]
 
     def rows(self, deltas: Sequence[Sequence[Tensor]]) -> list[tuple[Sequence[int], Rows]]:
-        """Of all parts but those left to Func. deltas: for each draw, for each use, the gradient of its output."""
+        """Of all parts but Func's. deltas: for each of the K cotangents, for each use, the gradient of its output."""
         found: list[tuple[Sequence[int], Rows]] = []
         room = limits.CHUNK
         for part in self.parts:
@@ -131,5 +131,5 @@ class Plan:
 
 
 def _joined(sequences: list[Tensor]) -> Tensor:
-    """All positions of all operations."""
+    """The positions of all operations, concatenated."""
     return sequences[0] if len(sequences) == 1 else torch.cat(sequences, 1)

@@ -1,4 +1,8 @@
-"""Kronecker factors (KFAC), from curvlinops: which parameters they cover, and the factors."""
+"""Kronecker factors (KFAC), from curvlinops: which parameters they cover, and the factors.
+
+Called by observation and metrics.
+Never imports either; curvlinops is imported at first use only.
+"""
 
 from .factors import KFAC
 

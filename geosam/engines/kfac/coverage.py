@@ -1,4 +1,4 @@
-"""Which parameters KFAC covers, and the private copy of a model on which layers are watched."""
+"""Which parameters KFAC covers, and the private copy of a model on which the calls of layers are recorded."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Calls = dict[nn.Module, list[int | None]]
 
 
 def uncovered(bound: Bound, parameters: Vectors) -> dict[int, str]:
-    """Position of each parameter that KFAC does not cover → why; curvlinops itself would be wrong in silence for most."""
+    """Position of each parameter that KFAC does not cover → the reason; for most, curvlinops would silently be wrong."""
     shapes = tuple(tuple(t.shape) for t in tree_leaves(bound.x) if isinstance(t, Tensor))
     modes = tuple((type(m), m.training) for m in bound.model.modules())
     key = ("kfac", modes, shapes, tuple(p.requires_grad for p in bound.model.parameters()))
@@ -31,10 +31,10 @@ def uncovered(bound: Bound, parameters: Vectors) -> dict[int, str]:
 
 
 def private(model: nn.Module, shared: Vectors = ()) -> Any:
-    """A copy with ``shared`` in it and everything else its own; what torch.compile wraps is copied bare."""
+    """A copy that shares the tensors ``shared`` and nothing else; what torch.compile wraps is copied unwrapped."""
     memo: dict[int, Any] = {id(t): t for t in shared}
     for module in model.modules():
-        # tensors that a pass left as attributes (old weight_norm) have a graph, which deepcopy refuses
+        # tensors that a pass stored as attributes (old weight_norm) have a graph, which deepcopy refuses
         left = (v for v in vars(module).values() if isinstance(v, Tensor) and not v.is_leaf)
         memo.update({id(t): t.detach().clone() for t in left})
     for module in model.modules():
@@ -44,7 +44,7 @@ def private(model: nn.Module, shared: Vectors = ()) -> Any:
 
 
 def watched(model: nn.Module) -> Calls:
-    """Layer → the leading sizes of its inputs, a call each, as the model runs; None where it is not one tensor of samples."""
+    """Layer → the first size of its input at each call, as the model runs; None where it is not one tensor of samples."""
     calls: Calls = {}
 
     def note(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
@@ -62,7 +62,7 @@ def _rows(layer: nn.Module, inputs: tuple[Any, ...]) -> int | None:
 
 
 def _reasons(bound: Bound, parameters: Vectors) -> dict[str, str]:
-    """Name → why, by one forward pass."""
+    """Name → the reason, by one forward pass."""
     named = dict(bound.model.named_parameters())
     twin = private(bound.model, list(named.values()))
     owners: dict[int, list[tuple[nn.Module, str]]] = {}
@@ -122,7 +122,7 @@ def _pads_otherwise(layer: nn.Conv2d) -> bool:
 
 
 def _is_its_own(layer: Any, x: Tensor, output: Any) -> bool:
-    """Whether the output is Wx + b, up to rounding; where it is not finite nobody can say."""
+    """Whether the output is Wx + b, up to rounding; true where it is not finite."""
     with torch.no_grad():
         if isinstance(layer, nn.Linear):
             want = F.linear(x, layer.weight, layer.bias)

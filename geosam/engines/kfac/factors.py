@@ -24,22 +24,21 @@ from .coverage import private, uncovered, watched
 
 @dataclass(frozen=True)
 class KFAC:
-    """KFAC-expand: A the mean of aaᵀ over samples and positions, B the sum over positions of δδᵀ, a mean over samples.
+    """KFAC-expand: A is the mean of aaᵀ over samples and positions, B the mean over samples of the sum of δδᵀ over positions.
 
-    δ: a cotangent u of the outputs, drawn back to the layer's; those of ``sampling``, a mean over them, so that any likelihood
-    and any shape of outputs will do; for Empirical u = ∂ℓᵢ/∂zᵢ. Weight and bias of a layer in one block, a with a 1 appended.
-    Runs on a private copy of the model that shares the parameters, and once more in float64 where the factors leave the range
-    of float32.
+    δ: a cotangent u of the outputs, pulled back to the layer's; B is a mean over the u of ``sampling``, so that any likelihood
+    and any shape of outputs is allowed; for Empirical u = ∂ℓᵢ/∂zᵢ. Weight and bias of a layer share a block, a then ends in 1.
+    Runs on a private copy of the model that shares the parameters, and again in float64 where factors leave float32's range.
     """
 
     sampling: Exact | MonteCarlo | Empirical
 
     def looking(self) -> AbstractContextManager[None]:
-        """The generator's, if there is one."""
+        """As ``sampling.looking``."""
         return self.sampling.looking() if isinstance(self.sampling, MonteCarlo) else nullcontext()
 
     def factors(self, bound: Bound, parameters: Vectors, replay: Replay) -> Factors:
-        """Of the Fisher matrix, not divided by anything but n."""
+        """Of the Fisher matrix, divided by n only."""
         operator = _operator_class()
         refuse_coupled_samples(bound.model)
         bare = uncovered(bound, parameters)
@@ -79,7 +78,7 @@ class KFAC:
         """Outputs [n, ...] ↦ u, [K, n, ...]."""
         if isinstance(self.sampling, Empirical):
             return lambda z: bound.sample.slopes(z, bound.y).to(z.dtype).unsqueeze(0)
-        assert bound.likelihood is not None, "collect() asks for it"
+        assert bound.likelihood is not None, "KroneckerFactors.check() asks for it"
         sampling: Exact | MonteCarlo = self.sampling
         if isinstance(sampling, MonteCarlo):
             sampling = replace(sampling, generator=torch.Generator().manual_seed(seed))
@@ -89,7 +88,7 @@ class KFAC:
 class _Scores(nn.Module):
     """s_ik = ⟨u_ki, z_i⟩/√2, [n, K]: their mean squared error has ∂²/∂s² = (2/K) I, and its factors are those of the u.
 
-    Outputs of two dimensions only: curvlinops would add the scores of a sample's places before it squares them.
+    Outputs of two dimensions only: curvlinops would add the scores of a sample's positions before it squares them.
     """
 
     kfac: Any
@@ -108,7 +107,7 @@ class _Scores(nn.Module):
                     f"{self.calls.get(self.get_submodule(name), 'no')} rows for {self.bound.n} samples: samples take different "
                     "ways through the model. Give its parameters another metric, by metrics.Blockwise."
                 )
-        # as they are now: a checkpoint calls layers again, in the backward pass
+        # cloned here: a checkpointed layer is called again in the backward pass
         self.inner = {name: a.clone() for name, a in self.kfac._input_covariances.items()}
         u = self.cotangents(z.detach())
         return torch.einsum("kne,ne->nk", u.reshape(*u.shape[:2], -1), z.reshape(len(z), -1)) / 2**0.5
@@ -117,7 +116,7 @@ class _Scores(nn.Module):
 def _operator_class() -> Any:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's remarks on what curvlinops' own dependencies use
+            warnings.simplefilter("ignore")  # torch's warnings about what curvlinops' dependencies use
             from curvlinops import KFACLinearOperator
     except ImportError as error:
         raise ImportError(
@@ -128,7 +127,7 @@ def _operator_class() -> Any:
 
 
 def _widened(bound: Bound, parameters: Vectors) -> Bound:
-    """All of it copied to float64."""
+    """The problem, copied to float64."""
     model = private(bound.model).double()
     own = {id(p): q for p, q in zip(bound.model.parameters(), model.parameters(), strict=True)}
     loss = private(bound.loss).double() if isinstance(bound.loss, nn.Module) else bound.loss

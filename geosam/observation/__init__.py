@@ -1,6 +1,7 @@
-"""What was seen at θ in one pass, and the fields that read it.
+"""What is observed at θ in one pass, the requests that ask for it (one file each kind), and the fields that read it.
 
-A kind of request is one file. Metrics, objectives, optimizer and measures call in; nothing here knows of any of them.
+Called by metrics, objectives, optim, measure and testing.
+Never imports any of them, nor solvers.
 """
 
 from .closures import observe_closure

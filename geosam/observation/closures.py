@@ -24,7 +24,7 @@ def observe_closure(closure: Callable[[], Any], parameters: Vectors, names: Sequ
 
 
 def run(closure: Callable[[], Any], parameters: Vectors) -> Tensor:
-    """Run the closure with gradients enabled; its loss, detached.
+    """Run the closure with gradients enabled; return its loss, detached.
 
     Raises: TypeError if it is not callable or returns no loss; RuntimeError if it never called backward.
     """

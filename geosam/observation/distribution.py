@@ -28,16 +28,16 @@ class PredictiveDistribution(Request[Predictive]):
     lacking: ClassVar[str] = LACKING
 
     def check(self, bound: Bound, who: str) -> None:
-        """TypeError where the loss names no distribution."""
+        """TypeError where the loss has no known likelihood."""
         check_likelihood(bound, who)
 
     def take(self, look: Look) -> Predictive:
-        """By the outputs of the pass where they are those of training mode, else by one forward pass."""
+        """From the outputs of the pass, if it ran the model itself without random numbers; else by one more forward pass."""
         bound, parameters = look.bound, look.parameters
         assert bound.likelihood is not None
         seen = look.lead.outputs.detach() if look.apart is bound and isinstance(look.lead.outputs, Tensor) else None
         opened, unchanged = bound.opened(parameters), guard(bound)
-        rest = opened.rest if look.train else [t.clone() for t in opened.rest]  # as θ is
+        rest = opened.rest if look.train else [t.clone() for t in opened.rest]  # cloned, as θ is
 
         def call(values: Sequence[Tensor], x: Any) -> Any:
             return opened(values, rest, x)
@@ -62,7 +62,7 @@ class PredictiveDistribution(Request[Predictive]):
 
 
 def check_likelihood(bound: Bound, who: str) -> None:
-    """TypeError where the loss names no distribution."""
+    """TypeError where the loss has no known likelihood."""
     if bound.likelihood is None:
         raise TypeError(
             f"{who} needs the model's predictive distribution, and {type(bound.loss).__name__} names none. "

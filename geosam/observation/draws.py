@@ -1,4 +1,4 @@
-"""Labels that the model itself might give: rows of their scores, or what stands in for rows."""
+"""Labels sampled from the model's predictions: rows of their scores, or products that replace the rows."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from .rows import mean_gradient
 
 @dataclass(frozen=True, eq=False)
 class Sampled:
-    """What a draw gave. how: in words, for reports.
+    """The value of :class:`LabelDraws`. how: a description, for reports.
 
-    rows: of the drawn cotangents, K·n of them. squares: their mean squares. coordinates: (α [K, n], spanned [n]) with
-    Jᵢᵀ∂ℓᵢ/∂zᵢ = Σ_k α_kᵢ row_kᵢ for the samples that are spanned. cotangents: u, [K, n, ...], where products stand in for rows;
-    mean_diagonal: then tr(F)/P, if it was asked for and rows gave it.
+    rows: of the K·n cotangents. squares: their mean squares. coordinates: (α [K, n], spanned [n]) with
+    Jᵢᵀ∂ℓᵢ/∂zᵢ = Σ_k α_kᵢ row_kᵢ for the samples that are spanned. cotangents: u, [K, n, ...], where products replace rows;
+    mean_diagonal: then tr(F)/P, if requested and computed from rows.
     """
 
     how: str
@@ -41,7 +41,7 @@ class Sampled:
     mean_diagonal: Tensor | None = None
 
     def restrict(self, index: Sequence[int]) -> Sampled:
-        """The same labels seen by some of the parameters."""
+        """The same labels, for some of the parameters."""
         rows = None if self.rows is None else self.rows.restrict(index)
         squares = None if self.squares is None else [self.squares[i] for i in index]
         return replace(self, rows=rows, squares=squares, mean_diagonal=None)
@@ -49,11 +49,11 @@ class Sampled:
 
 @dataclass(frozen=True)
 class LabelDraws(Request[Sampled]):
-    """Rows of ``sampling``'s cotangents from ``engine``, K·n of them.
+    """The K·n rows of ``sampling``'s cotangents, from ``engine``.
 
-    limit: of K·n; above it, or where rows would take more than 512 MiB, none are formed, and products with the Fisher
-    information stand in for them. None: asks for their mean squares only, which are summed over chunks of samples of 256 MiB.
-    scale: whether tr(F) is wanted where no rows are formed.
+    limit: the largest K·n; above it, or where rows would take more than 512 MiB, products with the Fisher information replace
+    them. None: only their mean squares are wanted, summed over chunks of samples of 256 MiB. scale: whether tr(F) is wanted
+    where no rows are formed.
     """
 
     sampling: Sampling
@@ -63,24 +63,24 @@ class LabelDraws(Request[Sampled]):
     lacking: ClassVar[str] = LACKING
 
     def check(self, bound: Bound, who: str) -> None:
-        """TypeError where the loss names no distribution."""
+        """TypeError where the loss has no known likelihood."""
         check_likelihood(bound, who)
 
     def single(self, bound: Bound) -> bool:
-        """Unless products can do without."""
+        """True unless products can replace rows."""
         return not self._in_products
 
     @property
     def _in_products(self) -> bool:
-        """Whether it can do without single samples, by products with the Fisher matrix."""
+        """Whether products with the Fisher matrix can replace per-sample quantities."""
         return self.limit is not None and not self.sampling.random
 
     def looking(self) -> AbstractContextManager[None]:
-        """The sampling's."""
+        """As ``sampling.looking``."""
         return self.sampling.looking()
 
     def lead(self, look: Look) -> Lead | None:
-        """The loss's rows, from the pass that captures the drawn ones, if one pass serves both."""
+        """Loss and gradient by the loss's rows, from the pass that captures those of the labels, if one pass gives both."""
         apart, parameters = look.apart, look.parameters
         if self._refused(look) is not None or not self.whole(apart, parameters):
             return None
@@ -91,7 +91,7 @@ class LabelDraws(Request[Sampled]):
             verify(apart, parameters, self.engine, gradient, look.replay)
         except (ValueError, RuntimeError) as error:
             if self.limit is None or apart is not look.bound:
-                raise  # nothing can stand in for these rows
+                raise  # nothing can replace these rows
             self.remember(look.bound, error)
             raise TakeAgain from error
         return Lead(captured.losses.detach().mean(), gradient, outputs)
@@ -107,11 +107,11 @@ class LabelDraws(Request[Sampled]):
             return self.in_chunks(look.apart, look.parameters)
 
     def restrict(self, value: Sampled, index: Sequence[int]) -> Sampled:
-        """The same labels seen by some of the parameters."""
+        """The same labels, for some of the parameters."""
         return value.restrict(index)
 
     def explain(self, apart: Bound, bound: Bound, parameters: Vectors) -> Sequence[Choice] | str:
-        """The engine's plan, or why products stand in for rows."""
+        """The engine's plan, or why products replace rows."""
         why = self._refusal(apart, bound, parameters)
         return self.engine.explain(apart, parameters) if why is None else why
 
@@ -119,9 +119,9 @@ class LabelDraws(Request[Sampled]):
         return self._refusal(look.apart, look.bound, look.parameters)
 
     def _refusal(self, apart: Bound, bound: Bound, parameters: Vectors) -> str | None:
-        """Why no rows are formed, or None. ValueError where only the twin has samples and it gives no rows."""
+        """Why no rows are formed, or None. ValueError where only the twin has per-sample rows and they are refused."""
         if apart is bound or self._in_products:
-            return self.refusal(bound, parameters)  # exact products need no samples and stay in training mode
+            return self.refusal(bound, parameters)  # exact products need no rows and stay in training mode
         why = self.refusal(apart, parameters)
         if why is not None:
             raise ValueError(
@@ -152,14 +152,14 @@ class LabelDraws(Request[Sampled]):
         return bound.memory.get(self._failed(bound))
 
     def remember(self, bound: Bound, error: Exception) -> None:
-        """Rows could not be had: products from now on."""
+        """Record that rows failed: products are used from now on."""
         bound.memory[self._failed(bound)] = f"{type(self.engine).__name__} gives no rows: {error}"
 
     def _failed(self, bound: Bound) -> Any:
         return "no rows", self, tuple(m.training for m in bound.model.modules())
 
     def _row_bytes(self, bound: Bound, parameters: Vectors, count: int) -> int:
-        """What the engine holds for a row: tried on two samples, where all rows would not fit anyhow."""
+        """Bytes that the engine holds per row: measured on two samples where full rows would not fit."""
         most = sum(p.numel() * p.element_size() for p in parameters)
         if count * most <= limits.CHUNK:
             return most
@@ -171,11 +171,11 @@ class LabelDraws(Request[Sampled]):
         shapes = tuple(tuple(t.shape) for t in parameters)
         try:
             return bound.remembered(("bytes a row", self.engine, shapes), tried)
-        except (ValueError, RuntimeError):  # raised again where rows are asked for
+        except (ValueError, RuntimeError):  # raised again where rows are computed
             return most
 
     def capture(self, bound: Bound, parameters: Vectors) -> tuple[Captured, Tensor, Sampled]:
-        """The loss's losses and rows, the outputs, and what was drawn, from one pass."""
+        """The per-sample losses and their rows, the outputs, and the label draws, from one pass."""
         captured, outputs, cotangents = self._captured(bound, parameters)
         drawn = captured.drawn
         assert drawn is not None and bound.likelihood is not None
@@ -186,7 +186,7 @@ class LabelDraws(Request[Sampled]):
         return captured, outputs, Sampled(how, rows=drawn, coordinates=alpha)
 
     def products(self, why: str, predictive: Predictive, bound: Bound, parameters: Vectors) -> Sampled:
-        """In place of rows: the cotangents that were drawn, none where the products are exact."""
+        """In place of rows: the sampled cotangents; none where the products are exact."""
         how = f"conjugate gradients: {why}"
         if self.sampling.random:
             return Sampled(how, cotangents=self.sampling.cotangents(predictive.likelihood, predictive.outputs))
@@ -204,7 +204,7 @@ class LabelDraws(Request[Sampled]):
         return torch.stack([s.double().sum() for s in squares]).sum() / vec.count(squares)
 
     def whole(self, bound: Bound, parameters: Vectors) -> bool:
-        """Whether one pass serves the loss's rows as well."""
+        """Whether one pass also gives the loss's rows."""
         return self.limit is not None or self._width(bound, parameters) >= bound.n
 
     def in_chunks(self, bound: Bound, parameters: Vectors) -> Sampled:

@@ -16,27 +16,27 @@ from .request import Look, Request
 
 @dataclass(frozen=True)
 class KroneckerFactors(Request[Factors]):
-    """A block B ⊗ A a layer, as ``kfac`` finds them."""
+    """One block B ⊗ A per layer, from ``kfac``."""
 
     kfac: KFAC
     lacking: ClassVar[str] = LACKING
 
     def check(self, bound: Bound, who: str) -> None:
-        """TypeError where the loss names no distribution."""
+        """TypeError where the loss has no known likelihood."""
         check_likelihood(bound, who)
 
     def single(self, bound: Bound) -> bool:
-        """Yes."""
+        """True."""
         return True
 
     def looking(self) -> AbstractContextManager[None]:
-        """The sampling's."""
+        """As ``kfac.looking``."""
         return self.kfac.looking()
 
     def take(self, look: Look) -> Factors:
-        """With the random numbers of the pass."""
+        """Computed with the random numbers of the pass."""
         return self.kfac.factors(look.apart, look.parameters, look.replay)
 
     def restrict(self, value: Factors, index: Sequence[int]) -> Factors:
-        """Those of some of the parameters."""
+        """The blocks of some of the parameters."""
         return value.restrict(index)

@@ -20,17 +20,17 @@ T_co = TypeVar("T_co", covariant=True)
 class Field(ABC, Generic[T_co]):
     """θ ↦ value, with frozen configuration; memory, if any, is explicit state that the optimizer saves.
 
-    Write ``local``. A field with memory is a :class:`Remembering` one.
+    Implement ``local``; for a field with memory see :class:`Remembering`.
     """
 
     @property
     def name(self) -> str:
-        """What errors and tables call it."""
+        """Its name in errors and tables."""
         return type(self).__name__
 
     @property
     def needs(self) -> Needs:
-        """What ``local`` reads from the observation, beside the gradient."""
+        """The requests that ``local`` reads from the observation, besides the gradient."""
         return ()
 
     @abstractmethod
@@ -51,7 +51,7 @@ class Field(ABC, Generic[T_co]):
 
 
 class Remembering(Field[T_co]):
-    """A field with memory, of its own or of its parts. Write ``step``; ``local`` is its first."""
+    """A field with memory, of its own or of its parts. Implement ``step``; ``local`` is the first one."""
 
     def local(self, observation: Observation) -> T_co:
         """The value of a first step."""
@@ -63,7 +63,7 @@ class Remembering(Field[T_co]):
 
 
 class Objective(Field[Vectors]):
-    """θ ↦ the covector c that ε* ascends. ``local`` returns tensors in parameter order."""
+    """θ ↦ the covector c of ε* = argmax ⟨c, ε⟩. ``local`` returns tensors in parameter order."""
 
 
 class Metric(Field[Norm | Divergence]):
@@ -78,7 +78,7 @@ class Constant(Metric):
 
     @property
     def name(self) -> str:
-        """The norm's."""
+        """The norm's class."""
         return type(self.norm).__name__
 
     def local(self, observation: Observation) -> Norm:
@@ -87,7 +87,7 @@ class Constant(Metric):
 
 
 def as_metric(value: Any, name: str = "metric") -> Metric:
-    """A metric; of a norm the constant one. Raises: TypeError for anything else."""
+    """A metric as it is; a norm as a :class:`Constant` metric. Raises: TypeError for anything else."""
     if isinstance(value, Norm):
         return Constant(value)
     check_instance(name, value, Metric)

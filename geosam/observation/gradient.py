@@ -9,7 +9,7 @@ from .request import Lead, Look
 def plain(look: Look) -> Lead:
     """Forward and backward of the model itself in a step, of its pure function otherwise."""
     bound, parameters = look.apart, look.parameters
-    own = look.train and bound is look.bound  # with frozen statistics the buffers have seen their pass already
+    own = look.train and bound is look.bound  # with frozen statistics the buffers are updated already
     outputs = bound.call(bound.model) if own else bound.pure(parameters)(parameters, bound.x)
     loss = bound.batch_loss(outputs)
     return Lead(loss.detach(), backward(loss, parameters, bound.model), outputs)

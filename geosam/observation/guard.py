@@ -1,4 +1,4 @@
-"""What an observation that is kept relies on, beside tensors of its own."""
+"""A check of what a kept observation still reads from the problem."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class HessianProducts(Request[Hessian]):
     )
 
     def take(self, look: Look) -> Hessian:
-        """Around θ as it is now; nothing is computed before the first product."""
+        """Around the current θ; nothing is computed before the first product."""
         return Hessian(look.bound.surface(look.theta, look.replay), guard(look.bound), range(len(look.parameters)))
 
     def restrict(self, value: Hessian, index: Sequence[int]) -> Hessian:

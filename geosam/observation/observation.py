@@ -1,4 +1,4 @@
-"""What was seen at θ in one pass. Immutable, and the only input of metrics and objectives."""
+"""What was observed at θ in one pass. Immutable, and the only input of metrics and objectives."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Observation:
-    """The batch gradient at θ, and whatever else was asked for: ``observation[request]``.
+    """The batch gradient at θ, and the value of each request: ``observation[request]``.
 
-    parameters: θ, in optimizer order. gradient: g = ∇ of the batch mean loss; with per-sample gradients it is their lazy pull
-    Jᵀ1/n. loss: the batch mean loss. names: of the parameters, or None. found: request → what it took. origin: of a part,
+    parameters: θ, in optimizer order. gradient: g = ∇ of the batch mean loss; with per-sample gradients the pulled vector
+    Jᵀ1/n. loss: the batch mean loss. names: of the parameters, or None. found: request → its value. origin: of a part,
     the observation of all parameters.
     """
 
@@ -33,26 +33,26 @@ class Observation:
     origin: Observation | None = None
 
     def __getitem__(self, request: Request[T]) -> T:
-        """What was seen. Raises: TypeError where nobody asked for it."""
+        """The request's value. Raises: TypeError where it was not requested."""
         value = self.get(request)
         if value is None:
             raise TypeError(f"this observation was not asked for {request!r}: observe(problem.on(x, y), (request,))")
         return value
 
     def get(self, request: Request[T]) -> T | None:
-        """The same, None where it is not there."""
+        """The same, or None where it was not requested."""
         value: T | None = self.found[request] if request in self.found else request.derived(self.found)
         return value
 
     def holding(self, needs: Needs, who: str) -> Observation:
-        """Itself, if it holds what is needed; an observation cannot be added to afterwards. Raises: TypeError."""
+        """Itself, if it has all values needed; nothing can be added to an observation. Raises: TypeError."""
         for request in needs:
             if self.get(request) is None:
                 raise TypeError(f"{who} needs {request.lacking}")
         return self
 
     def restrict(self, index: Sequence[int]) -> Observation:
-        """The same point seen through some of its parameters: what a block of a product geometry is shown."""
+        """The observation of some of the parameters: what a block of a product geometry gets."""
         g = self.gradient
         return replace(
             self,

@@ -1,4 +1,4 @@
-"""One pass that gathers all that was asked for."""
+"""One pass that serves all requests."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .request import Look, Needs, TakeAgain
 
 
 def observe(point: Bound | Observation, needs: Needs = (), who: str = "this request", train: bool = False) -> Observation:
-    """The gradient at a bound problem's parameters as they are, and what ``needs`` asks for, by one forward and backward pass.
+    """The gradient at a bound problem's current parameters, and what ``needs`` asks for, by one forward and backward pass.
 
-    point: ``problem.on(x, y)``; an observation is itself, if it holds what is needed. who: what an error calls the asker.
-    train: the pass belongs to a training step: it updates buffers (BatchNorm's running statistics), draws random numbers
-    from the global stream and drops old gradients. Otherwise it leaves no trace, and repeated looks see one dropout mask.
-    Raises: TypeError naming cause and cure where something is needed that is not there.
+    point: ``problem.on(x, y)``; an observation is returned as it is, if it has what is needed. who: the caller, for errors.
+    train: the pass belongs to a training step: it updates buffers (BatchNorm's running statistics), advances the global random
+    state and drops old gradients. Otherwise it changes neither model nor random state, and repeated ones use one dropout mask.
+    Raises: TypeError naming cause and cure where a request cannot be served.
     """
     if isinstance(point, Observation):
         return point.holding(needs, who)
@@ -60,7 +60,7 @@ def _look(bound: Bound, needs: Needs, parameters: Vectors, train: bool) -> Look:
 
 
 def _apart(bound: Bound, needs: Needs, parameters: Vectors, train: bool) -> AbstractContextManager[Bound]:
-    """Where single samples are seen: on the problem, or on a twin with frozen statistics."""
+    """The problem of per-sample quantities: the problem itself, or its twin with frozen statistics."""
     single = bound.frozen_statistics and any(request.single(bound) for request in needs)
     return frozen(bound, parameters, train) if single else nullcontext(bound)
 

@@ -1,4 +1,4 @@
-"""What can be asked of a look at θ: a kind of request is one file."""
+"""What a request is: it asks for one quantity at θ. A kind of request is one file."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ T = TypeVar("T")
 
 
 class TakeAgain(Exception):
-    """Raised by a request that has remembered another way to what it asks for: the look is taken once more."""
+    """Raised by a request that has recorded another way to compute its value: the evaluation is repeated."""
 
 
 class Lead(NamedTuple):
-    """What the first capture of a pass gives to all: the batch loss, its gradient, and the outputs if they are one tensor."""
+    """What a pass gives to all requests: the batch loss, its gradient, and the outputs if they are one tensor."""
 
     loss: Tensor
     gradient: Vectors
@@ -33,11 +33,11 @@ class Lead(NamedTuple):
 
 
 class Look:
-    """One look at a bound problem, as long as it lasts: what requests read, and what they share.
+    """One evaluation of a bound problem, while it runs: what requests read and share.
 
-    bound: the problem. apart: where single samples are seen, the problem itself or a twin with frozen statistics. replay: the
-    random numbers of the pass. train: whether the pass belongs to a training step. lead: of the request that came first.
-    rows: of the losses, by engine. found: what was taken.
+    bound: the problem. apart: the problem of per-sample quantities, itself or its twin with frozen statistics. replay: the
+    random numbers of the pass. train: whether the pass belongs to a training step. lead: from the request that leads the pass.
+    rows: of the losses, by engine. found: request → its value.
     """
 
     lead: Lead
@@ -48,7 +48,7 @@ class Look:
         self.found: dict[Request[Any], Any] = {}
 
     def __getitem__(self, request: Request[T]) -> T:
-        """What the request takes, taken once."""
+        """The request's value, computed once."""
         if request not in self.found:
             self.found[request] = request.take(self)
         value: T = self.found[request]
@@ -56,48 +56,46 @@ class Look:
 
     @cached_property
     def theta(self) -> Vectors:
-        """θ. In a step the parameters stay where they are until the geometry has been used; an observation that is kept
-        owns its point.
-        """
+        """θ: in a step the parameters, which do not move before the geometry was used; else copies, so that it can be kept."""
         return self.parameters if self.train else vec.map(lambda p: p.detach().clone(), self.parameters)
 
 
 class Request(ABC, Generic[T]):
-    """Asks for one thing that can be seen at θ. A frozen dataclass: equal requests are served by one value.
+    """Asks for one quantity at θ. A frozen dataclass: equal requests share one value.
 
-    Write ``lacking``, ``take`` and ``restrict``.
+    Implement ``lacking``, ``take`` and ``restrict``.
     """
 
     lacking: ClassVar[str]
-    """How an error goes on after "… needs": what is missing, and the cure."""
+    """An error's text after "… needs": what is missing, and the cure."""
     precedence: ClassVar[int] = 0
-    """Of those that can lead a pass the lowest does; see ``lead``."""
+    """The request of lowest precedence that can lead a pass does; see ``lead``."""
 
     def check(self, bound: Bound, who: str) -> None:
-        """Raises, before anything is computed, where this problem has no such thing."""
+        """Raises, before anything is computed, where this problem cannot serve the request."""
 
     def single(self, bound: Bound) -> bool:
-        """Whether it is about single samples, so that frozen statistics concern it."""
+        """Whether it is a per-sample quantity, for which statistics may have to be frozen."""
         return False
 
     def looking(self) -> AbstractContextManager[None]:
-        """A context for looks outside a training step, which leave no trace on a generator of the request's own."""
+        """A context for evaluations outside a training step: it restores the request's own generator, if it has one."""
         return nullcontext()
 
     def lead(self, look: Look) -> Lead | None:
-        """Loss and gradient of the pass, from the capture that serves the request as well; None where there is none."""
+        """Loss and gradient of the pass, from the capture that also serves the request; None where it makes none."""
         return None
 
     @abstractmethod
     def take(self, look: Look) -> T:
-        """The value, in a look whose ``lead`` is there."""
+        """The value, after ``look.lead`` is set."""
 
     @abstractmethod
     def restrict(self, value: T, index: Sequence[int]) -> T:
-        """The value as the parameters at these positions see it."""
+        """The value for the parameters at these positions."""
 
     def derived(self, found: Mapping[Request[Any], Any]) -> T | None:
-        """The value from what an observation holds for other requests; None where that cannot be."""
+        """The value, computed from those of other requests; None where that is impossible."""
         return None
 
     def explain(self, apart: Bound, bound: Bound, parameters: Vectors) -> Sequence[Choice] | str | None:
@@ -106,4 +104,4 @@ class Request(ABC, Generic[T]):
 
 
 Needs = tuple[Request[Any], ...]
-"""What a field must be shown at θ, beside the batch gradient that everybody gets."""
+"""The requests of a field, besides the batch gradient, which is always observed."""

@@ -29,7 +29,7 @@ class PerSampleGradients(Request[Rows]):
     precedence: ClassVar[int] = 1
 
     def single(self, bound: Bound) -> bool:
-        """Yes."""
+        """True."""
         return True
 
     def lead(self, look: Look) -> Lead:
@@ -41,7 +41,7 @@ class PerSampleGradients(Request[Rows]):
         return Lead(captured.losses.detach().mean(), gradient, captured.outputs)
 
     def take(self, look: Look) -> Rows:
-        """Those of the pass, where this engine captured them; else by a pass of its own."""
+        """The rows of the pass, where this engine captured them; else by a pass of its own."""
         if self.engine not in look.rows:
             with look.replay:
                 look.rows[self.engine] = self.engine.rows(look.apart, look.parameters)[1]
@@ -53,11 +53,11 @@ class PerSampleGradients(Request[Rows]):
         return look.rows[self.engine]
 
     def restrict(self, value: Rows, index: Sequence[int]) -> Rows:
-        """Their columns."""
+        """Columns of the rows."""
         return value.restrict(index)
 
     def derived(self, found: Mapping[Request[Any], Any]) -> Rows | None:
-        """Those of another engine: the numbers are the same."""
+        """The rows of another engine: the numbers are the same."""
         return next((value for request, value in found.items() if isinstance(request, PerSampleGradients)), None)
 
     def explain(self, apart: Bound, bound: Bound, parameters: Vectors) -> Sequence[Choice]:
@@ -66,5 +66,5 @@ class PerSampleGradients(Request[Rows]):
 
 
 def mean_gradient(rows: Rows, n: int, losses: torch.Tensor) -> Vectors:
-    """g = Jᵀ1/n, which remembers its coordinates in the row space."""
+    """g = Jᵀ1/n, a pulled vector."""
     return rows.pull(torch.full_like(losses, 1 / n))

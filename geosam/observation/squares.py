@@ -23,7 +23,7 @@ class MeanSquares(Request[Vectors]):
     precedence: ClassVar[int] = 2
 
     def single(self, bound: Bound) -> bool:
-        """Yes."""
+        """True."""
         return True
 
     def lead(self, look: Look) -> Lead:
@@ -41,11 +41,11 @@ class MeanSquares(Request[Vectors]):
             return self.engine.moments(look.apart, look.parameters).squares
 
     def restrict(self, value: Vectors, index: Sequence[int]) -> Vectors:
-        """Their entries."""
+        """The tensors of these parameters."""
         return [value[i] for i in index]
 
     def derived(self, found: Mapping[Request[Any], Any]) -> Vectors | None:
-        """Those of another engine, or from rows: the numbers are the same."""
+        """From another engine's squares or rows: the numbers are the same."""
         known = next((value for request, value in found.items() if isinstance(request, MeanSquares)), None)
         rows = PerSampleGradients(self.engine).derived(found)
         return rows.mean_squares() if known is None and rows is not None else known

@@ -1,6 +1,7 @@
 """Metrics: the field θ ↦ norm (or divergence) whose ball of radius ``rho`` is searched. One file each.
 
-Optimizer and measures call in. A metric reads an observation, and nothing of the optimizer or the solver.
+Called by optim; measure and testing take them as arguments.
+Never imports objectives, solvers or optim: a metric reads an observation only.
 """
 
 from ..core import Relative

@@ -1,4 +1,4 @@
-"""A geometry with a memory."""
+"""The moving average of a geometry."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from ..observation import Metric, Needs, Observation, Remembering, State, as_met
 class Averaged(Remembering[Norm], Metric):
     """Ḡ_t = Σ_{s≤t} decay^{t−s} G_s / Σ_{s≤t} decay^{t−s}: an exponential moving average of ``metric`` over steps.
 
-    What is averaged: of a diagonal norm its diagonal, damping included (an entry that is infinite stays so); of Kronecker
-    blocks each factor A, B apart, then damped by the metric's own rule. The weights sum to 1 from the first step on, so that
-    no bias towards zero is left to correct: Ḡ_t = Ḡ_{t−1} + (G_t − Ḡ_{t−1})(1 − decay)/(1 − decay^t), the running form of
-    Adam's correction. Observation that is not finite does not enter. decay in [0, 1); 0 is the metric itself.
+    What is averaged: of a diagonal norm the diagonal, damping included (an infinite entry stays infinite); of Kronecker blocks
+    the factors A and B separately, then damped by the metric's own rule. The weights sum to 1 from the first step on, so that
+    no bias towards zero needs correction: Ḡ_t = Ḡ_{t−1} + (G_t − Ḡ_{t−1})(1 − decay)/(1 − decay^t), the running form of
+    Adam's correction. An observation that is not finite is left out. decay in [0, 1); 0 is the metric itself.
     State: {"average": tensors, float64, "steps": t, "metric": the metric's own}.
-    Raises: ValueError for another decay; TypeError for norms that are neither: a sum of low-rank norms gains rank with every
+    Raises: ValueError for another decay; TypeError for other norms: a sum of low-rank norms gains rank with every
     step, and a matrix-free one would need every past θ.
     """
 
@@ -37,7 +37,7 @@ class Averaged(Remembering[Norm], Metric):
 
     @property
     def needs(self) -> Needs:
-        """The metric's."""
+        """As ``metric.needs``."""
         return self.metric.needs
 
     def step(self, observation: Observation, state: State) -> tuple[Norm, State]:

@@ -12,7 +12,7 @@ from .fisher import Fisher
 
 @dataclass(frozen=True)
 class BlockDiagonal(Remembering[Norm], Metric):
-    """One joint ball of a block for each module, ‖ε‖² = Σ_m ‖ε_m‖_m², where ``metric`` is shown module m's observation only.
+    """One joint ball of a block for each module, ‖ε‖² = Σ_m ‖ε_m‖_m², where ``metric`` gets module m's observation only.
 
     ``BlockDiagonal(Fisher(λ))`` is the block-diagonal Fisher: G without the entries between modules. A module's parameters are
     those whose names agree up to the last dot. ``Relative`` damping is relative to each block's own mean diagonal.
@@ -27,7 +27,7 @@ class BlockDiagonal(Remembering[Norm], Metric):
 
     @property
     def needs(self) -> Needs:
-        """The metric's."""
+        """As ``metric.needs``."""
         return self.metric.needs
 
     def step(self, observation: Observation, state: State) -> tuple[Norm, State]:

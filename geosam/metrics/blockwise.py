@@ -28,7 +28,7 @@ def _selects(selector: Selector, name: str | None, parameter: Tensor) -> bool:
 
 
 def _check_fits(selector: Selector, observation: Observation) -> None:
-    """ValueError where nothing at all is selected: a name misspelt would train with ε = 0, or without its metric."""
+    """ValueError where nothing is selected: with a misspelt name training would have ε = 0, or not the metric."""
     named = observation.named()
     if any(_selects(selector, name, parameter) for name, parameter in named):
         return
@@ -42,9 +42,9 @@ class Blockwise(Remembering[Norm], Metric):
 
     p = 2: one joint ball, ‖ε‖² = Σ_b (‖ε_b‖_b / w_b)². p = ∞: a ball each, ‖ε‖ = max_b ‖ε_b‖_b / w_b. A weight multiplies ρ
     for its block; weight 0 pins it. selector: a pattern on names ("*.bias") or a function (name, parameter) → bool; the
-    first that matches wins, and every parameter must be matched. A metric sees its own block's observation only.
-    Raises: ValueError for a parameter that nothing selects, a selector that fits no parameter of the model (one of another
-    block, or one that an earlier selector took, will do), a negative weight, or another p.
+    first that matches wins, and every parameter must be matched. A metric gets its own block's observation only.
+    Raises: ValueError for a parameter that nothing selects, a selector that matches no parameter of the model (a match that
+    belongs to another block or an earlier selector is enough), a negative weight, or another p.
     """
 
     parts: Mapping[Selector, tuple[Metric, float]]
@@ -60,7 +60,7 @@ class Blockwise(Remembering[Norm], Metric):
 
     @property
     def needs(self) -> Needs:
-        """What any part needs."""
+        """The needs of all parts."""
         return tuple(request for metric, _ in self.parts.values() for request in metric.needs)
 
     def step(self, observation: Observation, state: State) -> tuple[Norm, State]:
@@ -82,7 +82,7 @@ Part = tuple[list[int], Metric, float]
 
 
 def product(observation: Observation, parts: Sequence[Part], state: State, p: float = 2.0) -> tuple[Norm, State]:
-    """The product geometry of (positions, metric, weight), each metric shown its own block, and the blocks' next states."""
+    """The product geometry of (positions, metric, weight), each metric given its own block, and the blocks' next states."""
     blocks, states = [], {}
     for b, (index, metric, weight) in enumerate(parts):
         if not index:

@@ -13,11 +13,11 @@ from ..sampling import Exact, Sampling
 
 @dataclass(frozen=True)
 class DiagonalFisher(Metric):
-    """G = diag(E_x E_{y∼p_θ}[(∇log p)²]) + λI over the batch. The labels of the data play no part.
+    """G = diag(E_x E_{y∼p_θ}[(∇log p)²]) + λI over the batch. The labels of the data are not used.
 
-    sampling: ``Exact()``, or ``MonteCarlo(n)`` with n labels a sample. Squares of rows are summed over chunks of
+    sampling: ``Exact()``, or ``MonteCarlo(n)`` with n labels per sample. Squares of rows are summed over chunks of
     samples of 256 MiB; the engine does not form those of linear layers.
-    Source: Kim et al. 2022, eq. 7 and 11. Raises: TypeError where the loss names no distribution; ValueError for λ < 0, λ = 0
+    Source: Kim et al. 2022, eq. 7 and 11. Raises: TypeError where the loss has no known likelihood; ValueError for λ < 0, λ = 0
     where an entry is zero, or BatchNorm in training mode without ``frozen_statistics``.
     """
 
@@ -36,7 +36,7 @@ class DiagonalFisher(Metric):
 
     @property
     def needs(self) -> Needs:
-        """The mean squares of rows of the predicted labels."""
+        """The mean squares of rows of label draws."""
         return (self._draws,)
 
     def local(self, observation: Observation) -> Diagonal:

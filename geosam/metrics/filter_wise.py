@@ -1,4 +1,4 @@
-"""ASAM's geometry with one scale a filter."""
+"""ASAM's geometry with one scale per filter."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def convolutions(name: str | None, parameter: Tensor) -> bool:
 class FilterWise(Metric):
     """G = diag(T⁻²) with T = ‖f‖₂ + η for all entries of a filter f, |w| + η for the other weights, 1 for the rest.
 
-    ε* = ρ T²g/‖Tg‖. A filter is what makes one output, parameter[j], of the parameters that ``filters(name, parameter)``
-    picks: by default convolution kernels; :func:`~geosam.metrics.parameter_scaled.matrices` adds the rows of linear layers.
-    A transposed convolution has its inputs first, and its filters are then those of an input. ``where`` picks what is scaled
-    at all, by default parameters with two or more dimensions, so that biases have T = 1; the authors' code, which has the
-    element-wise form alone, goes by the name "weight", which includes the scales of normalisation layers. Rescaling a filter
+    ε* = ρ T²g/‖Tg‖. A filter makes one output: it is parameter[j] of the parameters that ``filters(name, parameter)``
+    selects, by default convolution kernels; :func:`~geosam.metrics.parameter_scaled.matrices` adds the rows of linear layers.
+    A transposed convolution has its inputs first, and its filters are those of an input. ``where`` selects what is scaled
+    at all, by default parameters with two or more dimensions, so that biases have T = 1; the authors' code, which has only the
+    element-wise form, selects by the name "weight", which includes the scales of normalisation layers. Rescaling a filter
     changes nothing at η = 0, where a filter that is zero stays zero.
     Source: Kwon et al. 2021, section 3, filter-wise normalisation, with η and biases as in its experiments.
     Raises: ValueError for η < 0.

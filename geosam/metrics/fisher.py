@@ -15,17 +15,17 @@ from ..sampling import Exact, Sampling
 
 @dataclass(frozen=True)
 class Fisher(Metric):
-    """G = E_x E_{y∼p_θ}[∇log p ∇log pᵀ] + λI over the batch, full. The labels of the data play no part.
+    """G = E_x E_{y∼p_θ}[∇log p ∇log pᵀ] + λI over the batch, full. The labels of the data are not used.
 
-    sampling: ``Exact()``, the expectation over y in closed form, or ``MonteCarlo(n)`` with n labels a sample. Two ways to the
-    same numbers. Up to rows_limit rows (entries of a sample's outputs, or n, times the batch size) and 512 MiB of them:
-    push-through with their Gram matrix, exact at every λ; what of a gradient lies outside their span (Monte Carlo) takes
-    Woodbury's formula. Above, where the forward pass draws random numbers (dropout), where samples meet (BatchNorm in training
-    mode), and where the engine has no rows: matrix-free, ♯c by conjugate gradients to ``tolerance`` relative to ‖c‖₂ in at most
-    ``iterations``; an early stop still gives ‖ε*‖ = ρ. The norm's report says which way and why, and for the second
-    iterations, residual and how it ended.
-    Source: Kim et al. 2022, eq. 7. Raises: TypeError where the loss names no distribution; ValueError for λ < 0, λ = 0 with
-    fewer outputs than parameters, or MonteCarlo where samples meet.
+    sampling: ``Exact()``, the expectation over y in closed form, or ``MonteCarlo(n)`` with n labels per sample. Two methods
+    give the same numbers. Up to rows_limit rows (entries of a sample's outputs, or n, times the batch size) and 512 MiB of
+    them: push-through with their Gram matrix, exact at every λ; the part of a gradient outside their span (Monte Carlo) is
+    solved by Woodbury's formula. Above, where the forward pass uses random numbers (dropout), where samples are coupled
+    (BatchNorm in training mode), and where the engine gives no rows: matrix-free, ♯c by conjugate gradients to ``tolerance``
+    relative to ‖c‖₂ in at most ``iterations``; an early stop still gives ‖ε*‖ = ρ. The norm's report names the method and the
+    reason, and for the second method iterations, residual and why it ended. Source: Kim et al. 2022, eq. 7. Raises: TypeError
+    where the loss has no known likelihood; ValueError for λ < 0, λ = 0 with fewer outputs than parameters, or MonteCarlo where
+    samples are coupled.
     """
 
     damping: Damping = Relative(0.1)
@@ -48,7 +48,7 @@ class Fisher(Metric):
 
     @property
     def needs(self) -> Needs:
-        """The predictive distribution, and rows of what it predicts."""
+        """The predictive distribution, and rows of its label draws."""
         return PredictiveDistribution(), self._draws
 
     def local(self, observation: Observation) -> InnerProduct:

@@ -33,7 +33,7 @@ class GradientMagnitude(Metric):
             raise ValueError(f"eta must be finite and not negative, got {self.eta}: it weighs g²")
 
     def local(self, observation: Observation) -> Diagonal:
-        """The norm frozen at the observation's gradient: linear in any covector applied to it."""
+        """The norm frozen at the observation's gradient: its ♯ is linear in any covector."""
         g = [t.detach() for t in observation.gradient]
         if self.damping == 0 and (self.eta == 0 or any(bool((t == 0).any()) for t in g)):
             raise singular("diag(g²)")

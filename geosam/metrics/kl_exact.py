@@ -25,7 +25,7 @@ class KLDivergence(Divergence):
         return self.predictive.kl(epsilon)
 
     def visit(self, direction: Vectors, scale: Tensor, keep: bool) -> tuple[Tensor, Landing | None]:
-        """D at scale · direction; one forward pass, which can be kept."""
+        """D(scale · direction); one forward pass, which can be kept."""
         return self.predictive.visit(direction, scale, keep)
 
     def gradient(self, epsilon: Vectors) -> Vectors:
@@ -39,12 +39,11 @@ class KLDivergence(Divergence):
 
 @dataclass(frozen=True)
 class KLExact(Remembering[KLDivergence], Metric):
-    """The set E_x KL(p_{θ+ε} ‖ p_θ) ≤ ρ²/2, met on the ray of ``along``'s own ε* at its first crossing, to 1 %.
+    """The set E_x KL(p_{θ+ε} ‖ p_θ) ≤ ρ²/2, solved for on the ray of ``along``'s own ε*, to 1 %.
 
-    The ½ belongs there: eq. 8 of the paper drops it, and its radii are √2 apart from eq. 6. On the boundary the argmax of
-    the true KL ball is not on this ray in general; ``solver=solvers.Constrained()`` looks for it, in small problems. Dropout
-    draws one mask for all evaluations of a step.
-    Source: Kim et al. 2022, eq. 6. Raises: TypeError where the loss names no distribution.
+    The ½ is right: eq. 8 of the paper drops it, and its radii differ by √2 from those of eq. 6. In general the argmax over
+    the KL ball is not on this ray; ``solver=solvers.Constrained()`` searches for it, in small problems. Dropout has one mask
+    for all evaluations of a step. Source: Kim et al. 2022, eq. 6. Raises: TypeError where the loss has no known likelihood.
     """
 
     along: Metric = field(default_factory=EmpiricalFisher)

@@ -18,16 +18,16 @@ class KroneckerFisher(Remembering[Norm], Metric):
     with a 1 for its bias, B_l the second moment of the scores in the layer's outputs (KFAC-expand).
 
     It is the Fisher's own block for a Linear layer where a and the scores are independent, and always for one sample. Damping
-    is exact: (B ⊗ A + λI)⁻¹ in the eigenbases of A and B, float64, so that ♭♯ = id; not the heuristic that adds its share of √λ
-    to each factor, which inverts another matrix (72 % apart in one solve). sampling: ``Exact()``, ``MonteCarlo(n)``, or
+    is exact: (B ⊗ A + λI)⁻¹ in the eigenbases of A and B, float64, so that ♭♯ = id; not the heuristic that adds a share of √λ
+    to each factor and inverts another matrix (one solve differed by 72 %). sampling: ``Exact()``, ``MonteCarlo(n)``, or
     ``Empirical()``, the data's labels under the training loss. rest: the metric of the parameters that KFAC does not cover, in
     a joint ball with its blocks.
     Needs curvlinops (``pip install 'geosam[kronecker]'``). Covers nn.Linear and nn.Conv2d without groups and padded with zeros,
     with torch's own forward, called once in a forward pass with the samples in the first dimension, under any likelihood and
-    for outputs of any shape. A backward pass each for every entry of a sample's outputs (Exact), label drawn, or for one.
+    for outputs of any shape. Cost: a backward pass per entry of a sample's outputs (Exact), per label draw, or one (Empirical).
     Source: Martens & Grosse 2015; Grosse & Martens 2016; Eschenhagen et al. 2023. Raises: ImportError without curvlinops;
     ValueError for a parameter that KFAC does not cover, λ < 0, λ = 0 where the product is singular, or BatchNorm in training
-    mode; TypeError where the loss names no distribution.
+    mode; TypeError where the loss has no known likelihood.
     """
 
     damping: Damping = Relative(0.1)

@@ -1,4 +1,4 @@
-"""ASAM's geometry with one scale a parameter tensor."""
+"""ASAM's geometry with one scale per parameter tensor."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class LayerWise(Metric):
     """G = diag(T⁻²) with T = ‖W‖₂ + η, one number for a whole tensor W, where ``where(name, W)`` holds, 1 elsewhere.
 
     ε* = ρ T²g/‖Tg‖. ``where`` defaults to parameters with two or more dimensions. At η = 0 rescaling a layer changes nothing,
-    and a layer that is zero stays zero. For a fixed share of the radius a layer, whatever its size, see :class:`Blockwise`.
+    and a layer that is zero stays zero. For fixed shares of the radius per layer, whatever their sizes, see :class:`Blockwise`.
     Source: Mueller et al. 2023, layer-wise ASAM; their code has T = ‖W‖₂(1 + η). Raises: ValueError for η < 0.
     """
 

@@ -1,4 +1,4 @@
-"""A geometry on some of the parameters, the others held where they are: SAM-ON, and its like."""
+"""A geometry on some of the parameters, with ε = 0 on the others, as in SAM-ON."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _NORMALISATIONS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
 def only(selector: Selector, metric: Metric | None = None) -> Blockwise:
-    """ε* = argmax ⟨c, ε⟩ over ‖ε‖ ≤ ρ with ε = 0 but for the parameters that are selected: Blockwise, the rest of weight 0.
+    """ε* = argmax ⟨c, ε⟩ over ‖ε‖ ≤ ρ with ε = 0 outside the selected parameters: Blockwise, with weight 0 for the rest.
 
-    selector: as in :class:`Blockwise`. metric: on the parameters selected, by default Euclidean, and it sees them alone.
+    selector: as in :class:`Blockwise`. metric: of the selected parameters, by default Euclidean; it gets only these.
     ``only(normalisation(model))`` perturbs scales and shifts of normalisation layers and nothing else.
     Source: Mueller et al. 2023 (SAM-ON); with ParameterScaled its ASAM form. Raises: ValueError if nothing is selected.
     """
@@ -25,7 +25,7 @@ def only(selector: Selector, metric: Metric | None = None) -> Blockwise:
 def normalisation(model: nn.Module, *kinds: type[nn.Module]) -> Selector:
     """Selects the parameters that belong to the model's normalisation layers: by the kind of module, not by its name.
 
-    kinds: of layers beside batch, instance, layer, group and RMS normalisation, for layers of your own.
+    kinds: more layer classes, besides batch, instance, layer, group and RMS normalisation.
     Raises: ValueError if the model has none.
     """
     layers = [m for m in model.modules() if isinstance(m, (*_NORMALISATIONS, *kinds))]
@@ -35,7 +35,7 @@ def normalisation(model: nn.Module, *kinds: type[nn.Module]) -> Selector:
         raise ValueError(f"{type(model).__name__} has no normalisation layer with parameters; name the kinds of your own")
 
     def selects(name: str | None, parameter: Tensor) -> bool:
-        # observation that is kept holds copies of the parameters, which only their names identify
+        # a kept observation holds copies of the parameters, which only their names identify
         return name in names if name is not None else id(parameter) in chosen
 
     return selects

@@ -1,6 +1,7 @@
-"""Objectives: the field θ ↦ the covector c that ε* ascends. One file each.
+"""Objectives: the field θ ↦ the covector c of ε* = argmax ⟨c, ε⟩. One file each.
 
-Optimizer and measures call in. An objective reads an observation and its own memory, and nothing else.
+Called by optim and measure.
+Never imports metrics, solvers or optim: an objective reads an observation and its own memory only.
 """
 
 from .eigen import Eigen

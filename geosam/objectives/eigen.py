@@ -24,7 +24,7 @@ class Eigen(Remembering[Vectors], Objective):
     finite does not replace v. Each power step costs a backward pass through the gradient's graph; the graph is one forward and
     backward pass. State: {"vector": v, "steps": t}.
 
-    Here ε* lies on the sphere ‖ε*‖ = ρ like any other. The paper takes ε = ρc, which is longer by √(1 + α²‖v⊥‖²).
+    Here ‖ε*‖ = ρ, as with any objective. The paper takes ε = ρc, which is longer by √(1 + α²‖v⊥‖²).
     Source: Luo, Wang, Liu & Sun 2024, "Explicit Eigenvalue Regularization Improves Sharpness-Aware Minimization", algorithm 1.
     Raises: ValueError for alpha that is negative or not finite, or counts below 1; TypeError for a plain closure.
     """
@@ -54,7 +54,7 @@ class Eigen(Remembering[Vectors], Objective):
         return self._turned(g, v), {"vector": v, "steps": steps + 1}
 
     def _estimated(self, hessian: Hessian, v: Vectors) -> Vectors:
-        """The last v after a few power steps; itself where they lead to 0 or to what is not finite."""
+        """v after a few power steps; v itself where the result is 0 or not finite."""
         start = v
         for _ in range(self.iterations):
             image = hessian(v)

@@ -22,8 +22,8 @@ class NoiseWeighted(Objective):
     m_t = decay · m_{t−1} + (1 − decay) · g_t, m_0 = g_0, so that (m − g)² estimates the variance of an entry. min b is over
     all entries: it gives the quietest one the weight 1, which keeps c within float32, and does not touch ε*. exponent: 1
     weighs by the inverse variance, ½ by the inverse deviation, 0 is SAM. damping: δ > 0, absolute (in units of b) or Relative
-    (δ = ratio · mean of b, with which rescaling the loss changes nothing). The first step, and one whose b is 0, ascends g
-    itself. A gradient that is not finite does not enter the average. State: {"average": m_t}.
+    (δ = ratio · mean of b, with which rescaling the loss changes nothing). The first step, and one whose b is 0, has
+    c = g. A gradient that is not finite does not enter the average. State: {"average": m_t}.
 
     **The formula is not confirmed.** It is that of an early public draft, which took exponent 1 and no damping; there one
     entry in 100,000 carries over 0.999 of ‖ε‖², and an entry with g = m = 0 makes all of ε NaN.

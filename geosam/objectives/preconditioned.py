@@ -16,22 +16,22 @@ Precondition = Callable[[Vectors], Vectors]
 
 
 class Solved(list[Tensor]):
-    """♯c with what the iteration that found it had to say, if any."""
+    """♯c with the report of the iteration that computed it, if any."""
 
     report: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True)
 class Preconditioned(Remembering[Vectors], Objective):
-    """c = D c', c' the covector of another objective, by default the gradient; the constraint is left alone.
+    """c = D c', c' the covector of another objective, by default the gradient; the constraint is unchanged.
 
-    by: a metric, and D is its ♯, D = G⁻¹ at θ: Preconditioned(DiagonalEmpiricalFisher(λ)) counts an entry the less the larger
+    by: a metric, and D is its ♯, D = G⁻¹ at θ: Preconditioned(DiagonalEmpiricalFisher(λ)) weighs an entry less, the larger
     its second moment. Or a function c' ↦ Dc', tensors in parameter order in and out, D linear and positive definite, for
     everything else (♭ is ``norm.flat``). With D ≠ I the first-order rise of ε* = ρ ♯(Dg)/‖Dg‖* is ⟨g, ε*⟩ ≤ ρ‖g‖*, with
     equality only where Dg is parallel to g: ε* is steepest for c and no longer for the loss. State: {"metric", "objective"}.
     Source: Zhang, Li & Giannakis 2025 (preSAM), whose objective preconditioner is D and whose constraint preconditioner is the
-    metric. What D's own solve has to say stands under "covector" in the report of ε*. Raises: TypeError for a metric that is
-    no inner product.
+    metric. The report of D's own solve is under "covector" in the report of ε*. Raises: TypeError for a metric that is no
+    inner product.
     """
 
     by: Metric | Precondition
@@ -44,7 +44,7 @@ class Preconditioned(Remembering[Vectors], Objective):
 
     @property
     def needs(self) -> Needs:
-        """What D and the objective need."""
+        """The needs of D and the objective."""
         return *self.objective.needs, *(self.by.needs if isinstance(self.by, Metric) else ())
 
     def step(self, observation: Observation, state: State) -> tuple[Vectors, State]:

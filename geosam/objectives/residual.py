@@ -15,7 +15,7 @@ from .average import averaged, past
 class Residual(Objective):
     """c = g_t − σ m_t with m_t = decay · m_{t−1} + (1 − decay) · g_t: what is left of the batch gradient without its mean.
 
-    m_0 = g_0, and the first step ascends g_0 itself. sigma ≥ 0; 0 is SAM. At σ = 1 the residual is decay · (g_t − m_{t−1}), so
+    m_0 = g_0, and c = g_0 in the first step. sigma ≥ 0; 0 is SAM. At σ = 1 the residual is decay · (g_t − m_{t−1}), so
     that ε* is the same whether the average is updated before it is subtracted, as in the paper, or after, as in the authors'
     code; for another σ the code's σ' stands for σ = σ'/(decay + σ'(1 − decay)) here. Where the batch repeats, c vanishes, and
     ε* = 0. A gradient that is not finite does not enter the average. State: {"average": m_t}.

@@ -1,6 +1,7 @@
 """Measures of a geometry at one batch: comparisons, matched radii, sharpness.
 
-Users call in. Everything is observed and solved through the rooms below, and nothing is changed.
+Called by users only.
+Never imports optim, metrics or testing; parameters, buffers and the random state are unchanged.
 """
 
 from .ascend import ascend

@@ -9,10 +9,10 @@ from ..solvers import MultiStep, solve
 
 
 def ascend(point: Bound, metric: Metric | Norm, rho: float, steps: int = 1, step: float = 1.0) -> Perturbation:
-    """ε of norm at most rho after ``steps`` of projected ascent on a bound problem, at the parameters as they are.
+    """ε of norm at most rho after ``steps`` of projected ascent on a bound problem, from the current parameters.
 
     metric: its norm at θ is the ball. steps, step: as in :class:`geosam.solvers.MultiStep`; one step is :func:`geosam.solve`.
-    Nothing is changed, and dropout draws one mask for all steps. Raises: TypeError for a plain closure or a divergence.
+    Nothing is changed, and dropout has one mask for all steps. Raises: TypeError for a plain closure or a divergence.
     """
     check_instance("point", point, Bound)
     metric = as_metric(metric)

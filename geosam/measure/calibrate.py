@@ -1,4 +1,4 @@
-"""Radii that mean the same: the rho at which a metric's ε* has a given KL, Euclidean length or loss rise."""
+"""Comparable radii: the rho at which a metric's ε* has a given KL, Euclidean length or loss rise."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TOLERANCE, _EVALUATIONS = 1e-3, 30
 
 @dataclass(frozen=True)
 class Match(ABC):
-    """What is to be equal, and its value > 0."""
+    """The quantity to match, and its value > 0."""
 
     value: float
 
@@ -28,7 +28,7 @@ class Match(ABC):
 
     @property
     def needs(self) -> Needs:
-        """What ``measure`` reads."""
+        """The requests that ``measure`` reads."""
         return ()
 
     @abstractmethod
@@ -66,7 +66,7 @@ class Rise(Match):
 
 
 def calibrate(bound: Bound, metric: Metric | Norm, match: Match, objective: Objective | None = None) -> float:
-    """The rho at which ``match`` holds, to 0.1 %: the first crossing that a search outwards from 0 meets.
+    """The rho at which ``match`` holds, to 0.1 %: the first crossing that a search outwards from 0 finds.
 
     bound: ``problem.on(x, y)``; the radius is right for this batch at these parameters. Raises: ValueError where the
     quantity stays below the value asked for, or is lost in rounding, or where the gradient is zero.
@@ -84,7 +84,7 @@ def calibrate(bound: Bound, metric: Metric | Norm, match: Match, objective: Obje
     def on_ray(t: float) -> float:
         return match.measure(bound, seen, vec.scale(epsilon, t))
 
-    # ε* is ρ times a fixed vector for a norm; for a divergence rho is what the budget reads at the point that matches
+    # ε* is ρ times a fixed vector for a norm; for a divergence rho is √(2D) at the point that matches
     if isinstance(match, Length):
         t = match.value / length
     else:

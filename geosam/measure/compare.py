@@ -27,7 +27,7 @@ class Row:
 
     rho: the radius in the metric's own norm. length: ‖ε‖₂. kl: D(ε); spent: D(ε)/(ρ²/2). efficiency: ⟨g, ε⟩/(‖g‖_{F*}√(2D)),
     at most 1 to first order, F the undamped true Fisher. predicted_rise: ⟨g, ε⟩. actual_rise: L(θ+ε) − L(θ). share: the
-    part of ‖ε‖₂² by layer. seconds: observation and solution; extra_bytes: held at the peak meanwhile. report: the solver's.
+    part of ‖ε‖₂² by layer. seconds: to observe and solve; extra_bytes: its peak memory. report: the solver's.
     Without a predictive distribution kl, spent and efficiency are None.
     """
 
@@ -106,8 +106,8 @@ def compare(
 ) -> Comparison:
     """Solve for ε* under each metric on one batch and measure it.
 
-    rho: the same radius for all, which compares nothing unless the metrics share a scale; match: instead calibrate each to
-    the same KL, length or loss rise. Give one of the two. Parameters, gradients and buffers are left as they are.
+    rho: the same radius for all, which means nothing unless the metrics share a scale; match: instead calibrate each to
+    the same KL, length or loss rise. Give one of the two. Parameters, gradients and buffers are unchanged.
     """
     if (rho is None) == (match is None):
         raise ValueError("give either rho (the same radius for all) or match (KL, Length or Rise, calibrated for each)")
@@ -135,7 +135,7 @@ def _named(metrics: Sequence[Metric | Norm]) -> dict[str, Metric | Norm]:
 
 @dataclass(frozen=True)
 class _Reference:
-    """What all rows are measured against: the plain gradient, and the true Fisher's dual norm of it."""
+    """What all rows are compared with: the plain gradient, and the true Fisher's dual norm of it."""
 
     seen: Observation
     dual_norm: Tensor | None
@@ -160,7 +160,7 @@ def _row(
         return found.epsilon, dict(found.report)
 
     with Meter() as meter:
-        vec.norm(run()[0]).item()  # a read: nothing is left in an accelerator's queue when the clock starts
+        vec.norm(run()[0]).item()  # a host read: an accelerator's queue is empty when the clock starts
     start = time.perf_counter()
     epsilon, report = run()
     length, seconds = vec.norm(epsilon).item(), time.perf_counter() - start

@@ -35,10 +35,10 @@ def largest(
     """The algebraically largest μ with Hv = μGv.
 
     product: v ↦ Hv. start: noise; what is G-orthogonal to it is not found. iterations: at most; P exhaust the space. The
-    basis is G-orthonormal, fully and twice reorthogonalised, in float64: iterations × P numbers are held. H is projected on
-    it entry by entry (Rayleigh–Ritz), so that an inexact G⁻¹ costs iterations but not truth.
+    basis is G-orthonormal, fully and twice reorthogonalised, in float64: iterations × P numbers are stored. H is projected on
+    it entry by entry (Rayleigh–Ritz), so that an inexact G⁻¹ costs iterations but no accuracy.
     Source: Parlett 1998, The Symmetric Eigenvalue Problem, chapters 13 and 15. Raises: FloatingPointError for a product that
-    is not finite, ValueError for one that is not symmetric or a start that G does not measure.
+    is not finite, ValueError for one that is not symmetric or a start without a positive, finite G-norm.
     """
     space = vec.map(Tensor.double, start)
     most = min(iterations, vec.count(space))
@@ -88,7 +88,7 @@ def _length(norm: InnerProduct, v: Tensor, space: Vectors) -> float:
 
 
 def _orthogonal(norm: InnerProduct, v: Tensor, basis: Tensor, space: Vectors) -> Tensor:
-    """v less its G-projection on the basis."""
+    """v minus its G-projection on the basis."""
     flat = vec.flatten(vec.map(Tensor.double, norm.flat(vec.unflatten(v, space))))
     return v - (basis @ flat) @ basis
 

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 
 class Meter(TorchDispatchMode):
-    """Inside the context, ``peak`` is the most bytes of new storage alive at once. Scratch inside a kernel is not seen."""
+    """Inside the context, ``peak`` is the most bytes of new storage alive at once. Memory inside a kernel is not counted."""
 
     def __init__(self) -> None:
         super().__init__()

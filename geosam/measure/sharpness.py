@@ -25,13 +25,12 @@ class Sharpness:
 
     loss: L(θ).
     average: E[L(θ + ε)] − L(θ) with ε ~ N(0, ρ²G⁻¹), to second order ½ρ² tr(G⁻¹H); standard_error: of that estimate. Here ρ is
-    a standard deviation in every G-orthonormal direction, E‖ε‖_G² = ρ²P: a typical draw lies √P times as far out as ε*.
-    worst: L(θ + ε*) − L(θ) at SAM's one-step ε*, ‖ε*‖_G = ρ. ascended: the largest rise that ``steps`` steps of projected
-    ascent met, the first of which is ε*; a lower bound of the maximum over the ball.
+    a standard deviation in every G-orthonormal direction, E‖ε‖_G² = ρ²P: a typical sample is √P times as long as ε*.
+    worst: L(θ + ε*) − L(θ) at SAM's one-step ε*, ‖ε*‖_G = ρ. ascended: the largest rise in ``steps`` steps of projected
+    ascent, the first of which is ε*; a lower bound of the maximum over the ball.
     eigenvalue: the largest μ with Hv = μGv, H = ∇²L(θ), so that max L over ‖ε‖_G ≤ ρ is L + ½ρ²μ + O(ρ³) where ∇L = 0.
-    residual, iterations, converged: what Lanczos's method has to say of it, see :func:`geosam.sharpness`. report: what the
-    solver of ε* has to say, such as how conjugate gradients ended.
-    What was left out is None.
+    residual, iterations, converged: the report of Lanczos's method, see :func:`geosam.sharpness`. report: that of the solver
+    of ε*, such as how conjugate gradients ended. What was left out is None.
     """
 
     rho: float
@@ -62,13 +61,13 @@ def sharpness(
 ) -> Sharpness:
     """Average, worst-case and spectral sharpness of one batch under one metric.
 
-    samples: draws of ε; each is used with both signs, which removes the gradient's part of the error: 2 · samples forward
+    samples: Gaussian ε; each is used with both signs, which removes the gradient's part of the error: 2 · samples forward
     passes. steps: gradients of the ascent, the first at θ. iterations: Hessian products at most; the eigenvalue counts as
-    converged when ‖Hv − μGv‖* ≤ tolerance · ‖G⁻¹H‖. Each may be 0 (steps: 1) to leave its part out. generator: of draws and
+    converged when ‖Hv − μGv‖* ≤ tolerance · ‖G⁻¹H‖. Each may be 0 (steps: 1) to leave its part out. generator: of samples and
     of Lanczos's start; by default a fresh one seeded with 0. Equal rho under different metrics means nothing: ``calibrate``.
-    Parameters, ``.grad``, buffers and the global random stream are left as they are; dropout has one mask throughout.
+    Parameters, ``.grad``, buffers and the global random state are unchanged; dropout has one mask throughout.
     Source: average and worst-case sharpness as in Andriushchenko et al. 2023, eq. 1, with G for their scaling.
-    Raises: TypeError where the metric yields no inner product but draws or the eigenvalue are asked for;
+    Raises: TypeError where the metric yields no inner product but samples or the eigenvalue are wanted;
     NotImplementedError where it cannot be sampled.
     """
     rho = check_radius(rho)
@@ -133,7 +132,7 @@ def _inner(geometry: Norm | Divergence, metric: Metric, cure: str) -> InnerProdu
 
 
 def _average(surface: Surface, norm: InnerProduct, rho: float, samples: int, noise: torch.Generator) -> tuple[float, float]:
-    """Mean of (L(θ+ε) + L(θ−ε))/2 − L(θ) over the draws, and its standard error."""
+    """Mean of (L(θ+ε) + L(θ−ε))/2 − L(θ) over the samples, and its standard error."""
     start = surface.loss(vec.zeros_like(surface.theta))
     rises = []
     for _ in range(samples):
@@ -144,7 +143,7 @@ def _average(surface: Surface, norm: InnerProduct, rho: float, samples: int, noi
 
 
 def _ascended(surface: Surface, norm: Norm, c: Vectors, rho: float, steps: int) -> Tensor:
-    """The highest loss that the iterates of projected ascent met."""
+    """The highest loss among the iterates of projected ascent."""
     met: list[Tensor] = []
 
     def gradient(epsilon: Vectors) -> Vectors:

@@ -1,6 +1,7 @@
-"""The optimizer: a facade, one step's life, how parameters move and come back, and what the base optimizer is given.
+"""The optimizer: a facade, one step, how parameters are displaced and restored, and what the base optimizer is given.
 
-Users call in. Everything below is used here; only measures and the public laws stand above.
+Called by users only.
+Never imports measure or testing.
 """
 
 from . import updates

@@ -1,4 +1,4 @@
-"""The base optimizer's groups as one step sees them."""
+"""The base optimizer's groups as one step reads them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Groups:
 
     @property
     def names(self) -> list[str] | None:
-        """Of the parameters; None unless every group knows them."""
+        """Names of the parameters; None unless every group has them."""
         names: list[str] = []
         for named, params in zip(self._named, self._params, strict=True):
             if named is None:
@@ -35,7 +35,7 @@ class Groups:
 
     @property
     def gradients(self) -> list[Tensor]:
-        """Those that there are; of sparse ones their values."""
+        """Those that are not None; of sparse ones their values."""
         found = [p.grad for p in self.parameters if p.grad is not None]
         return [g._values() if g.is_sparse else g for g in found]
 
@@ -46,11 +46,11 @@ class Groups:
 
     @property
     def radius(self) -> float | None:
-        """The one radius of all, or None."""
+        """The radius that all groups share, or None."""
         return self.radii[0] if len(set(self.radii)) == 1 else None
 
     def parts(self, metric: Metric) -> list[Part]:
-        """One joint ball of radius 1, in which a group's radius is its weight. A pinned group needs no geometry of its own."""
+        """One joint ball of radius 1, in which a group's radius is its weight. A group of radius 0 needs no geometry."""
         parts: list[Part] = []
         start = 0
         for members, rho in zip(self._members, self.radii, strict=True):

@@ -1,4 +1,4 @@
-"""A solver's forward pass at θ + ε* in place of the second pass's own."""
+"""A solver's forward pass at θ + ε*, used again as that of the second pass."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from ..problem import Bound
 
 
 def lands(bound: Bound, parameters: Vectors) -> bool:
-    """Whether a forward pass of ``bound.pure`` and its graph may stand for one of ``bound()``: nobody else is shown that one.
+    """Whether a forward pass of ``bound.pure`` with its graph may replace that of ``bound()``: nothing else observes that one.
 
-    Not where it draws random numbers, training writes to buffers, a parameter has hooks or is not asked for, or there are
-    several processes.
+    Not where it uses random numbers, updates buffers, a parameter has hooks or is not given, or there are several processes.
     """
     own = [p for p in bound.model.parameters() if p.requires_grad]
     hooked = any(p._backward_hooks or p._post_accumulate_grad_hooks for p in own)
@@ -23,9 +22,9 @@ def lands(bound: Bound, parameters: Vectors) -> bool:
 
 
 def arrive(bound: Bound, parameters: Vectors, landing: Landing) -> None:
-    """What ``bound()`` does to gradients, from a forward pass that was made before."""
+    """Set the gradients that ``bound()`` would set, from a forward pass that was kept."""
     with torch.enable_grad():
-        # into the leaves, which makes each gradient dense and its own: one tensor may arrive at two of them
+        # to the leaves, so that each gradient is dense and separate: autograd may give one tensor to two of them
         torch.autograd.backward(bound.batch_loss(landing.outputs), inputs=list(landing.parameters))
     for p in bound.model.parameters():
         p.grad = None

@@ -1,4 +1,4 @@
-"""What a step leaves to be read: its numbers, and ε while the parameters are displaced."""
+"""What can be read of a step: its numbers, and ε while the parameters are displaced."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Last:
 
 
 class Perturbed:
-    """What :meth:`SAM.perturbed` yields: the first pass's loss, and ε as long as the parameters are displaced."""
+    """What :meth:`SAM.perturbed` yields: the first pass's loss, and ε while the parameters are displaced."""
 
     def __init__(self, last: Last, realised: Callable[[], list[Tensor]]) -> None:
         self.last, self._realised = last, realised

@@ -1,4 +1,4 @@
-"""Putting θ + ε into the parameters and taking it out again, bit for bit, whatever happens in between."""
+"""Writing θ + ε into the parameters and restoring θ bit for bit, also after an error or an interrupt."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from ..core import vectors as vec
 
 
 class Move(ABC):
-    """Displaces parameters and restores them. What is displaced is remembered until it is back.
+    """Displaces parameters and restores them.
 
-    An interrupt may fall between any two lines: a parameter is entered in ``_away`` before it is touched, and leaves when it
-    is whole again, so that ``restore`` can be repeated.
+    An interrupt may come between any two lines: a parameter is recorded in ``_away`` before it is changed, and removed after
+    it is restored, so that ``restore`` can be repeated.
     """
 
     def __init__(self) -> None:
         self.buffers: list[Tensor] = []
-        """Like the parameters, kept from step to step: fresh memory costs more than the arithmetic. A solver may fill them
-        with the direction, which ``displace`` then takes from there."""
+        """Like the parameters, reused in every step: new memory costs more than the arithmetic. A solver may write the
+        direction into them, and ``displace`` then reads it there."""
         self._away: list[tuple[Tensor, Tensor]] = []
         self._seen: list[tuple[Any, ...]] = []
 
     def prepare(self, parameters: Vectors) -> None:
-        """Before a first pass: buffers that fit. What has changed since the last time is checked."""
+        """Before a first pass: if the parameters have changed, check them and allocate buffers."""
         seen = [(p.shape, p.dtype, p.device, p.data_ptr()) for p in parameters]
         if seen != self._seen:
             self.check(parameters)
@@ -39,10 +39,10 @@ class Move(ABC):
         self.prepare(parameters)
         with torch.no_grad():
             self._displace(parameters, perturbation)
-        torch.clear_autocast_cache()  # it holds low-precision copies of the weights as they were
+        torch.clear_autocast_cache()  # it holds low-precision copies of the old weights
 
     def restore(self) -> None:
-        """θ ← what it was. An interrupt that falls here is raised once everything is back."""
+        """θ ← its value before ``displace``. An interrupt here is raised after everything is restored."""
         interrupt: KeyboardInterrupt | None = None
         while self._away:
             try:
@@ -63,7 +63,7 @@ class Move(ABC):
             return [p - before[id(p)] if id(p) in before else torch.zeros_like(p) for p in parameters]
 
     def check(self, parameters: Vectors) -> None:
-        """Raises where this way of moving would not be right."""
+        """Raises where this kind of move would be wrong."""
 
     @abstractmethod
     def _displace(self, parameters: Vectors, perturbation: Perturbation) -> None: ...
@@ -73,7 +73,7 @@ class Move(ABC):
 
 
 class Copy(Move):
-    """Saves a copy, adds ε in place, copies back: right for every parameter, one extra copy of the parameters."""
+    """Saves a copy, adds ε in place, copies back: right for every parameter, at the memory of one more set of parameters."""
 
     def _displace(self, parameters: Vectors, perturbation: Perturbation) -> None:
         if not vec.reads_are_free(parameters):
@@ -83,7 +83,7 @@ class Copy(Move):
             vec.add_(parameters, epsilon)
         elif perturbation.finite and perturbation.scale != 0:
             scale = perturbation.scale.item()
-            # one tensor at a time: what the copy brought into the cache the addition finds there
+            # one tensor at a time: the addition finds it in the cache after the copy
             for p, saved, v in zip(parameters, self.buffers, perturbation.direction, strict=True):
                 moved = torch.add(p, v, alpha=scale) if v is saved else None
                 saved.copy_(p)
@@ -98,12 +98,12 @@ class Copy(Move):
 
 
 class Swap(Move):
-    """Writes θ + ε into a second buffer and lets the parameters point at it: 4 floats a parameter moved instead of 7.
+    """Writes θ + ε into a second buffer and points the parameters at it: 4 floats per parameter moved instead of 7.
 
-    The original memory is never written, so restoring is free and exact. Refused (ValueError) where somebody else holds a
-    parameter's storage and would miss the move: views, flat buffers, flattened RNN weights on a GPU, FSDP. Graphs captured
-    from the parameters' addresses (CUDA graphs) would miss it too and cannot be seen from here, nor can views made after the
-    first step: use :class:`Copy` for them.
+    The original memory is never written, so restoring is free and exact. Refused (ValueError) where another tensor uses a
+    parameter's storage and would not see the move: views, flat buffers, flattened RNN weights on a GPU, FSDP. CUDA graphs
+    captured with the parameters' addresses would not see it either; these, and views made after the first step, cannot be
+    detected: use :class:`Copy` for them.
     """
 
     def _displace(self, parameters: Vectors, perturbation: Perturbation) -> None:

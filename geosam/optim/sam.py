@@ -1,4 +1,4 @@
-"""The optimizer: a facade of one :class:`geosam.optim.step.Step` after another, around any base optimizer."""
+"""The optimizer: a facade around any base optimizer that runs one :class:`geosam.optim.step.Step` per update."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ class SAM(torch.optim.Optimizer):
     A step: observation at θ → c = objective, geometry = metric.at(θ) → ε* = argmax ⟨c, ε⟩ over ‖ε‖_θ ≤ rho → gradient at
     θ + ε* → θ restored bit for bit → ``base.step()`` with that gradient.
 
-    base: an optimizer that holds the parameters; built from ``named_parameters()`` it lends their names to the metric.
-    metric, objective, rho, solver: the geometry; a norm stands for the metric that is the same everywhere. Groups of ``base``
+    base: an optimizer that holds the parameters; built from ``named_parameters()`` it gives their names to the metric.
+    metric, objective, rho, solver: the geometry; a norm means the metric with this norm at every θ. Groups of ``base``
     may carry their own ``rho``: these become weights of one joint ball, ‖ε‖² = Σ_b (‖ε_b‖_b / rho_b)² ≤ 1, with the metric
     taken group by group. rho = 0 is the base optimizer's step.
     move: how θ + ε gets into the parameters, :class:`geosam.Copy` or :class:`geosam.Swap`.
     update: what the base optimizer steps with, by default the gradient at θ + ε*; :class:`geosam.updates.SurrogateGap` is GSAM.
-    raise_nonfinite: raise FloatingPointError (θ unharmed, one host read a step) where a pass is not finite (with a scaler,
-    which expects overflow, only in the first). By default such a
-    first pass gives ε* = 0, and a second pass that is not finite updates nothing (on an accelerator: with zero gradients).
+    raise_nonfinite: raise FloatingPointError (θ restored, one host read per step) where a pass is not finite (with a scaler,
+    which expects overflow, only the first). By default such a first pass gives ε* = 0, and such a second pass skips the
+    update (on an accelerator the base optimizer steps with zero gradients).
 
     ``.grad`` after a step is the second pass's. param_groups and state are the base optimizer's own, so schedulers work.
     last: numbers of the last step, None before the first.
@@ -89,7 +89,7 @@ class SAM(torch.optim.Optimizer):
 
     @property
     def metric(self) -> Metric:
-        """The geometry. A norm that is assigned becomes the metric that is the same everywhere."""
+        """The geometry. An assigned norm becomes the metric with this norm at every θ."""
         return self._metric
 
     @metric.setter
@@ -127,7 +127,7 @@ class SAM(torch.optim.Optimizer):
 
         closure: ``problem.on(x, y)``, or a closure that zeroes gradients, runs forward and backward and returns the loss; it
         is called twice. scaler: the GradScaler with which a closure scales its own loss; call ``scaler.update()`` afterwards.
-        Whatever is raised in between, the parameters are whole.
+        The parameters are restored whatever is raised in between.
         """
         if closure is None or hasattr(self, "grad_scale"):
             vars(self).pop("grad_scale", None)
@@ -168,7 +168,7 @@ class SAM(torch.optim.Optimizer):
         return losses[0]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything, for copies: torch's own forgets the base optimizer. ``step`` may be a scheduler's wrapper."""
+        """Everything, for copies: torch's version drops the base optimizer. ``step`` may be a scheduler's wrapper."""
         return {name: value for name, value in vars(self).items() if name != "step"}
 
     def state_dict(self) -> dict[str, Any]:
@@ -176,7 +176,7 @@ class SAM(torch.optim.Optimizer):
         return {**self.base.state_dict(), "geosam": {name: dict(state) for name, state in self.memory.items()}}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Load all of it. A checkpoint of the plain base optimizer is accepted: then objective and metric start afresh."""
+        """Load all of it. A checkpoint of the plain base optimizer is accepted: then all memory is empty."""
         memory = state_dict.get("geosam", {})
         self.base.load_state_dict({k: v for k, v in state_dict.items() if k != "geosam"})
         for group in self.param_groups:
@@ -189,5 +189,5 @@ class SAM(torch.optim.Optimizer):
         self.memory = {name: tree_map(own, dict(memory.get(name, {}))) for name in _MEMORY}
 
 
-# GradScaler hands its scale, as attributes, to optimizers that say so: that is how step() knows it was called from there.
+# GradScaler sets its scale as an attribute on optimizers with this flag: so step() detects a call by a scaler.
 SAM._step_supports_amp_scaling = True  # type: ignore[attr-defined]

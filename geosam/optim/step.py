@@ -1,4 +1,4 @@
-"""One step's life: observe, solve, displace, observe there, come back and update."""
+"""One step: observe, solve, displace, second pass, restore, update."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Source = Callable[[], Any] | Bound
 
 
 class Rule(Protocol):
-    """What every step of an optimizer follows, what it remembers from one step to the next, and what the last one left."""
+    """What a step reads of its optimizer, the memory that it passes on to the next step, and the last step's numbers."""
 
     base: torch.optim.Optimizer
     objective: Objective
@@ -44,7 +44,7 @@ class Rule(Protocol):
 
 
 class Step:
-    """What lives as long as a step: its source and groups, what the update keeps of pass 1, a landing that serves as pass 2.
+    """The state of one step: its source and groups, what the update keeps of pass 1, a landing that pass 2 can use.
 
     scaler: the GradScaler with which a closure scales its own loss.
     """
@@ -58,13 +58,13 @@ class Step:
         self.landing: Landing | None = None
 
     def run(self) -> Tensor:
-        """The loss at θ."""
+        """The whole step; the loss at θ."""
         loss = self.sharpen()
         self.descend()
         return loss
 
     def sharpen(self) -> Tensor:
-        """Leaves in ``.grad`` what the base optimizer steps with; the loss at θ."""
+        """Both passes, which leave in ``.grad`` what the base optimizer steps with; the loss at θ."""
         with self.displaced() as p:
             self.second_pass()
         return p.loss.detach()
@@ -73,7 +73,7 @@ class Step:
     def displaced(self) -> Iterator[Perturbed]:
         """Inside, the parameters sit at θ + ε*; outside they are restored bit for bit, always."""
         move, inside = self.rule.move, True
-        move.restore()  # what an interrupt between two steps may have left behind
+        move.restore()  # after an interrupt between two steps
 
         def realised() -> list[Tensor]:
             if not inside:
@@ -88,14 +88,14 @@ class Step:
             try:
                 move.restore()
             finally:
-                move.restore()  # for an interrupt that fell on the first line of the first
+                move.restore()  # for an interrupt in the first line of that call
 
     def first_pass(self) -> Last:
-        """θ ← θ + ε*. What the pass made is released on return: the second pass needs the memory."""
+        """θ ← θ + ε*. The pass's tensors are released on return: the second pass needs the memory."""
         rule = self.rule
         seen = self._observe((*rule.metric.needs, *rule.objective.needs))
         if rule.solver is not None and rule.solver.revisits:
-            seen = seen.owned()  # its passes write where this one's gradient lies, and metrics still read it
+            seen = seen.owned()  # the solver's passes overwrite this one's gradient, and metrics still read it
         with torch.no_grad():
             found = self._solve(seen)
             finite = found.finite & torch.isfinite(seen.loss).to(found.finite.device)
@@ -114,7 +114,7 @@ class Step:
         return rule.last
 
     def second_pass(self) -> None:
-        """The gradient at θ + ε*, and the update made of both."""
+        """The gradient at θ + ε*, and the update from both gradients."""
         if self.bound is not None and self.landing is not None:
             arrive(self.bound, self.parameters, self.landing)
         else:
@@ -144,7 +144,7 @@ class Step:
         return loss
 
     def withhold(self, gradients: Vectors) -> Tensor:
-        """Zero gradients that are not finite, by a selection on the device; whether that was so."""
+        """Set all gradients to 0 if one is not finite, by a selection on the device; whether that was so."""
         finite = vec.finite(gradients) if gradients else torch.tensor(True)
         skipped = self._skipped(~finite)
         if self.rule.raise_nonfinite and not finite:
@@ -186,7 +186,7 @@ class Step:
         return self.bound is not None and lands(self.bound, self.parameters)
 
     def _covector(self, state: State) -> Callable[[Vectors], Vectors]:
-        """ε ↦ the objective's covector at θ + ε, given its memory of before this step; θ is back when it returns."""
+        """ε ↦ the objective's covector at θ + ε, with its memory from before this step; θ is restored on return."""
 
         def covector(epsilon: Vectors) -> Vectors:
             move, one = self.rule.move, torch.ones((), dtype=torch.float64, device=self.parameters[0].device)

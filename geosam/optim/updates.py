@@ -39,7 +39,7 @@ class Sharp(Update):
         """Nothing."""
 
     def apply(self, kept: Vectors, parameters: Vectors, scale: float) -> None:
-        """The gradients are as they should be."""
+        """Nothing: ``.grad`` is the update already."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class SurrogateGap(Update):
     """s − α g⊥ with s = ∇L(θ + ε*), g = ∇L(θ) and g⊥ = g − s⟨g, s⟩/‖s‖²: GSAM's step. To first order it lowers L(θ + ε*) by
     as much as SAM's and L(θ) by α‖g⊥‖² less, so that the surrogate gap L(θ + ε*) − L(θ) narrows.
 
-    Inner products are Euclidean and over all parameters, whatever the metric. One more copy of the parameters, which lives
-    from one pass to the other; no more passes. A first pass that is not finite counts as g = 0, and s = 0 gives −αg. A
-    parameter that the second pass left without a gradient has no part in either.
+    Inner products are Euclidean and over all parameters, for every metric. Costs one copy of the gradient from one pass to the
+    other, and no more passes. A first pass that is not finite counts as g = 0, and s = 0 gives −αg. A parameter without a
+    gradient in the second pass is left out of both.
     Source: Zhuang et al. 2022, algorithm 1. Raises: ValueError for alpha that is not finite; TypeError for sparse gradients.
     """
 
@@ -60,7 +60,7 @@ class SurrogateGap(Update):
             raise ValueError(f"alpha must be finite, got {self.alpha}; 0 is SAM's own update")
 
     def keep(self, gradient: Vectors, finite: Tensor) -> list[Tensor]:
-        """A copy of g: the second pass may write where the first one's gradient lies."""
+        """A copy of g: the second pass may overwrite the first one's gradient."""
         return vec.keep(finite, [t.detach().clone() for t in gradient])
 
     def apply(self, kept: Vectors, parameters: Vectors, scale: float) -> None:

@@ -49,8 +49,8 @@ def check_norm(
     """Every law that fits a norm, on drawn covectors, tangent vectors, scales and radii.
 
     norm: a norm, or a Hypothesis strategy of norms. like: tensors with the shapes, type and device of its space; by default
-    ``norm.like``, and where that is None spaces are drawn. examples: how many draws, by default those of the Hypothesis
-    profile. tolerance: relative; by default √eps of the space's type, to which any ♯ can be right. laws: which, by default
+    ``norm.like``, and where that is None spaces are drawn. examples: the number of cases, by default that of the Hypothesis
+    profile. tolerance: relative; by default √eps of the space's type, which any ♯ can reach. laws: which, by default
     all that fit the type. covector: norm ↦ strategy of the covectors to try. Raises: LawViolation.
     """
 
@@ -80,7 +80,7 @@ def check_metric(
 ) -> None:
     """Every law that fits what a metric yields, and those of the field itself: ``at`` is pure and deterministic.
 
-    problem: ``problem.on(x, y)`` with your own model, or a strategy of such; by default small models with batches and losses
+    problem: ``problem.on(x, y)`` with your own model, or a strategy of these; by default small models with batches and losses
     are drawn, in float64 and float32. dense: bound problem ↦ G, a [P, P] float64 tensor, as the definition has it, computed
     as slowly as you like; ♯ and both norms are then compared with it. The rest is as in :func:`check_norm`. The gradient is
     among the covectors. Raises: LawViolation.

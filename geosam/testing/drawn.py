@@ -1,4 +1,4 @@
-"""What a law is tried on, and the two operations that a law needs on covectors."""
+"""The inputs of a law, and the operations on vectors that laws need."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ..rows import Pulled
 
 @dataclass(frozen=True)
 class Drawn:
-    """One draw. None of the vectors is zero.
+    """The inputs of one case. None of the vectors is zero.
 
     c, d: covectors of about the same scale, which may be extreme. u, v: tangent vectors. step: the direction in which an
     optimum is disturbed. rho: the radius. a, b: coefficients of linear combinations. power: c · 2^power stays within the
-    scales promised. spoil: (position, NaN or ±inf) of the entry that makes c not finite.
+    supported scales. spoil: (position, NaN or ±inf) of the entry that makes c not finite.
     """
 
     c: Vectors
@@ -34,14 +34,14 @@ class Drawn:
 
 
 def scaled(c: Vectors, factor: float) -> Vectors:
-    """factor · c; a vector of a row space remains one."""
+    """factor · c; a pulled vector remains one."""
     if isinstance(c, Pulled):
         return c.rows.pull(c.coordinates * factor)
     return [(t.double() * factor).to(t.dtype) for t in c]
 
 
 def spoiled(c: Vectors, position: int, value: float) -> Vectors:
-    """c with one entry (one coordinate of a vector of a row space) replaced."""
+    """c with one entry (one coordinate of a pulled vector) replaced."""
     if isinstance(c, Pulled):
         return c.rows.pull(_replaced([c.coordinates], position, value)[0])
     return _replaced(c, position, value)
@@ -69,7 +69,7 @@ def pairing(c: Vectors, v: Vectors) -> Tensor:
 
 
 def copied(v: Vectors) -> list[Tensor]:
-    """The entries as they are now."""
+    """A copy of the entries."""
     return [t.detach().clone() for t in v]
 
 

@@ -1,6 +1,7 @@
-"""The laws. Each is one function that raises an AssertionError with the numbers; none looks at what it is given.
+"""The laws. Each is one function that raises an AssertionError with the numbers; here they are chosen by a geometry's type.
 
-Which laws fit a geometry is decided here, by its type; how exact they must hold is the caller's ``tolerance``.
+Called by ``check_norm`` and its like, with a tolerance.
+Never imports norms or metrics: no law depends on the class of what it checks.
 """
 
 from __future__ import annotations

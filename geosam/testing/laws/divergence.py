@@ -49,7 +49,7 @@ def its_hessian_is_the_local_norm(divergence: Divergence, drawn: Drawn, toleranc
 
 
 def meets_its_budget(divergence: Divergence, drawn: Drawn, tolerance: float, solver: Solver | None = None) -> None:
-    """D(ε*) = ρ²/2 to 1 %, on the ray of ``along``, in at most six evaluations; or less than that, and the shortfall said."""
+    """D(ε*) = ρ²/2 to 1 %, on the ray of ``along``, in at most six evaluations; or less, with the shortfall reported."""
     found = solve(divergence, drawn.c, drawn.rho, solver or Radial(evaluations=_EVALUATIONS))
     reached = (2 * divergence(found.epsilon).clamp_min(0)).sqrt()
     missing = float(found.report["shortfall"])

@@ -65,7 +65,7 @@ def leaves_the_problem_alone(field: Field[Any], bound: Bound, read: Read) -> Non
 
 
 def _trace(bound: Bound) -> list[Tensor]:
-    """All that ``at`` must leave as it is, copied; a .grad that is None reads as an empty tensor."""
+    """Copies of all that ``at`` must not change; an empty tensor for a .grad that is None."""
     seen = [t.detach().clone() for t in (*bound.model.parameters(), *bound.model.buffers())]
     seen += [torch.empty(0) if p.grad is None else p.grad.clone() for p in bound.model.parameters()]
     return [*seen, torch.tensor([m.training for m in bound.model.modules()]), torch.get_rng_state()]

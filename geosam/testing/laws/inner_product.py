@@ -1,8 +1,7 @@
 """Laws of an inner product, ‖v‖² = ⟨Gv, v⟩ with G symmetric and positive definite.
 
-An error of a tangent vector is measured in the norm itself and that of a covector in the dual norm: both are free of
-coordinates, and what a ♯ in floating point can reach is then √κ·eps, κ the condition number of G, where it would be κ·eps
-in Euclidean lengths.
+An error of a tangent vector is measured in the norm itself and that of a covector in the dual norm: both are independent of
+coordinates, and a ♯ in floating point can then reach √κ·eps, κ the condition number of G; in Euclidean lengths κ·eps.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def no_neighbour_does_better(norm: Norm, drawn: Drawn, tolerance: float) -> None
 
 
 def ignores_the_scale_of_the_covector(norm: Norm, drawn: Drawn, tolerance: float) -> None:
-    """ε*(s c) = ε*(c) and ‖s c‖* = s‖c‖* for s > 0, from one end of the promised scales to the other."""
+    """ε*(s c) = ε*(c) and ‖s c‖* = s‖c‖* for s > 0, over the whole range of supported scales."""
     s = 2.0**drawn.power
     here, there = solve(norm, drawn.c, drawn.rho), solve(norm, scaled(drawn.c, s), drawn.rho)
     equal(f"‖s c‖*/s for s = {s:.3g}", there.dual_norm / s, here.dual_norm, tolerance)
@@ -68,7 +68,7 @@ def sends_zero_to_zero(norm: Norm, drawn: Drawn, tolerance: float) -> None:
 
 
 def selects_away_what_is_not_finite(norm: Norm, drawn: Drawn, tolerance: float) -> None:
-    """c with NaN or ±inf in it gives ε* = 0, and says so."""
+    """c with NaN or ±inf in it gives ε* = 0, and is reported as not finite."""
     found = solve(norm, spoiled(drawn.c, *drawn.spoil), drawn.rho)
     identical(f"ε* for c with {drawn.spoil[1]} in it", found.epsilon, vec.zeros_like(drawn.c))
     holds(f"c holds {drawn.spoil[1]}, and ε* is reported as finite with ‖c‖* = {found.dual_norm}", not found.finite)

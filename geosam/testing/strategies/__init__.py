@@ -1,4 +1,8 @@
-"""What the laws are tried on, drawn through Hypothesis alone, so that every failure shrinks and repeats."""
+"""The inputs of the laws, drawn by Hypothesis alone, so that every failure shrinks and repeats.
+
+Called by ``check_norm`` and its like, and by the tests of this library.
+Never imports norms, metrics or laws.
+"""
 
 from .covectors import covectors, draws
 from .matrices import diagonals, jacobians, rows

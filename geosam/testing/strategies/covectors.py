@@ -1,4 +1,4 @@
-"""Covectors, at every scale that is promised, and whole draws."""
+"""Covectors at every supported scale, and all inputs of a law."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _scales(dtype: torch.dtype) -> tuple[int, int]:
 
 
 def covectors(like: Vectors, rows: Rows | None = None) -> SearchStrategy[Vectors]:
-    """Covectors that are not 0, of every scale; with ``rows``, also vectors of the row space that know it."""
+    """Covectors that are not 0, of every scale; with ``rows``, also pulled vectors."""
     plain: SearchStrategy[Vectors] = vectors(like, *_scales(like[0].dtype))
     if rows is None:
         return plain
@@ -49,7 +49,7 @@ def draws(
     given: Sequence[Vectors] = (),
     covector: SearchStrategy[Vectors] | None = None,
 ) -> Drawn:
-    """All that a law on ``like`` asks for. given: covectors of special interest, e.g. the gradient."""
+    """All inputs of a law on ``like``. given: covectors of special interest, e.g. the gradient."""
     special = [st.just(c) for c in given if float(vec.sup(c)) > 0]
     c = draw(covector if covector is not None else st.one_of(*special, covectors(like, rows)))
     exponent = math.log10(float(vec.sup(c)))

@@ -1,4 +1,4 @@
-"""Small random models with batches and losses, and seen at the extremes."""
+"""Small random models with batches and losses, and observations at extreme scales."""
 
 from __future__ import annotations
 
@@ -93,6 +93,6 @@ def _has_a_gradient(bound: Bound) -> bool:
 
 @st.composite
 def observations(draw: DrawFn, dtypes: Sequence[torch.dtype] = (torch.float64, torch.float32)) -> Observation:
-    """What a closure shows, drawn freely: parameters, and a gradient of any scale that is promised."""
+    """Observations as from a closure: any parameters, and a gradient of any supported scale."""
     like: Vectors = draw(spaces(dtypes))
     return Observation(draw(vectors(like)), draw(covectors(like)), torch.ones((), dtype=like[0].dtype))

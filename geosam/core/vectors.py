@@ -17,8 +17,7 @@ from torch import Tensor
 Vectors = Sequence[Tensor]
 Scalar = Tensor | float
 
-# Products below 1.2e-38 lose bits in float32. A sum above this value has lost at most 1e-7 of itself to them, for up to
-# 1e9 terms.
+# Products below 1.2e-38 lose bits in float32. A sum of up to 1e9 terms above this value has lost at most 1e-7 of itself.
 _SAFE_SUM = 1e-22
 
 # Longer sums are taken in pieces of this many terms: float32 accumulation loses 1e-3 to 1e-2 over 2e7 terms.

@@ -23,8 +23,7 @@ from .lanczos import Ritz, largest
 class Sharpness:
     """How much the batch loss L rises around θ in the geometry G, at radius ρ.
 
-    loss: L(θ).
-    average: E[L(θ + ε)] − L(θ) with ε ~ N(0, ρ²G⁻¹), to second order ½ρ² tr(G⁻¹H); standard_error: of that estimate. Here ρ is
+    loss: L(θ). average: E[L(θ + ε)] − L(θ) with ε ~ N(0, ρ²G⁻¹), to second order ½ρ² tr(G⁻¹H); standard_error: of it. Here ρ is
     a standard deviation in every G-orthonormal direction, E‖ε‖_G² = ρ²P: a typical sample is √P times as long as ε*.
     worst: L(θ + ε*) − L(θ) at SAM's one-step ε*, ‖ε*‖_G = ρ. ascended: the largest rise in ``steps`` steps of projected
     ascent, the first of which is ε*; a lower bound of the maximum over the ball.
@@ -66,9 +65,8 @@ def sharpness(
     converged when ‖Hv − μGv‖* ≤ tolerance · ‖G⁻¹H‖. Each may be 0 (steps: 1) to leave its part out. generator: of samples and
     of Lanczos's start; by default a fresh one seeded with 0. Equal rho under different metrics means nothing: ``calibrate``.
     Parameters, ``.grad``, buffers and the global random state are unchanged; dropout has one mask throughout.
-    Source: average and worst-case sharpness as in Andriushchenko et al. 2023, eq. 1, with G for their scaling.
-    Raises: TypeError where the metric yields no inner product but samples or the eigenvalue are wanted;
-    NotImplementedError where it cannot be sampled.
+    Source: average and worst-case sharpness as in Andriushchenko et al. 2023, eq. 1, with G for their scaling. Raises:
+    TypeError without an inner product where samples or the eigenvalue need one; NotImplementedError where it has no sample.
     """
     rho = check_radius(rho)
     _check_counts(samples, steps, iterations)

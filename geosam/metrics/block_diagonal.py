@@ -16,8 +16,7 @@ class BlockDiagonal(Remembering[Norm], Metric):
 
     ``BlockDiagonal(Fisher(λ))`` is the block-diagonal Fisher: G without the entries between modules. A module's parameters are
     those whose names agree up to the last dot. ``Relative`` damping is relative to each block's own mean diagonal.
-    Source: Martens & Grosse 2015, section 3; Roux et al. 2008. Raises: ValueError where parameters have no names; TypeError for
-    a metric that yields a divergence.
+    Source: Martens & Grosse 2015, section 3; Roux et al. 2008. Raises: ValueError without names; TypeError for a divergence.
     """
 
     metric: Metric = field(default_factory=Fisher)

@@ -23,9 +23,9 @@ class Fisher(Metric):
     solved by Woodbury's formula. Above, where the forward pass uses random numbers (dropout), where samples are coupled
     (BatchNorm in training mode), and where the engine gives no rows: matrix-free, ♯c by conjugate gradients to ``tolerance``
     relative to ‖c‖₂ in at most ``iterations``; an early stop still gives ‖ε*‖ = ρ. The norm's report names the method and the
-    reason, and for the second method iterations, residual and why it ended. Source: Kim et al. 2022, eq. 7. Raises: TypeError
-    where the loss has no known likelihood; ValueError for λ < 0, λ = 0 with fewer outputs than parameters, or MonteCarlo where
-    samples are coupled.
+    reason, and of conjugate gradients iterations, residual and why they ended.
+    Source: Kim et al. 2022, eq. 7. Raises: TypeError where the loss has no known likelihood; ValueError for λ < 0, λ = 0 with
+    fewer outputs than parameters, or MonteCarlo where samples are coupled.
     """
 
     damping: Damping = Relative(0.1)

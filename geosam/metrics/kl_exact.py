@@ -39,11 +39,11 @@ class KLDivergence(Divergence):
 
 @dataclass(frozen=True)
 class KLExact(Remembering[KLDivergence], Metric):
-    """The set E_x KL(p_{θ+ε} ‖ p_θ) ≤ ρ²/2, solved for on the ray of ``along``'s own ε*, to 1 %.
+    """The set E_x KL(p_{θ+ε} ‖ p_θ) ≤ ρ²/2, solved for on the ray of ``along``'s own ε* at its first crossing, to 1 %.
 
-    The ½ is right: eq. 8 of the paper drops it, and its radii differ by √2 from those of eq. 6. In general the argmax over
-    the KL ball is not on this ray; ``solver=solvers.Constrained()`` searches for it, in small problems. Dropout has one mask
-    for all evaluations of a step. Source: Kim et al. 2022, eq. 6. Raises: TypeError where the loss has no known likelihood.
+    The ½ is right: eq. 8 of the paper drops it, and its radii differ by √2 from eq. 6. The argmax over the KL ball is not on
+    this ray in general; in small problems see ``solver=solvers.Constrained()``. Dropout has one mask in all of a step's passes.
+    Source: Kim et al. 2022, eq. 6. Raises: TypeError where the loss has no known likelihood.
     """
 
     along: Metric = field(default_factory=EmpiricalFisher)

@@ -17,9 +17,8 @@ class MatrixFree(InnerProduct):
     """G = F + λI with F given by v ↦ Fv, symmetric and positive semi-definite. ♯c by conjugate gradients.
 
     Stops at ‖c − Gv‖ ≤ tolerance · ‖c‖ or after ``iterations``. An early stop is safe: ``ascend`` returns the primal norm
-    ‖v‖² = ⟨v, c − r⟩, r the residual, so that ε* has norm ρ at every tolerance; only ⟨c, ε*⟩ gets smaller. ``report`` gives
-    iterations, relative residual, whether the tolerance was met and why it ended, after ``facts``: what is known of the
-    matrix before the solve.
+    ‖v‖² = ⟨v, c − r⟩, r the residual, so that ε* has norm ρ at every tolerance; only ⟨c, ε*⟩ gets smaller. facts: what is
+    known of the matrix before a solve, for the report.
     """
 
     def __init__(
@@ -40,9 +39,7 @@ class MatrixFree(InnerProduct):
 
     @property
     def report(self) -> Mapping[str, Any]:
-        """``facts``, and of the last solve: iterations, residual (relative to ‖c‖₂), converged, and ended: "tolerance met",
-        "iterations spent" or "stalled".
-        """
+        """``facts``; iterations, residual (to ‖c‖₂), converged, ended ("tolerance met", "iterations spent", "stalled")."""
         return {**self.facts, **self._last}
 
     def _ended(self, iterations: int, residual: float) -> None:

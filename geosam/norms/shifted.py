@@ -9,8 +9,7 @@ from torch import Tensor
 
 from ..core import vectors as vec
 
-# Root-mean-square error of the entries of K from float32 products, relative to ‖gᵢ‖‖gⱼ‖. Measured on linear layers,
-# convolutions and attention: 1e-8 to 4e-8.
+# RMS error of K from float32 products, relative to ‖gᵢ‖‖gⱼ‖; linear layers, convolutions, attention gave 1e-8 to 4e-8.
 _ROUNDING = 5e-8
 _PROBES = 8
 _SHOWS = 1e-5, 1e-3
@@ -28,8 +27,7 @@ class Shifted:
         self._factor.diagonal().add_(shift)
         failed = torch.empty((), dtype=torch.int32, device=gram.device)
         torch.linalg.cholesky_ex(self._factor, out=(self._factor, failed))
-        # A Gram matrix that is not finite, or damped below its rounding, has no factor. NaN then propagates to the dual norm,
-        # where a selection gives ε* = 0.
+        # Without a factor (not finite, or damped below rounding) NaN propagates to the dual norm, and selection gives ε* = 0.
         if not vec.reads_are_free([gram]) or failed:
             self._factor = torch.where(failed == 0, self._factor, torch.nan)
         self.pivots = self._factor.diagonal()

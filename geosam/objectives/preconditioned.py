@@ -30,8 +30,7 @@ class Preconditioned(Remembering[Vectors], Objective):
     everything else (♭ is ``norm.flat``). With D ≠ I the first-order rise of ε* = ρ ♯(Dg)/‖Dg‖* is ⟨g, ε*⟩ ≤ ρ‖g‖*, with
     equality only where Dg is parallel to g: ε* is steepest for c and no longer for the loss. State: {"metric", "objective"}.
     Source: Zhang, Li & Giannakis 2025 (preSAM), whose objective preconditioner is D and whose constraint preconditioner is the
-    metric. The report of D's own solve is under "covector" in the report of ε*. Raises: TypeError for a metric that is no
-    inner product.
+    metric. D's own report is under "covector" in that of ε*. Raises: TypeError for a metric that is no inner product.
     """
 
     by: Metric | Precondition

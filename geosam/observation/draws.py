@@ -52,8 +52,7 @@ class LabelDraws(Request[Sampled]):
     """The K·n rows of ``sampling``'s cotangents, from ``engine``.
 
     limit: the largest K·n; above it, or where rows would take more than 512 MiB, products with the Fisher information replace
-    them. None: only their mean squares are wanted, summed over chunks of samples of 256 MiB. scale: whether tr(F) is wanted
-    where no rows are formed.
+    them. None: only mean squares, summed over chunks of samples of 256 MiB. scale: whether tr(F) is wanted without rows.
     """
 
     sampling: Sampling

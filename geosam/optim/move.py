@@ -101,9 +101,8 @@ class Swap(Move):
     """Writes θ + ε into a second buffer and points the parameters at it: 4 floats per parameter moved instead of 7.
 
     The original memory is never written, so restoring is free and exact. Refused (ValueError) where another tensor uses a
-    parameter's storage and would not see the move: views, flat buffers, flattened RNN weights on a GPU, FSDP. CUDA graphs
-    captured with the parameters' addresses would not see it either; these, and views made after the first step, cannot be
-    detected: use :class:`Copy` for them.
+    parameter's storage and would not see the move: views, flat buffers, flattened RNN weights on a GPU, FSDP. Not detected:
+    CUDA graphs captured with the parameters' addresses, and views made after the first step. Use :class:`Copy` for them.
     """
 
     def _displace(self, parameters: Vectors, perturbation: Perturbation) -> None:

@@ -145,8 +145,7 @@ class Recorder:
     """Finds or makes the recording that fits a point.
 
     program: the forward pass. rest: all known tensors that it reads besides the parameters. replay: its random numbers.
-    memory: the problem's store of recordings; key: the part of the problem's structure that they depend on, besides shapes,
-    strides and types.
+    memory: the problem's store of recordings; key: what they depend on, besides shapes, strides and types.
     What is not a known tensor (Python control flow, counters, a tensor that is an attribute) is a constant of the graph. So a
     recording is used only if it gives the forward pass's own outputs at θ, to rounding; if not, it is made again. After three
     failures no more are made: such a model changes with every pass.

@@ -35,9 +35,7 @@ def forward_mode() -> Iterator[None]:
 
 
 class _Standardised(torch.autograd.Function):
-    """x̂ = (x − μ)/σ over groups of entries of x. dx̂ = (I − (11ᵀ + x̂x̂ᵀ)/m) dx / σ is symmetric: it is also the gradient,
-    for which torch has one kernel.
-    """
+    """x̂ = (x − μ)/σ over groups; dx̂ = (I − (11ᵀ + x̂x̂ᵀ)/m) dx / σ is symmetric, so the gradient's one kernel computes it."""
 
     @staticmethod
     def forward(x: Tensor, kernels: tuple[Callable[..., Any], Callable[..., Any]]) -> tuple[Tensor, Tensor, Tensor]:

@@ -11,18 +11,17 @@ from torch import Tensor
 from ..problem.likelihoods import Likelihood, bernoulli, categorical, gaussian, mean_kl
 from .abstract import Sampling
 
-# For outputs [n, ...] with E entries a sample: (B, S) with BBᵀ the outputs' Fisher information and S a right inverse of B on
-# its range, BS = I there, both float64 [n, E, E].
+# For outputs [n, ...] with E entries per sample: (B, S) with BBᵀ their Fisher information and S a right inverse of B on its
+# range, BS = I there, both float64 [n, E, E].
 _Root = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
 class Exact(Sampling):
-    """K = E, the number of a sample's outputs: u_k = √E B_k with BBᵀ the Fisher information in the outputs.
+    """K = E, the number of entries of a sample's outputs: u_k = √E B_k with BBᵀ the Fisher information in the outputs.
 
     Closed forms: softmax √p_k(p − e_k), the score of label k times the root of its probability; logits √(p(1−p)); N(f, ½) √2,
-    each over the root of the number of distributions per sample. Any other likelihood: the Hessian of its KL by autograd, and
-    an eigendecomposition per sample.
+    each over the root of the distributions per sample. Other likelihoods: the eigendecomposition of each sample's KL Hessian.
     """
 
     def count(self, entries: int) -> int:

@@ -22,10 +22,9 @@ class MultiStep(Solver):
     ρ‖c_k‖* ≥ ⟨c_k, ε_k⟩). So a convex loss never falls from one step to the next, for any step; with any other loss a long
     step may overshoot. The first step is :class:`DualNorm`'s, bit for bit, unless step < 1 shortens it.
 
-    Each step after the first costs a forward and a backward pass; in training it is a full one, which updates BatchNorm's
-    statistics and uses a new dropout mask. gradient: ε ↦ c at θ + ε; the optimizer and :func:`geosam.ascend` supply it. A c_k
-    that is not finite gives ε* = 0, by a selection on the device; a later c_k = 0 is a critical point and leaves ε unchanged.
-    dual_norm is ‖c_0‖*; the report has ``steps``.
+    Each step after the first costs a forward and a backward pass, in training with BatchNorm's updates and a new dropout mask.
+    gradient: ε ↦ c at θ + ε; the optimizer and :func:`geosam.ascend` supply it. A c_k that is not finite gives ε* = 0, by a
+    selection on the device; a later c_k = 0, a critical point, leaves ε unchanged. dual_norm: ‖c_0‖*; report: ``steps``.
     Source: Foret et al. 2021, appendix (several inner steps); Madry et al. 2018 for the projection. Raises: ValueError for
     steps < 1 or a step that is not positive; TypeError for a divergence, or without a gradient for steps > 1.
     """

@@ -88,8 +88,7 @@ class Search:
     @property
     def converged(self) -> bool:
         """Whether the residual is within the tolerance, or within what rounding allows."""
-        # D subtracts logarithms of order 1 in float64, and outputs in the model's type. Where f is known to δ, its maximiser
-        # is known to √δ.
+        # D subtracts logarithms of order 1 in float64, and outputs in the model's type. f known to δ gives its maximiser to √δ.
         noise = torch.finfo(torch.float64).eps / self.ball.rho**2 + torch.finfo(self.ball.like[0].dtype).eps / self.ball.rho
         return self.residual <= max(self.tolerance, math.sqrt(8 * noise))
 

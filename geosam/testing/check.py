@@ -81,9 +81,8 @@ def check_metric(
     """Every law that fits what a metric yields, and those of the field itself: ``at`` is pure and deterministic.
 
     problem: ``problem.on(x, y)`` with your own model, or a strategy of these; by default small models with batches and losses
-    are drawn, in float64 and float32. dense: bound problem ↦ G, a [P, P] float64 tensor, as the definition has it, computed
-    as slowly as you like; ♯ and both norms are then compared with it. The rest is as in :func:`check_norm`. The gradient is
-    among the covectors. Raises: LawViolation.
+    are drawn, in float64 and float32. dense: bound problem ↦ G by definition, a [P, P] float64 tensor, however slowly; ♯ and
+    both norms are compared with it. The rest is as in :func:`check_norm`, the gradient also a covector. Raises: LawViolation.
     """
     chosen = problems() if problem is None else problem
 

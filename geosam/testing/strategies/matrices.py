@@ -27,8 +27,8 @@ def diagonals(like: Vectors, decades: int = 8) -> SearchStrategy[list[Tensor]]:
 
 @st.composite
 def jacobians(draw: DrawFn, like: Vectors, samples: int = 5) -> list[Tensor]:
-    """One tensor [n, *shape] a parameter, n ≤ samples, not all 0: independent rows, multiples of each other, rows of zeros,
-    and rows whose lengths differ by up to four orders of magnitude."""
+    """One tensor [n, *shape] per parameter, n ≤ samples, not all 0: independent rows, multiples, rows of zeros, and rows
+    whose lengths differ by up to four orders of magnitude."""
     n, size = draw(st.integers(1, samples)), vec.count(like)
     if draw(st.booleans()):
         flat = draw(numbers(n * size)).reshape(n, size)

@@ -36,8 +36,7 @@ def spaces(dtypes: Sequence[torch.dtype] = (torch.float64, torch.float32)) -> Se
 
 @cache
 def ticks(size: int) -> SearchStrategy[Any]:
-    """Arrays of multiples of 1/128 in [−1, 1], each entry drawn; they shrink to 0. One byte per entry: an integer drawn
-    for each would take most of the time of a check."""
+    """Arrays of multiples of 1/128 in [−1, 1], each entry drawn, from bytes for speed; they shrink to 0."""
     return st.binary(min_size=size, max_size=size).map(_zigzag)
 
 

@@ -12,6 +12,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from ..core.limits import agreement
+
 _DRAWS: tuple[str, ...] = ("bernoulli", "rand", "normal", "log_normal", "uniform", "exponential", "cauchy", "geometric")
 _DRAWS += ("multinomial", "poisson", "binomial", "_standard_gamma", "_sample_dirichlet")
 _LOOSEST = 0.2
@@ -26,7 +28,7 @@ class Still(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self._eps = torch.finfo(torch.float64).eps
+        self._met: set[torch.dtype] = {torch.float64}
         self._plain = ExitStack()
 
     def __enter__(self) -> Still:
@@ -43,7 +45,7 @@ class Still(TorchDispatchMode):
     @property
     def tolerance(self) -> float:
         """Relative: allows any order of summation in the narrowest type that was used, autocast's included."""
-        return float(min(10 * self._eps**0.5, _LOOSEST))
+        return min(agreement(*self._met), _LOOSEST)
 
     def __torch_dispatch__(self, func: Any, kinds: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None) -> Any:
         name = func.overloadpacket.__name__
@@ -56,5 +58,5 @@ class Still(TorchDispatchMode):
         if name.startswith(_DRAWS):
             for t in tree_leaves(out):
                 t.fill_(1 if name.startswith("bernoulli") else 0.5 if t.is_floating_point() else 0)
-        self._eps = max([self._eps, *(torch.finfo(t.dtype).eps for t in floats)])
+        self._met.update(t.dtype for t in floats)
         return out

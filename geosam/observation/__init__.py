@@ -6,7 +6,8 @@ Never imports any of them, nor solvers.
 
 from .closures import observe_closure
 from .distribution import PredictiveDistribution
-from .draws import LabelDraws, Sampled
+from .drawing import Sampled
+from .draws import LabelDraws
 from .factors import KroneckerFactors
 from .field import Constant, Field, Metric, Objective, Remembering, State, as_metric
 from .hessian import Hessian, HessianProducts

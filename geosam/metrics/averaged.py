@@ -23,7 +23,7 @@ class Averaged(Remembering[Norm], Metric):
     no bias towards zero needs correction: Ḡ_t = Ḡ_{t−1} + (G_t − Ḡ_{t−1})(1 − decay)/(1 − decay^t), the running form of
     Adam's correction. An observation that is not finite is left out. decay in [0, 1); 0 is the metric itself.
     State: {"average": tensors, float64, "steps": t, "metric": the metric's own}.
-    Raises: ValueError for another decay; TypeError for other norms: low-rank sums gain rank, matrix-free need every θ.
+    Raises: ValueError for another decay; TypeError for other norms: low-rank sums gain rank, matrix-free ones need every θ.
     """
 
     metric: Metric

@@ -14,7 +14,7 @@ from .blockwise import product
 
 @dataclass(frozen=True)
 class KroneckerFisher(Remembering[Norm], Metric):
-    """G = blockdiag(B_l ⊗ A_l) + λI, one block a layer: A_l the mean of aaᵀ over samples and positions, a the layer's input
+    """G = blockdiag(B_l ⊗ A_l) + λI, one block per layer: A_l the mean of aaᵀ over samples and positions, a the layer's input
     with a 1 for its bias, B_l the second moment of the scores in the layer's outputs (KFAC-expand).
 
     It is the Fisher's own block for a Linear layer where a and the scores are independent, and always for one sample. Damping

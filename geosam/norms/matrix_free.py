@@ -39,7 +39,7 @@ class MatrixFree(InnerProduct):
 
     @property
     def report(self) -> Mapping[str, Any]:
-        """``facts``; iterations, residual (to ‖c‖₂), converged, ended ("tolerance met", "iterations spent", "stalled")."""
+        """``facts``; iterations, residual (over ‖c‖₂), converged, ended ("tolerance met", "iterations spent", "stalled")."""
         return {**self.facts, **self._last}
 
     def _ended(self, iterations: int, residual: float) -> None:

@@ -20,7 +20,7 @@ class NoiseWeighted(Objective):
     """c = w g_t with w = (min b + δ)/(b + δ), b = |m_t − g_t|^(2·exponent): entries whose gradient is noisy count for less.
 
     m_t = decay · m_{t−1} + (1 − decay) · g_t, m_0 = g_0, so that (m − g)² estimates the variance of an entry. min b is over
-    all entries: it gives the quietest one the weight 1, which keeps c within float32, and does not touch ε*. exponent: 1
+    all entries: it gives the least noisy one weight 1, which keeps c within float32, and does not change ε*. exponent: 1
     weighs by the inverse variance, ½ by the inverse deviation, 0 is SAM. damping: δ > 0, absolute (in units of b) or Relative
     (δ = ratio · mean of b, with which rescaling the loss changes nothing). The first step, and one whose b is 0, has
     c = g. A gradient that is not finite does not enter the average. State: {"average": m_t}.

@@ -1,4 +1,4 @@
-"""What is observed at θ in one pass, the requests that ask for it (one file each kind), and the fields that read it.
+"""What is observed at θ in one pass, the requests that ask for it (one file per kind), and the fields that read it.
 
 Called by metrics, objectives, optim, measure and testing.
 Never imports any of them, nor solvers.

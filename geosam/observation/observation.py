@@ -21,7 +21,7 @@ class Observation:
     """The batch gradient at θ, and the value of each request: ``observation[request]``.
 
     parameters: θ, in optimizer order. gradient: g = ∇ of the batch mean loss; with per-sample gradients the pulled vector
-    Jᵀ1/n. loss: the batch mean loss. names: of the parameters, or None. found: request → its value. origin: a part's whole.
+    Jᵀ1/n. loss: the batch mean. names: the parameters', or None. found: request → value. origin: what was restricted.
     """
 
     parameters: Vectors

@@ -168,7 +168,7 @@ class SAM(torch.optim.Optimizer):
         return losses[0]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything, for copies: torch's version drops the base optimizer. ``step`` may be a scheduler's wrapper."""
+        """For copies: everything but ``step``, which may be a scheduler's wrapper; torch's version drops the base optimizer."""
         return {name: value for name, value in vars(self).items() if name != "step"}
 
     def state_dict(self) -> dict[str, Any]:

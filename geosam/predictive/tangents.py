@@ -35,7 +35,7 @@ def forward_mode() -> Iterator[None]:
 
 
 class _Standardised(torch.autograd.Function):
-    """x̂ = (x − μ)/σ over groups; dx̂ = (I − (11ᵀ + x̂x̂ᵀ)/m) dx / σ is symmetric, so the gradient's one kernel computes it."""
+    """x̂ = (x − μ)/σ over groups; dx̂ = (I − (11ᵀ + x̂x̂ᵀ)/m) dx / σ is symmetric: torch's kernel of the gradient gives it."""
 
     @staticmethod
     def forward(x: Tensor, kernels: tuple[Callable[..., Any], Callable[..., Any]]) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""The closed form for a norm: the only file that multiplies ♯c by ρ."""
+"""The closed form for a norm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which parameters KFAC covers, and the private copy of a model on which the calls of layers are recorded."""
+"""Which parameters KFAC covers, and the private twin of a model on which the calls of layers are recorded."""
 
 from __future__ import annotations
 

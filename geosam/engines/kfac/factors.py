@@ -28,7 +28,7 @@ class KFAC:
 
     δ: a cotangent u of the outputs, pulled back to the layer's; B is a mean over the u of ``sampling``, so that any likelihood
     and any shape of outputs is allowed; for Empirical u = ∂ℓᵢ/∂zᵢ. Weight and bias of a layer share a block, a then ends in 1.
-    Runs on a private copy of the model that shares the parameters, and again in float64 where factors leave float32's range.
+    Runs on a private twin of the model, which shares the parameters, and again in float64 where factors leave float32's range.
     """
 
     sampling: Exact | MonteCarlo | Empirical

@@ -46,7 +46,7 @@ def its_memory_is_explicit(field: Field[Any], bound: Bound, read: Read) -> None:
 
 
 def leaves_the_problem_alone(field: Field[Any], bound: Bound, read: Read) -> None:
-    """``at`` changes neither parameters nor their ``.grad``, buffers, the model's mode or the stream of random numbers; nor
+    """``at`` changes neither parameters nor their ``.grad``, buffers, the model's mode or the random state; nor
     does the value at the observation of a training step, which holds the parameters themselves."""
     parameters, buffers = list(bound.model.parameters()), list(bound.model.buffers())
     kept = [p.grad for p in parameters], [b.clone() for b in buffers]

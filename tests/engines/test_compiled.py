@@ -11,7 +11,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 import geosam
 from geosam.engines import Func
 from geosam.metrics import DiagonalEmpiricalFisher, DiagonalFisher, Exact
-from tests.engines.test_engines import close, slopes
+from tests.engines.loop import close, slopes
 from tests.networks import build, draw, dropout_net, labels, mlp, network
 
 X, Y = draw(6, 4), labels(6)

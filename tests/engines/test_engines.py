@@ -5,18 +5,16 @@ import copy
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 import geosam
 from geosam.engines import Auto, BackPACK, Func, Hooks
 from geosam.engines.abstract import Engine
 from geosam.metrics import DiagonalFisher, Fisher
+from tests.engines.loop import bind, close, loop
 from tests.networks import NETWORKS, batch_norm_net, build, draw, dropout_net, labels, mlp, network
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 BACKPACK = ["mlp", "cnn", "lstm", "embedding"]
-REFUSED = ["residual, GroupNorm", "transformer", "attention", "tied", "raw parameter", "second use", "weight norm"]
-REFUSED += ["LayerNorm", "subclass of Linear"]
 ENGINES = [(Func(), list(NETWORKS)), (Hooks(), list(NETWORKS)), (Auto(), list(NETWORKS)), (BackPACK(), BACKPACK)]
 CASES = [(engine, name, dtype) for engine, names in ENGINES for name in names for dtype in TOLERANCE]
 CASES.remove((BackPACK(), "embedding", torch.float64))  # BackPACK scatters into float32 there; torch raises
@@ -24,25 +22,6 @@ CASES.remove((BackPACK(), "embedding", torch.float64))  # BackPACK scatters into
 
 def label(value: object) -> str:
     return type(value).__name__ if isinstance(value, Engine) else str(value).removeprefix("torch.")
-
-
-def loop(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """(losses, rows): one forward and backward a sample."""
-    losses, rows = [], []
-    for i in range(len(x)):
-        loss = F.cross_entropy(model(x[i : i + 1]), y[i : i + 1])
-        rows.append(torch.autograd.grad(loss, list(model.parameters())))
-        losses.append(loss.detach())
-    return torch.stack(losses), [torch.stack(column) for column in zip(*rows, strict=True)]
-
-
-def close(u: list[Tensor], v: list[Tensor], tolerance: float) -> None:
-    for a, b in zip(u, v, strict=True):
-        assert (a.double() - b.double()).abs().max() <= tolerance * (1 + b.double().abs().max())
-
-
-def bind(model: nn.Module, x: Tensor, y: Tensor, loss: object = None) -> geosam.problem.Bound:
-    return geosam.Problem(model, loss or nn.CrossEntropyLoss()).on(x, y)
 
 
 @pytest.mark.parametrize("engine, name, dtype", CASES, ids=label)
@@ -84,16 +63,6 @@ def test_rows_average_to_the_gradient_whatever_the_reduction_divides_by(engine, 
     close(engine.squares(bound, parameters)[1], expected, 1e-6)
 
 
-@pytest.mark.parametrize("chunk", [1, 2, 4, 6, 100])
-def test_chunks_of_samples_change_nothing(chunk):
-    model, x, y = network("cnn")
-    bound, parameters = bind(model, x, y), list(model.parameters())
-    whole, cut = Func().squares(bound, parameters), Func(chunk_size=chunk).squares(bound, parameters)
-    for a, b in zip(whole[1] + whole[2], cut[1] + cut[2], strict=True):
-        torch.testing.assert_close(a, b)
-    close([Func(chunk_size=chunk).rows(bound, parameters)[1].gram()], [Func().rows(bound, parameters)[1].gram()], 1e-6)
-
-
 @pytest.mark.parametrize("engine", [Func(), Hooks(), BackPACK(), Auto()], ids=label)
 def test_some_of_the_parameters_in_an_order_of_their_own(engine):
     model, x, y = network("mlp")
@@ -103,16 +72,6 @@ def test_some_of_the_parameters_in_an_order_of_their_own(engine):
     bound = bind(model, x, y).wrt(parameters)
     close(engine.rows(bound, parameters)[1].materialise(torch.eye(6)[2]), [jacobian[i][2] for i in some], 1e-5)
     close(engine.squares(bound, parameters)[2], [jacobian[i].square().mean(0) for i in some], 1e-5)
-
-
-@pytest.mark.parametrize("name", REFUSED)
-@pytest.mark.parametrize("what", ["rows", "squares"])
-def test_backpack_refuses_what_it_would_get_wrong(name, what):
-    model, x, y = network(name)
-    before = traces(model)
-    with pytest.raises(ValueError, match=r"Func\(\)"):
-        getattr(BackPACK(), what)(bind(model, x, y), list(model.parameters()))
-    assert traces(model) == before
 
 
 @pytest.mark.parametrize("engine", [Func(), Hooks(), BackPACK(), Auto()], ids=label)
@@ -158,67 +117,6 @@ def test_outputs_that_no_activation_enters_still_have_rows(engine):
         close(rows.materialise(e), [j[i] for j in jacobian], 1e-6)
 
 
-def slopes(y: Tensor):
-    """Outputs ↦ ∂ℓ/∂z, as one cotangent a sample: what it pulls back is the rows of the loss itself."""
-
-    def draw_them(outputs: Tensor) -> Tensor:
-        z = outputs.detach().requires_grad_()
-        return torch.autograd.grad(F.cross_entropy(z, y, reduction="sum"), z)[0].unsqueeze(0)
-
-    return draw_them
-
-
-def dropout_cnn() -> nn.Module:
-    return nn.Sequential(nn.Conv2d(2, 4, 3), nn.Dropout2d(0.5), nn.ReLU(), nn.Flatten(), nn.Dropout(0.3), nn.Linear(64, 3))
-
-
-@pytest.mark.parametrize("chunk", [None, 4])
-@pytest.mark.parametrize("make, shape", [(dropout_net, (4,)), (dropout_cnn, (2, 6, 6))], ids=["mlp", "cnn"])
-def test_cotangents_are_drawn_and_pulled_back_under_the_masks_of_the_losses(make, shape, chunk):
-    model, x, y = build(make), draw(6, *shape), labels(6)
-    captured = Func(chunk).capture(bind(model, x, y), list(model.parameters()), slopes(y))
-    for e in torch.eye(6):
-        close(captured.drawn.materialise(e), captured.rows.materialise(e), 1e-6)
-    state = torch.get_rng_state()
-    torch.manual_seed(0)
-    Func(chunk).capture(bind(model, x, y), list(model.parameters()))
-    assert torch.equal(torch.get_rng_state(), state)  # the stream moves on by one pass, whether or not labels are drawn
-
-
-def test_samples_taken_one_by_one_keep_their_masks(monkeypatch):
-    model, x, y = build(dropout_net), draw(6, 4), labels(6)
-    bound, parameters = bind(model, x, y), list(model.parameters())
-
-    def no_rule(*args, **kwargs):
-        raise RuntimeError("no batching rule")
-
-    monkeypatch.setattr(torch.func, "vmap", no_rule)
-    captured = Func().capture(bound, parameters, slopes(y))
-    for e in torch.eye(6):
-        close(captured.drawn.materialise(e), captured.rows.materialise(e), 1e-6)
-
-
-def test_other_masks_than_those_of_the_losses_are_refused(monkeypatch):
-    model, x, y = build(dropout_net), draw(6, 4), labels(6)
-    vmap, calls = torch.func.vmap, []
-
-    def once(*args, **kwargs):
-        calls.append(args)
-        if "out_dims" not in kwargs:
-            return vmap(*args, **kwargs)
-
-        def fails(*inner):
-            vmap(*args, **kwargs)(*inner)
-            raise RuntimeError("no batching rule")
-
-        return fails
-
-    monkeypatch.setattr(torch.func, "vmap", once)
-    with pytest.raises(ValueError, match=r"engines\.Hooks\(\)"):
-        Func().capture(bind(model, x, y), list(model.parameters()), slopes(y))
-    assert calls
-
-
 @pytest.mark.parametrize(
     "metric, form", [(DiagonalFisher(), "factors"), (DiagonalFisher(engine=Func()), "Func"), (Fisher(), "factors")]
 )
@@ -227,45 +125,6 @@ def test_explain_knows_the_engine_of_drawn_labels(metric, form):
     assert f": {form} (" in bind(model, x, y).explain(metric)
     assert "no engine is used" in bind(build(dropout_net), draw(6, 4), y).explain(Fisher())
     assert "no engine is used" in bind(model, x, y).explain(geosam.metrics.Euclidean())
-
-
-def traces(model: nn.Module) -> list[object]:
-    """All that BackPACK could leave behind: attributes, hooks, gradients."""
-    parameters = [(sorted(vars(p)), p.grad) for p in model.parameters()]
-    hooks = [(*m._forward_hooks, *m._forward_pre_hooks, *m._backward_hooks) for m in model.modules()]
-    return [parameters, hooks, [sorted(vars(m)) for m in model.modules()]]
-
-
-class Failing(nn.Module):
-    """Fails in the forward pass, or in the backward pass."""
-
-    def __init__(self, when: str) -> None:
-        super().__init__()
-        self.when, self.inner, self.head = when, nn.Linear(4, 4), nn.Linear(4, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        z = self.inner(x)
-        if self.when == "forward":
-            raise RuntimeError("failed in forward")
-        z.register_hook(self.fail)
-        return self.head(z)
-
-    def fail(self, gradient: Tensor) -> None:
-        raise RuntimeError("failed in backward")
-
-
-@pytest.mark.parametrize("when", ["forward", "backward", "never"])
-@pytest.mark.parametrize("what", ["rows", "squares"])
-def test_backpack_leaves_no_trace_even_after_an_exception(when, what):
-    model = build(mlp) if when == "never" else build(lambda: Failing(when))
-    bound, parameters = bind(model, draw(6, 4), labels(6)), list(model.parameters())
-    before = traces(model)
-    if when == "never":
-        getattr(BackPACK(), what)(bound, parameters)
-    else:
-        with pytest.raises(RuntimeError, match=f"failed in {when}"):
-            getattr(BackPACK(), what)(bound, parameters)
-    assert traces(model) == before
 
 
 @pytest.mark.parametrize("engine", [Func(), Hooks(), BackPACK(), Auto()], ids=label)
@@ -281,14 +140,3 @@ def test_gradients_are_left_alone_and_torch_func_works_afterwards(engine):
     assert parameters[-1].grad is None
     values = {k: v.detach() for k, v in model.named_parameters()}
     torch.func.jacrev(lambda v: torch.func.functional_call(model, v, (x,)))(values)
-
-
-def test_backpack_says_so_when_float32_squares_vanish():
-    model, x, y = network("mlp")
-    bound = bind(model, x, y, lambda z, t: 1e-22 * F.cross_entropy(z, t))
-    with pytest.raises(OverflowError, match=r"engines\.Func\(\)"):
-        BackPACK().squares(bound, list(model.parameters()))
-    _, jacobian = loop(model, x, y)
-    found = Func().squares(bound, list(model.parameters()))[2]
-    for s, j in zip(found, jacobian, strict=True):
-        torch.testing.assert_close(s * 1e44, j.double().square().mean(0), rtol=1e-4, atol=1e-8)

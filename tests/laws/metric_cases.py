@@ -159,6 +159,7 @@ CASES = [
 
 OBJECTIVES = [
     objectives.Gradient(),
+    objectives.Eigen(),
     objectives.Smoothed(0.9),
     objectives.Smoothed(0.0),
     objectives.Residual(),

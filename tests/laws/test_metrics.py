@@ -89,7 +89,7 @@ def test_gradients_of_every_scale_ascend_in_their_own_metric(metric, kept):
         like = list(seen.parameters)
         return strategies.draws(like, covector=st.just(seen.gradient)).map(lambda drawn: (seen, drawn))
 
-    examine(strategies.evidences([torch.float32]).flatmap(with_its_gradient), trial)
+    examine(strategies.observations([torch.float32]).flatmap(with_its_gradient), trial)
 
 
 def test_a_user_s_own_problem_can_be_passed():

@@ -1,11 +1,8 @@
 """Every law, on every norm, in float64 and float32."""
 
-import math
-
 import pytest
 import torch
 
-import geosam
 from geosam import norms
 from geosam.testing import check_norm, laws, strategies
 from geosam.testing.check import examine
@@ -74,20 +71,3 @@ def test_a_step_compiles_into_one_graph(norm, backend):
     torch._dynamo.reset()
     for c in ([torch.tensor([1.0, -2.0, 3.0]), torch.tensor([[0.5, -1.0]])], [torch.zeros(3), torch.zeros(1, 2)]):
         laws.compiled_is_eager(norm, c, 0.05, 1e-6, backend)
-
-
-@pytest.mark.parametrize("kind", [norms.JointBall, norms.JointInnerProduct, norms.BallEach])
-def test_a_block_of_weight_zero_does_not_move_and_the_others_do_not_notice(kind):
-    c = [torch.tensor([3.0, 4.0]), torch.tensor([1.0])]
-    free = norms.Block([0], norms.Identity(), 2.0)
-    found = geosam.solve(kind([free, norms.Block([1], norms.Identity(), 0.0)]), c, 0.1)
-    torch.testing.assert_close(found.epsilon, [torch.tensor([0.12, 0.16]), torch.zeros(1)])
-    assert found.dual_norm == pytest.approx(10.0)
-
-
-def test_an_infinite_entry_of_a_diagonal_pins_its_coordinate():
-    norm = norms.Diagonal.of([torch.tensor([1.0, math.inf])])
-    found = geosam.solve(norm, [torch.tensor([2.0, 5.0])], 0.1)
-    torch.testing.assert_close(found.epsilon, [torch.tensor([0.1, 0.0])])
-    assert norm.norm(found.epsilon) == pytest.approx(0.1)
-    assert norm.norm([torch.tensor([0.0, 1e-9])]) == math.inf

@@ -142,7 +142,7 @@ def test_problems_differ_in_model_loss_and_batch(condition):
 
 def test_torch_s_own_random_numbers_play_no_part():
     before = torch.get_rng_state()
-    for strategy in (strategies.problems(), strategies.draws(LIKE), strategies.rows(LIKE), strategies.evidences()):
+    for strategy in (strategies.problems(), strategies.draws(LIKE), strategies.rows(LIKE), strategies.observations()):
         among(strategy, lambda _: True, 10)
     assert torch.equal(torch.get_rng_state(), before)
 

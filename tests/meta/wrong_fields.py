@@ -12,7 +12,7 @@ from geosam.engines import Engine, Func
 from geosam.engines.abstract import Captured
 from geosam.metrics import Euclidean, KLExact
 from geosam.norms import Diagonal, Identity, LowRank
-from geosam.observation import PerSampleGradients, PredictiveDistribution
+from geosam.observation import PerSampleGradients
 from geosam.problem.likelihoods import mean_kl
 from geosam.rows import Materialised
 from geosam.solvers import DualNorm
@@ -109,7 +109,7 @@ class Swapped(Altered):
     """KL(p_θ ‖ p_{θ+ε})."""
 
     def __call__(self, epsilon):
-        seen = self.right[PredictiveDistribution()]
+        seen = self.right.predictive
         old, new = seen.likelihood(seen.outputs.double()), seen.likelihood(seen.outputs_at(epsilon).double())
         return mean_kl(old, new)
 

@@ -1,19 +1,22 @@
 """The true Fisher and its diagonal, blocks and samples: each against a dense float64 matrix, and each the same by every way."""
 
+import math
+
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import nn
-from torch.distributions import Bernoulli, Normal
+from torch.distributions import Categorical, Normal
 from torch.nn import functional as F
 
 import geosam
+from geosam import metrics
 from geosam.core import vectors as vec
 from geosam.engines import Func, Hooks
 from geosam.metrics import BlockDiagonal, DiagonalFisher, EmpiricalFisher, Exact, Fisher, MonteCarlo, Relative
 from geosam.observation import PredictiveDistribution
-from geosam.problem.likelihoods import bernoulli, categorical, gaussian, mean_kl
+from geosam.problem.likelihoods import mean_kl
+from geosam.sampling import Sampling
+from geosam.testing import LawViolation, check_metric, strategies
 from tests.fishers import LIKELIHOODS, WAYS, bind, closeness, dense, dense_diagonal, epsilon, flat, rand_labels
 from tests.laws import oracles
 from tests.networks import NETWORKS, build, cnn, draw, labels, mlp, network
@@ -87,25 +90,6 @@ def test_the_empirical_fisher_is_the_true_one_in_expectation_over_the_model_s_ow
     assert closeness(dense(Fisher(1.0).at(bound), bound.parameters), every_label(bound) + torch.eye(51)) < 1e-12
 
 
-class Stratified(MonteCarlo):
-    """Noise that is an even grid: every label comes up in proportion to its probability, to one part in n."""
-
-    def _noise(self, kind, shape, device):
-        grid = (torch.arange(self.n, dtype=FLOAT64) + 0.5) / self.n
-        if kind is torch.randn:
-            grid = torch.special.ndtri(grid)
-        return grid.reshape(-1, *[1] * (len(shape) - 1)).expand(shape)
-
-
-@pytest.mark.parametrize("likelihood", [categorical, gaussian, lambda z: Bernoulli(logits=z), bernoulli])
-def test_drawn_labels_come_up_as_often_as_they_are_likely(likelihood):
-    z = draw(4, 1, dtype=FLOAT64) if likelihood is not categorical else draw(4, 3, dtype=FLOAT64)
-    exact = Exact().cotangents(likelihood, z).flatten(2)
-    drawn = Stratified(20001).cotangents(likelihood, z).flatten(2)
-    information = [torch.einsum("kna,knb->nab", u, u) / len(u) for u in (exact, drawn)]
-    assert closeness(information[1], information[0]) < 2e-3
-
-
 def test_gaussian_fisher_is_the_jacobian_s_gram_over_the_variance():
     model, x = build(mlp, dtype=FLOAT64), draw(5, 4, dtype=FLOAT64)
     for deviation in (0.3, 2.0):
@@ -135,54 +119,6 @@ def test_fisher_is_the_hessian_of_kl_at_zero(name, way):
 
     want = torch.autograd.functional.hessian(kl, theta)
     assert closeness(dense(Fisher(1.0, **way).at(bound), bound.parameters), want + torch.eye(51)) < 1e-9
-
-
-@pytest.mark.parametrize("shape", [(5, 3, 4), (5, 3, 2, 2)])
-def test_classes_at_every_place_are_averaged_over(shape):
-    z = draw(*shape, dtype=FLOAT64)
-    u = Exact().cotangents(categorical, z).flatten(2)
-    moved = z.clone().requires_grad_()
-    kl = lambda w: mean_kl(categorical(w), categorical(z))  # noqa: E731
-    hessian = torch.autograd.functional.hessian(kl, moved).reshape(5, u.shape[2], 5, u.shape[2])
-    for i in range(5):
-        assert closeness(u[:, i].T @ u[:, i] / (len(u) * 5), hessian[i, :, i]) < 1e-9
-    drawn = Stratified(5001).cotangents(categorical, z[:, :, :1].contiguous()) if len(shape) == 3 else None
-    assert drawn is None or drawn.shape == (5001, 5, 3, 1)
-
-
-@pytest.mark.parametrize("name", LIKELIHOODS)
-def test_the_loss_s_slope_is_told_in_the_rows_where_it_lies_in_their_span(name):
-    likelihood, z = LIKELIHOODS[name], draw(5, 3, dtype=FLOAT64)
-    u = Exact().cotangents(likelihood, z)
-    slopes = torch.einsum("kn,kne->ne", draw(3, 5, seed=9, dtype=FLOAT64), u)
-    alpha, spanned = Exact().coordinates(likelihood, z, u, slopes)
-    assert spanned.all() and closeness(torch.einsum("kn,kne->ne", alpha, u), slopes) < 1e-12
-    if name in ("softmax", "tempered"):
-        assert Exact().coordinates(likelihood, z, u, torch.ones_like(z)) is None  # a constant added to the logits is no news
-
-
-@given(st.integers(1, 3), st.lists(st.booleans(), min_size=1, max_size=5), st.integers(0, 2**32 - 1))
-@settings(deadline=None)
-def test_a_drawn_score_that_is_parallel_to_a_sample_s_slope_tells_it(draws, matched, seed):
-    generator = torch.Generator().manual_seed(seed)
-    u = torch.randn(draws, len(matched), 3, generator=generator, dtype=FLOAT64)
-    slopes = torch.randn(len(matched), 3, generator=generator, dtype=FLOAT64)
-    for i, same in enumerate(matched):
-        if same:
-            slopes[i] = -0.7 * u[draws - 1, i]
-    alpha, spanned = MonteCarlo(draws).coordinates(categorical, torch.zeros(len(matched), 3), u.float(), slopes)
-    assert spanned.tolist() == matched
-    told = torch.einsum("kn,kne->ne", alpha, u)
-    torch.testing.assert_close(told, torch.where(spanned.unsqueeze(1), slopes, 0.0), rtol=1e-5, atol=1e-5)
-
-
-def test_a_label_that_the_model_thinks_all_but_impossible_is_still_in_the_span():
-    z = torch.tensor([[0.0, -60.0, -200.0]], dtype=FLOAT64)
-    for k, span in ((1, True), (2, False)):  # e⁻¹⁰⁰ has no float32
-        slopes = z.softmax(1) - F.one_hot(torch.tensor([k]), 3)
-        assert (
-            Exact().coordinates(categorical, z.float(), Exact().cotangents(categorical, z.float()), slopes) is not None
-        ) == span
 
 
 @pytest.mark.parametrize("damping", [1e-2, 1e-5, 1e-8, Relative(0.1)])
@@ -219,3 +155,98 @@ def test_products_with_the_fisher_are_symmetric_however_often_they_are_taken(nam
     first = flat(predictive.fisher(u))
     assert abs(float(flat(v) @ first - flat(u) @ flat(predictive.fisher(v)))) < 1e-12 * float(first.norm() * flat(v).norm())
     assert closeness(flat(predictive.fisher(u)), first) < 1e-12
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        "metric", [Fisher(), DiagonalFisher(), Fisher(0.1, MonteCarlo(1)), metrics.KroneckerFisher()], ids=repr
+    )
+    def test_a_loss_that_names_no_distribution(self, metric):
+        bound = geosam.Problem(build(mlp), nn.L1Loss()).on(draw(6, 4), draw(6, 3))
+        with pytest.raises(TypeError, match=r"needs the model's predictive distribution.*likelihood=lambda"):
+            metric.at(bound)
+
+    @pytest.mark.parametrize("metric", [DiagonalFisher(), Fisher(), metrics.KroneckerFisher()], ids=repr)
+    def test_a_plain_closure(self, metric):
+        model = build(mlp)
+        with pytest.raises(TypeError, match=r"Pass problem.on\(x, y\)"):
+            geosam.SAM(torch.optim.SGD(model.parameters(), lr=0.1), metric).step(lambda: torch.tensor(0.0))
+
+    def test_evidence_that_was_not_asked_for_it(self):
+        seen = geosam.observe(bind(), Fisher(0.1).needs)
+        with pytest.raises(TypeError, match="DiagonalFisher needs the model's predictive distribution"):
+            DiagonalFisher(0.1).at(seen)
+
+    @pytest.mark.parametrize("way", WAYS[:2], ids=str)
+    def test_no_damping_where_outputs_are_fewer_than_parameters(self, way):
+        with pytest.raises(ValueError, match="rank 15 at most with 51 parameters"):
+            Fisher(0.0, **way).at(bind())
+
+    def test_no_damping_where_a_diagonal_has_a_zero(self):
+        bound = geosam.Problem(nn.Linear(4, 3), nn.CrossEntropyLoss()).on(torch.eye(4)[:2], labels(2))
+        with pytest.raises(ValueError, match="diagonal of the Fisher"):
+            DiagonalFisher(0.0).at(bound)
+
+    @pytest.mark.parametrize("limit", [-1, True, 2.5])
+    def test_a_limit_counts_rows(self, limit):
+        with pytest.raises(ValueError, match="rows_limit"):
+            Fisher(0.1, rows_limit=limit)
+
+    def test_outputs_that_are_no_tensor(self):
+        class Two(nn.Linear):
+            def forward(self, x):
+                return {"logits": super().forward(x)}
+
+        problem = geosam.Problem(
+            Two(4, 3), lambda z, y: F.cross_entropy(z["logits"], y), lambda z: Categorical(logits=z["logits"])
+        )
+        with pytest.raises(TypeError, match="one tensor of outputs"):
+            DiagonalFisher().at(problem.on(draw(6, 4), labels(6)))
+
+
+class Unscaled(Sampling):
+    """Exact cotangents without their √K."""
+
+    def count(self, entries):
+        return entries
+
+    def cotangents(self, likelihood, outputs):
+        return Exact().cotangents(likelihood, outputs) / outputs[0].numel() ** 0.5
+
+
+class Argmax(MonteCarlo):
+    """The likeliest label, for every draw."""
+
+    def _labels(self, distribution, device):
+        return distribution.probs.argmax(-1).expand(self.n, -1)
+
+
+CLASSES = strategies.problems([FLOAT64]).filter(lambda bound: isinstance(bound.loss, nn.CrossEntropyLoss))
+
+
+@pytest.mark.parametrize(
+    "wrong, right, want",
+    [
+        (EmpiricalFisher(0.01), Fisher(0.01), oracles.fisher(0.01)),
+        (Fisher(0.01, Unscaled()), Fisher(0.01), oracles.fisher(0.01)),
+        (Fisher(0.01, Argmax(1)), Fisher(0.01), oracles.fisher(0.01)),
+        (metrics.DiagonalEmpiricalFisher(0.01), DiagonalFisher(0.01), oracles.diagonal_fisher(0.01)),
+        (Fisher(0.01), BlockDiagonal(Fisher(0.01)), oracles.by_module(oracles.fisher(0.0), 0.01)),
+    ],
+    ids=["the data's labels", "K forgotten", "the likeliest label", "the data's labels in the diagonal", "one block for all"],
+)
+def test_the_definition_refutes_what_is_nearly_right(wrong, right, want):
+    check_metric(right, CLASSES, laws=[], dense=want, examples=8)
+    with pytest.raises(LawViolation, match="matches_its_definition"):
+        check_metric(wrong, CLASSES, laws=[], dense=want, examples=40)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize(
+    "metric", [Fisher(0.1), Fisher(), DiagonalFisher(), Fisher(0.1, MonteCarlo(2)), metrics.KroneckerFisher()], ids=repr
+)
+def test_an_input_that_is_not_finite_gives_no_perturbation(metric, bad):
+    bound = geosam.Problem(build(mlp), nn.CrossEntropyLoss()).on(draw(6, 4).index_fill(0, torch.tensor([2]), bad), labels(6))
+    seen = geosam.observe(bound, metric.needs)
+    found = geosam.solve(metric.at(seen), seen.gradient, 0.1)
+    assert not found.finite and all((t == 0).all() for t in found.epsilon)

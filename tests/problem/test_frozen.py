@@ -21,7 +21,8 @@ from geosam.metrics import (
     KroneckerFisher,
     MonteCarlo,
 )
-from geosam.observation import PredictiveDistribution
+from geosam.observation import MeanSquares, PredictiveDistribution
+from geosam.observation.drawing import Drawing
 from geosam.problem import frozen as module_under_test
 from geosam.problem.frozen import frozen
 from tests.batch_norms import NETS, by_hand, gradient_by_hand, problem, rows_by_hand, vectors
@@ -52,7 +53,7 @@ def test_rows_are_those_of_single_samples_and_their_mean_is_autograd_s(name, eng
     assert gap(dense(seen.gradient.rows), rows_by_hand(bound)) <= tolerance
     assert gap(vec.flatten(list(seen.gradient)), gradient_by_hand(bound)) <= tolerance
     squares = geosam.observe(bound, DiagonalEmpiricalFisher(engine=engine).needs)
-    assert gap(vec.flatten(squares.mean_squares), rows_by_hand(bound).square().mean(0)) <= tolerance
+    assert gap(vec.flatten(squares[MeanSquares(engine)]), rows_by_hand(bound).square().mean(0)) <= tolerance
     assert gap(vec.flatten(list(squares.gradient)), gradient_by_hand(bound)) <= tolerance
     assert gap(seen.loss, F.cross_entropy(by_hand(bound.model)(bound.x.double()), bound.y).detach()) <= tolerance
 
@@ -150,12 +151,12 @@ def test_the_gradient_is_the_frozen_one_whatever_the_per_sample_evidence(metric)
 def test_chunks_of_samples_see_the_statistics_of_the_whole_batch(monkeypatch, chunk):
     bound, _ = problem("BatchNorm2d, two", dtype=torch.float64)
     metric = DiagonalFisher(engine=Func())
-    (request,) = metric.needs.draws
+    (request,) = metric.needs
     whole = geosam.observe(bound, metric.needs)
-    monkeypatch.setattr(type(request), "_width", lambda *_: chunk)
+    monkeypatch.setattr(Drawing, "_width", lambda *_: chunk)
     cut = geosam.observe(bound, metric.needs)
-    assert "at a time" in cut.drawn[request].how
-    assert gap(vec.flatten(cut.drawn[request].squares), vec.flatten(whole.drawn[request].squares)) < 1e-12
+    assert "at a time" in cut[request].how
+    assert gap(vec.flatten(cut[request].squares), vec.flatten(whole[request].squares)) < 1e-12
     assert gap(vec.flatten(list(cut.gradient)), gradient_by_hand(bound)) < 1e-12
 
 
@@ -244,9 +245,9 @@ def test_the_twin_follows_what_a_schedule_changes_and_what_is_replaced():
     bound = geosam.Problem(model, bound.loss, frozen_statistics=True).on(bound.x.double(), bound.y)
     EmpiricalFisher(0.1).at(bound)
     model[2].p, model[1].eps = 0.0, 0.5
-    assert gap(dense(geosam.observe(bound, EmpiricalFisher().needs).rows), rows_by_hand(bound)) < 1e-10
+    assert gap(dense(geosam.observe(bound, EmpiricalFisher().needs).gradient.rows), rows_by_hand(bound)) < 1e-10
     model[0] = nn.Linear(4, 6).double()
-    assert gap(dense(geosam.observe(bound, EmpiricalFisher().needs).rows), rows_by_hand(bound)) < 1e-10
+    assert gap(dense(geosam.observe(bound, EmpiricalFisher().needs).gradient.rows), rows_by_hand(bound)) < 1e-10
     model[1].eval()  # and now no samples meet
     with frozen(bound, bound.parameters) as apart:
         assert apart is bound

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 import geosam
 from geosam.metrics import DiagonalEmpiricalFisher, EmpiricalFisher
+from geosam.observation import MeanSquares
 from geosam.problem.losses import canonical, sample_loss
 from tests.networks import draw, labels
 
@@ -245,7 +246,7 @@ def test_outputs_and_targets_may_be_containers(named, metric):
     model = Outputs(named)
     seen = geosam.observe(geosam.Problem(model, loss).on(x, y), metric.needs)
     rows = torch.stack([gradient(loss(model(x[i : i + 1]), (y[0][i : i + 1], y[1][i : i + 1])), model) for i in range(5)])
-    torch.testing.assert_close(torch.cat([s.reshape(-1) for s in seen.mean_squares]), rows.square().mean(0))
+    torch.testing.assert_close(torch.cat([s.reshape(-1) for s in seen[MeanSquares(metric.engine)]]), rows.square().mean(0))
     with pytest.raises(ValueError, match="not a mean over samples"):
         geosam.observe(geosam.Problem(model, lambda z, y: 5 * loss(z, y).square()).on(x, y), metric.needs)
 

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from types import CodeType
 
 import pytest
 import torch
@@ -11,15 +10,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 import geosam
-from geosam import SAM, Copy, Swap, metrics, norms, objectives
+from geosam import metrics, norms
 from geosam.core import vectors as vec
 from geosam.measure.ascend import ascend
-from geosam.optim.move import Move
-from geosam.optim.step import Step
 from geosam.solvers import DualNorm, MultiStep
 from geosam.testing import strategies
-from tests.interrupts import STEP, interrupt_at, lines_of
-from tests.networks import Closure, build, clones, draw, dropout_net, labels, mlp, same
+from tests.networks import build, draw, labels, mlp, same
 
 RHO = 0.3
 QUICK = settings(deadline=None, max_examples=50, database=None, phases=[Phase.generate], report_multiple_bugs=False)
@@ -234,150 +230,12 @@ def test_gradients_of_every_scale_in_float32(kind, power):
     assert bool(found.finite) and float((extreme - plain).norm()) <= 1e-5 * float(plain.norm())
 
 
-class TestAscend:
-    """On a bound problem, with nothing changed."""
-
-    @pytest.mark.parametrize("metric", [metrics.Euclidean(), metrics.EmpiricalFisher(0.1), metrics.ParameterScaled()], ids=repr)
-    def test_one_step_is_solve_and_more_rise_more(self, metric):
-        model = build(mlp, dtype=torch.float64)
-        bound = geosam.Problem(model, nn.CrossEntropyLoss()).on(X, Y)
-        values, rng = clones(model), torch.get_rng_state()
-        seen = geosam.observe(bound, metric.needs)
-        closed = geosam.solve(metric.at(seen), seen.gradient, RHO)
-        assert same(ascend(bound, metric, RHO).epsilon, closed.epsilon)
-        rises = [bound.surface(values).rise(ascend(bound, metric, RHO, k).epsilon) for k in (1, 2, 5)]
-        assert rises == sorted(rises)
-        assert same(clones(model), values) and torch.equal(torch.get_rng_state(), rng)
-        assert all(p.grad is None for p in model.parameters())
-
-    def test_dropout_draws_one_mask_for_all_steps(self):
-        model = build(dropout_net, dtype=torch.float64)
-        bound = geosam.Problem(model, nn.CrossEntropyLoss()).on(X, Y)
-        first, second = (ascend(bound, metrics.Euclidean(), 1e-9, 3).epsilon for _ in range(2))
-        assert same(first, second)
-        # so close to θ every step sees the same gradient, if the mask is the same
-        torch.testing.assert_close(first, ascend(bound, metrics.Euclidean(), 1e-9).epsilon, rtol=1e-6, atol=1e-15)
-
-    def test_a_closure_is_refused(self):
-        with pytest.raises(TypeError, match="Bound"):
-            ascend(lambda: None, metrics.Euclidean(), RHO)
-
-
-class TestSAM:
-    """Through the optimizer."""
-
-    @pytest.mark.parametrize("move", [Copy, Swap])
-    @pytest.mark.parametrize("source", ["closure", "problem"])
-    @pytest.mark.parametrize(
-        "metric",
-        [metrics.Euclidean(), metrics.ParameterScaled(), metrics.GradientMagnitude(1.0, 1e-3), metrics.Monge()],
-        ids=repr,
-    )
-    def test_it_is_ascend_and_theta_comes_back(self, metric, source, move):
-        model = build(mlp, dtype=torch.float64)
-        bound = geosam.Problem(model, nn.CrossEntropyLoss()).on(X, Y)
-        want, values = ascend(bound, metric, RHO, 3, 0.7).epsilon, clones(model)
-        opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1), metric, RHO, solver=MultiStep(3, 0.7), move=move())
-        in_place = Zeroing(model, X, Y)
-        with opt.perturbed(bound if source == "problem" else in_place) as p:
-            torch.testing.assert_close(p.epsilon, want, rtol=1e-9, atol=1e-12)
-        assert same(clones(model), values)
-        assert opt.last.report["steps"] == 3 and float(opt.last.radius) <= RHO * (1 + 1e-12)
-
-    def test_steps_cost_a_pass_each(self):
-        model = build(mlp, dtype=torch.float64)
-        for steps in (1, 2, 4):
-            closure = Closure(model, X, Y)
-            SAM(torch.optim.SGD(model.parameters(), lr=0.1), solver=MultiStep(steps)).step(closure)
-            assert closure.calls == steps + 1
-
-    def test_one_step_trains_as_without(self):
-        results = []
-        for solver in (None, MultiStep(1)):
-            model = build(mlp)
-            opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1), metrics.GradientMagnitude(), RHO, solver=solver)
-            for _ in range(3):
-                opt.step(Closure(model, X.float(), Y))
-            results.append(clones(model))
-        assert same(*results)
-
-    def test_the_objective_s_memory_advances_once_a_step(self):
-        model = build(mlp, dtype=torch.float64)
-        opt = SAM(torch.optim.SGD(model.parameters(), lr=0.0), objective=objectives.Smoothed(0.5), solver=MultiStep(4))
-        opt.step(Closure(model, X, Y))
-        first = [t.clone() for t in opt.state_dict()["geosam"]["objective"]["average"]]
-        opt.step(Closure(model, X, Y))
-        torch.testing.assert_close(opt.state_dict()["geosam"]["objective"]["average"], first)
-
-    def test_radii_of_groups(self):
-        model = build(mlp, dtype=torch.float64)
-        groups = [{"params": model[0].parameters(), "rho": 0.3}, {"params": model[2].parameters(), "rho": 0.0}]
-        opt = SAM(torch.optim.SGD(groups, lr=0.1), solver=MultiStep(3))
-        with opt.perturbed(Closure(model, X, Y)) as p:
-            first, second = p.epsilon[:2], p.epsilon[2:]
-        assert float(vec.norm(first)) == pytest.approx(0.3) and not any(e.any() for e in second)
-
-    @pytest.mark.parametrize("move", [Copy, Swap])
-    def test_an_interrupt_before_any_line(self, move):
-        """Wherever it falls, θ is whole once the step has been left."""
-        codes = lines_of(Move.displace, Move.restore, move._displace, move._put_back, *STEP)
-        codes |= {c for c in Step._covector.__code__.co_consts if isinstance(c, CodeType)}
-        k, reached = 0, True
-        while reached:
-            k += 1
-            model = build(mlp)
-            opt, values = SAM(torch.optim.SGD(model.parameters(), lr=0.0), solver=MultiStep(2), move=move()), clones(model)
-            reached = interrupt_at(k, codes, lambda opt=opt, closure=Closure(model, X.float(), Y): opt.step(closure))
-            assert same(clones(model), values), k
-        assert k > 80
-
-    def test_an_exception_in_a_later_pass_leaves_theta_whole(self):
-        model = build(mlp, dtype=torch.float64)
-        values, calls = clones(model), iter(range(10))
-
-        def closure():
-            if next(calls) == 2:
-                raise RuntimeError("out of memory")
-            return Closure(model, X, Y)()
-
-        opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1), solver=MultiStep(4))
-        with pytest.raises(RuntimeError, match="out of memory"):
-            opt.step(closure)
-        assert same(clones(model), values)
-
-    def test_a_later_pass_that_is_nan_gives_no_perturbation_and_a_plain_update(self):
-        model, twin = build(mlp), build(mlp)
-        x, calls = X.float(), iter(range(10))
-
-        def closure():
-            loss = Closure(model, x, Y)()
-            if next(calls) == 1:
-                model[0].bias.grad[0] = math.nan
-            return loss
-
-        opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1), solver=MultiStep(2))
-        opt.step(closure)
-        torch.optim.SGD(twin.parameters(), lr=0.1).step(Closure(twin, x, Y))
-        assert same(clones(model), clones(twin)) and not opt.last.finite and opt.last.radius == 0
-
-
 def test_the_host_reads_nothing():
     """On a device without numbers any reading raises."""
     g = [torch.ones(2, 3, device="meta"), torch.ones(2, device="meta")]
     for norm in (norms.Identity(), norms.Sup(), norms.Diagonal.of(g), norms.RankOne([2 * t for t in g])):
         found = geosam.solve(norm, g, RHO, MultiStep(3).along(lambda epsilon: [t + e for t, e in zip(g, epsilon, strict=True)]))
         assert [e.shape for e in found.epsilon] == [t.shape for t in g]
-
-
-class Zeroing(Closure):
-    """Zeroes gradients in place, so that a later pass writes where the first one's gradient lies."""
-
-    def __call__(self):
-        self.calls += 1
-        self.model.zero_grad(set_to_none=False)
-        loss = self.loss()
-        loss.backward()
-        return loss
 
 
 @pytest.mark.parametrize("steps, step", [(0, 1.0), (-1, 1.0), (1.5, 1.0), (True, 1.0), (2, 0.0), (2, -1.0), (2, math.nan)])

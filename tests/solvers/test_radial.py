@@ -1,10 +1,8 @@
-"""The closed form, the first crossing of a level, and the KL budget on a ray."""
+"""The KL budget on a ray: met to one per cent or the shortfall told, in about three evaluations."""
 
 import functools
-import math
 import statistics
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import pytest
 import torch
@@ -16,113 +14,12 @@ import geosam
 from geosam.core import Vectors
 from geosam.core import vectors as vec
 from geosam.metrics import DiagonalEmpiricalFisher, EmpiricalFisher, Euclidean, GradientMagnitude, KLExact
-from geosam.norms import Identity, MatrixFree, Spectral, Sup
+from geosam.norms import Identity
 from geosam.observation import PredictiveDistribution
-from geosam.solvers import Crossing, DualNorm, Radial, first_crossing
+from geosam.solvers import DualNorm, Radial
 from tests.networks import batch_norm_net, build, cnn, draw, labels, mlp, network
 
 MOST, TOLERANCE = Radial().evaluations, Radial().tolerance
-
-
-@dataclass
-class Recorded:
-    """A function that remembers where it was asked."""
-
-    f: Callable[[float], float]
-    asked: dict[float, float] = field(default_factory=dict)
-
-    def __call__(self, t: float) -> float:
-        assert t > 0 and math.isfinite(t)
-        self.asked[t] = self.f(t)
-        return self.asked[t]
-
-
-def cross(f: Callable[[float], float], level: float, start: float = 1.0) -> Crossing:
-    """The first crossing, with what must hold for every f whatever."""
-    recorded = Recorded(f)
-    found = first_crossing(recorded, level, start, TOLERANCE, MOST)
-    assert len(recorded.asked) <= found.evaluations <= MOST
-    assert 0 <= found.value <= level * (1 + TOLERANCE)
-    assert (found.t, found.value) == (0, 0) or recorded.asked[found.t] == found.value
-    assert found.met == (abs(found.value - level) <= TOLERANCE * level)
-    return found
-
-
-positive = st.floats(1e-3, 1e3)
-
-
-@given(st.floats(0.6, 4), positive, st.floats(-1.5, 1.5))
-def test_a_power_law_takes_three_evaluations(power, level, decades):
-    crossing = 10**decades
-    found = cross(lambda t: level * (t / crossing) ** power, level)
-    assert found.met and found.t == pytest.approx(crossing, rel=0.03)
-    near = 1 / 8 < crossing < 8 and 1 / 8 < crossing**power < 8
-    assert found.evaluations <= (3 if near else 5)
-
-
-@given(positive, st.floats(1e-2, 1e2))
-def test_a_line_takes_two(level, crossing):
-    found = cross(lambda t: level * t / crossing, level)
-    if 1 / 8 <= crossing <= 8:
-        assert found.met and found.evaluations <= 2
-
-
-@given(st.floats(0.05, 0.98), st.floats(0.3, 3))
-def test_a_function_that_saturates_short_of_the_level_gives_its_shortfall(height, speed):
-    found = cross(lambda t: height * math.tanh(speed * t), 1.0)
-    assert not found.met and found.value == pytest.approx(height, rel=0.02)
-
-
-@given(st.floats(1.05, 3), st.floats(0.3, 3), st.floats(0.2, 8))
-def test_a_start_where_the_function_is_flat_above_the_level_does_not_lose_the_crossing(height, speed, reach):
-    assert cross(lambda t: height * math.tanh(speed * t), 1.0, reach / speed).value > 0.4
-
-
-@given(st.floats(0.05, 0.9) | st.floats(1.05, 3), st.sampled_from([math.inf, math.nan]))
-def test_a_jump_out_of_the_finite_counts_as_above(edge, bad):
-    found = cross(lambda t: t if t < edge else bad, 1.0)
-    assert found.met == (edge > 1)
-    assert found.t < edge
-    if edge < 1:
-        assert found.value > 0.4 * edge
-
-
-@given(st.sampled_from([math.inf, math.nan, 1e300]))
-def test_nothing_finite_anywhere_gives_nothing(bad):
-    assert cross(lambda t: bad, 1.0) == Crossing(0.0, 0.0, MOST, False)
-
-
-def test_a_dead_zone_makes_the_search_go_on_growing():
-    assert cross(lambda t: max(t - 3.0, 0.0), 1.0).value > 0.4
-
-
-def test_the_first_of_several_crossings():
-    found = cross(lambda t: t if t < 4 else 0.5, 1.0, start=0.5)
-    assert found.met and found.t == pytest.approx(1, rel=0.01)
-
-
-@given(st.lists(st.floats(1e-18, 1e18) | st.sampled_from([0.0, math.nan, math.inf]), min_size=MOST), positive, positive)
-def test_no_function_makes_it_overspend_or_fail(values, level, start):
-    answers = iter(values)
-    cross(lambda t: next(answers), level, start)
-
-
-@given(st.floats(1e-3, 1), st.integers(0, 2**32 - 1), st.sampled_from([Identity(), Sup(), Spectral()]))
-def test_dual_norm_puts_epsilon_on_the_sphere(rho, seed, norm):
-    c = [draw(3, 2, seed=seed), draw(4, seed=seed + 1)]
-    pert = DualNorm().solve(norm, c, rho)
-    assert norm.norm(pert.epsilon).item() == pytest.approx(rho, rel=1e-5)
-    assert vec.dot(c, pert.epsilon).item() == pytest.approx(rho * pert.dual_norm.item(), rel=1e-5)
-    assert pert.radius == rho and pert.finite
-
-
-@pytest.mark.parametrize("norm", [Identity(), Sup(), Spectral(), MatrixFree(lambda v: v, [torch.zeros(3)], 0.5)], ids=repr)
-@pytest.mark.parametrize("bad", [0.0, math.nan, math.inf])
-def test_zero_and_what_is_not_finite_give_zero(norm, bad):
-    c = [torch.full((3,), bad)]
-    pert = geosam.solve(norm, c, 0.1)
-    assert pert.finite == (bad == 0) and pert.radius == 0
-    assert torch.equal(pert.epsilon[0], torch.zeros(3))
 
 
 def test_each_solver_names_the_other():

@@ -8,7 +8,6 @@ from torch.nn import functional as F
 import geosam
 from geosam.core import limits
 from geosam.engines import Auto, Func, Hooks
-from geosam.engines.still import Still
 from geosam.metrics import DiagonalEmpiricalFisher, DiagonalFisher, EmpiricalFisher, KLExact
 from tests.networks import Transformer, build, draw, labels, mlp
 
@@ -56,7 +55,7 @@ ENGINES = pytest.mark.parametrize("engine", [Auto(), Func()], ids=repr)
 
 def own_rows(bound: geosam.problem.Bound, engine: object = None) -> None:
     """Every row of collected seen is autograd's of that sample alone."""
-    rows = geosam.observe(bound, EmpiricalFisher(engine=engine or Auto()).needs).rows
+    rows = geosam.observe(bound, EmpiricalFisher(engine=engine or Auto()).needs).gradient.rows
     for i, unit in enumerate(torch.eye(bound.n, dtype=torch.float64)):
         loss = bound.loss(bound.model(bound.x[i : i + 1]), bound.y[i : i + 1])
         true = torch.autograd.grad(loss, bound.parameters, allow_unused=True, materialize_grads=True)
@@ -99,36 +98,6 @@ def test_models_that_draw_numbers_pass(engine):
     model = build(Noisy, dtype=torch.float64)
     seen = geosam.observe(bind(model, 6, 5, 4), EmpiricalFisher(engine=engine).needs)
     assert seen.gradient.rows.n == 6
-
-
-def test_within_still_nothing_is_left_to_chance_and_dropout_keeps_its_mean():
-    model, x = build(Noisy, dtype=torch.float64), draw(6, 5, 4, dtype=torch.float64)
-    with Still():
-        first, second = model(x), model(x)
-        doubled = F.dropout(x, 0.5)
-        alone = torch.cat([model(x[i : i + 1]) for i in range(6)])
-    assert torch.equal(first, second) and torch.equal(doubled, 2 * x) and not torch.equal(model(x), model(x))
-    torch.testing.assert_close(first, alone)
-
-
-@pytest.mark.parametrize("draw_out", [lambda x: torch.native_dropout(x, 0.25, True)[0], lambda x: F.dropout1d(x, 0.25)])
-def test_within_still_every_dropout_has_the_gradient_of_what_it_does(draw_out):
-    x = draw(6, 5, 4, dtype=torch.float64).requires_grad_()
-    with Still():
-        out = draw_out(x)
-        (slope,) = torch.autograd.grad(out.sum(), x)
-    torch.testing.assert_close(out, x / 0.75)
-    torch.testing.assert_close(slope, torch.full_like(x, 1 / 0.75))
-
-
-def test_a_check_is_as_sharp_as_the_narrowest_type_that_was_met():
-    model, x = build(mlp, dtype=torch.float64), draw(2, 4, dtype=torch.float64)
-    with Still() as wide:
-        model(x)
-    model, x = build(mlp), draw(2, 4)
-    with Still() as narrow, torch.autocast("cpu", torch.bfloat16):
-        model(x)
-    assert wide.tolerance < 1e-6 and narrow.tolerance == 0.2
 
 
 def test_modes_of_single_modules_are_told_apart():
@@ -320,3 +289,24 @@ def test_an_embedding_that_counts_words_over_the_batch_is_refused(engine):
     bound = geosam.Problem(model, nn.CrossEntropyLoss()).on(labels(12, 5).view(6, 2), labels(6))
     with pytest.raises(ValueError, match="scale_grad_by_freq"):
         engine.rows(bound, bound.parameters)
+
+
+@pytest.mark.parametrize("zero_head", [False, True])
+@pytest.mark.parametrize("metric", [EmpiricalFisher(), DiagonalEmpiricalFisher()], ids=repr)
+def test_samples_that_meet_are_refused(metric, zero_head):
+    model = build(lambda: Mixing(0.0))
+    if zero_head:  # every loss is log 3 then, of the batch and of a sample alone
+        nn.init.zeros_(model.last.weight)
+        nn.init.zeros_(model.last.bias)
+    bound = geosam.Problem(model, nn.CrossEntropyLoss()).on(draw(6, 4), labels(6))
+    with pytest.raises(ValueError, match="lets samples meet"):
+        metric.at(bound)
+
+
+def test_a_loss_that_fools_the_check_on_its_value_is_refused_by_its_gradient():
+    model, weight = build(mlp), torch.tensor([1.0, 5.0, 0.2])
+    nn.init.zeros_(model[-1].weight)
+    nn.init.zeros_(model[-1].bias)
+    bound = geosam.Problem(model, lambda z, t: F.cross_entropy(z, t, weight=weight)).on(draw(6, 4), labels(6))
+    with pytest.raises(ValueError, match="lets samples meet"):
+        EmpiricalFisher().at(bound)

@@ -1,0 +1,73 @@
+"""BackPACK: what it cannot do it refuses, and it leaves no trace."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from geosam.engines import BackPACK, Func
+from tests.engines.loop import bind, loop
+from tests.networks import build, draw, labels, mlp, network
+
+REFUSED = ["residual, GroupNorm", "transformer", "attention", "tied", "raw parameter", "second use", "weight norm"]
+REFUSED += ["LayerNorm", "subclass of Linear"]
+
+
+@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("what", ["rows", "squares"])
+def test_backpack_refuses_what_it_would_get_wrong(name, what):
+    model, x, y = network(name)
+    before = traces(model)
+    with pytest.raises(ValueError, match=r"Func\(\)"):
+        getattr(BackPACK(), what)(bind(model, x, y), list(model.parameters()))
+    assert traces(model) == before
+
+
+def traces(model: nn.Module) -> list[object]:
+    """All that BackPACK could leave behind: attributes, hooks, gradients."""
+    parameters = [(sorted(vars(p)), p.grad) for p in model.parameters()]
+    hooks = [(*m._forward_hooks, *m._forward_pre_hooks, *m._backward_hooks) for m in model.modules()]
+    return [parameters, hooks, [sorted(vars(m)) for m in model.modules()]]
+
+
+class Failing(nn.Module):
+    """Fails in the forward pass, or in the backward pass."""
+
+    def __init__(self, when: str) -> None:
+        super().__init__()
+        self.when, self.inner, self.head = when, nn.Linear(4, 4), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.inner(x)
+        if self.when == "forward":
+            raise RuntimeError("failed in forward")
+        z.register_hook(self.fail)
+        return self.head(z)
+
+    def fail(self, gradient: Tensor) -> None:
+        raise RuntimeError("failed in backward")
+
+
+@pytest.mark.parametrize("when", ["forward", "backward", "never"])
+@pytest.mark.parametrize("what", ["rows", "squares"])
+def test_backpack_leaves_no_trace_even_after_an_exception(when, what):
+    model = build(mlp) if when == "never" else build(lambda: Failing(when))
+    bound, parameters = bind(model, draw(6, 4), labels(6)), list(model.parameters())
+    before = traces(model)
+    if when == "never":
+        getattr(BackPACK(), what)(bound, parameters)
+    else:
+        with pytest.raises(RuntimeError, match=f"failed in {when}"):
+            getattr(BackPACK(), what)(bound, parameters)
+    assert traces(model) == before
+
+
+def test_backpack_says_so_when_float32_squares_vanish():
+    model, x, y = network("mlp")
+    bound = bind(model, x, y, lambda z, t: 1e-22 * F.cross_entropy(z, t))
+    with pytest.raises(OverflowError, match=r"engines\.Func\(\)"):
+        BackPACK().squares(bound, list(model.parameters()))
+    _, jacobian = loop(model, x, y)
+    found = Func().squares(bound, list(model.parameters()))[2]
+    for s, j in zip(found, jacobian, strict=True):
+        torch.testing.assert_close(s * 1e44, j.double().square().mean(0), rtol=1e-4, atol=1e-8)

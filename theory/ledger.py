@@ -70,6 +70,17 @@ def decide(entry: Entry, seeds: Sequence[int], altered: bool = False) -> Row:
     return Row(entry.id, merge(verdicts), len(verdicts), time.perf_counter() - start)
 
 
+def piece(module: str, key: str, seeds: Sequence[int], altered: bool) -> Row:
+    """``decide`` for another process. A module cannot be sent there, so its name is; no other theorem is imported."""
+    theorem = import_module(module)
+    return decide(Entry(key, theorem, theorem.CLAIMS[key]), seeds, altered)
+
+
+def identities(module: str) -> int:
+    """How many identities the derivation of this module proves."""
+    return len(import_module(module).derive())
+
+
 def seeds(claim: Claim, instances: int) -> range:
     """As many as asked for, or as there are."""
     if instances < 1:

@@ -1,7 +1,6 @@
 """Decide the ledger's claims over several processes, prove the derivations, and print what came out."""
 
 from collections.abc import Iterable, Iterator
-from importlib import import_module
 
 import joblib
 from rich.console import Console
@@ -42,7 +41,7 @@ def run(ids: Iterable[str], instances: int, altered: bool, jobs: int) -> int:
 def decide(chosen: list[Entry], instances: int, altered: bool, jobs: int, console: Console) -> dict[str, Row]:
     """Every entry's row, its seeds in pieces over the processes."""
     pieces = [(entry, seeds) for entry in chosen for seeds in ledger.chunks(entry, instances, CHUNK)]
-    tasks = (joblib.delayed(piece)(entry.theorem.__name__, entry.id, seeds, altered) for entry, seeds in pieces)
+    tasks = (joblib.delayed(ledger.piece)(entry.theorem.__name__, entry.id, seeds, altered) for entry, seeds in pieces)
     with joblib.parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1):
         done: Iterator[Row] = joblib.Parallel(return_as="generator_unordered")(tasks)
         rows: dict[str, Row] = {}
@@ -54,14 +53,4 @@ def decide(chosen: list[Entry], instances: int, altered: bool, jobs: int, consol
 def prove(chosen: list[Entry], jobs: int) -> int:
     """How many identities the theorems' derivations prove; a derivation that fails raises."""
     names = dict.fromkeys(entry.theorem.__name__ for entry in chosen)
-    return sum(joblib.Parallel(n_jobs=jobs)(joblib.delayed(identities)(name) for name in names))
-
-
-def identities(module: str) -> int:
-    return len(import_module(module).derive())
-
-
-def piece(module: str, key: str, seeds: range, altered: bool) -> Row:
-    """One piece of one entry. A module cannot be sent to another process, so its name is, and the process imports no other."""
-    theorem = import_module(module)
-    return ledger.decide(Entry(key, theorem, theorem.CLAIMS[key]), seeds, altered)
+    return sum(joblib.Parallel(n_jobs=jobs)(joblib.delayed(ledger.identities)(name) for name in names))

@@ -117,11 +117,13 @@ def check(instance: Instance, altered: bool = False) -> Verdict:
     if not ((entries > math.sqrt(limits.tiny)) & (entries < math.sqrt(limits.max / n))).all():
         return undecided("vectors whose squares are finite normal numbers in float64")
 
-    def trial(vectors: np.ndarray, replacement: bool, value: Fraction) -> Trial:
+    arithmetics = {True: instance.exact, False: instance.vectors.astype(float)}
+    moments = {(exact, r): second_moment(arithmetics[exact], m, r) for exact in arithmetics for r in (True, False)}
+
+    def trial(exact: bool, replacement: bool, value: Fraction) -> Trial:
+        vectors, a = arithmetics[exact], value if exact else float(value)
         square, mean = vectors.T @ vectors / n, vectors.sum(0) / n
-        exact = vectors.dtype == object
-        a = value if exact else float(value)
-        residual = square - (a * second_moment(vectors, m, replacement) + (1 - a) * np.outer(mean, mean))
+        residual = square - (a * moments[exact, replacement] + (1 - a) * np.outer(mean, mean))
         scale = abs(square).max()
         # α multiplies a difference of nearly equal moments, and so their rounding.
         tolerance = 0.0 if exact else 64 * n * float(np.finfo(float).eps) * (1 + a)
@@ -129,9 +131,8 @@ def check(instance: Instance, altered: bool = False) -> Verdict:
         scheme = "with" if replacement else "without"
         return Trial(error, tolerance, f"N = {n}, M = {m} {scheme} replacement, α = {value}: relative residual {error:.3g}")
 
-    arithmetics = (instance.exact, instance.vectors.astype(float))
-    trials = [trial(v, r, alpha(n, m, r != altered)) for v in arithmetics for r in (True, False)]
-    return judge(trials, printed=[trial(instance.exact, True, alpha(n, m, replacement=False))])
+    trials = [trial(exact, r, alpha(n, m, r != altered)) for exact, r in moments]
+    return judge(trials, printed=[trial(True, True, alpha(n, m, replacement=False))])
 
 
 def check_remark(instance: Instance, altered: bool = False) -> Verdict:

@@ -10,8 +10,10 @@ Points are arrays (2, n), a column a setting; lr and ρ are arrays (n,). With g 
 Source: Foret et al. 2021; Kwon et al. 2021; Kim et al. 2022, eq. 5, 6 and 10; Jacobsen and Arvanitidis 2025.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Protocol
 
@@ -36,7 +38,7 @@ class Loss(Protocol):
 
 def _over(vector: np.ndarray, norm: np.ndarray) -> np.ndarray:
     """vector / norm, and 0 where the norm is 0."""
-    return np.divide(vector, norm, out=np.zeros_like(vector), where=norm > 0)
+    return np.divide(vector, norm, out=np.zeros(vector.shape), where=norm > 0)
 
 
 def gd(theta: np.ndarray, g: np.ndarray, rho: np.ndarray) -> np.ndarray:
@@ -53,7 +55,7 @@ def asam(theta: np.ndarray, g: np.ndarray, rho: np.ndarray) -> np.ndarray:
 
 
 def fsam(theta: np.ndarray, g: np.ndarray, rho: np.ndarray) -> np.ndarray:
-    return rho * theta[1] * np.stack(_ray(theta, g))
+    return rho * theta[1] * np.array(_ray(theta, g))
 
 
 def monge(theta: np.ndarray, g: np.ndarray, rho: np.ndarray) -> np.ndarray:
@@ -74,7 +76,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
 def _ray(theta: np.ndarray, g: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(a, b) = F⁻¹g in units of σ, with a² + 2b² = 1: FSAM's direction."""
     a, b = g[0], g[1] / 2
-    norm = np.hypot(a, np.sqrt(2) * b)
+    norm = np.hypot(a, math.sqrt(2) * b)
     return _over(a, norm), _over(b, norm)
 
 
@@ -120,8 +122,10 @@ def side_by_side(*methods: Method) -> Method:
     """One method of several: equal shares of the columns go to each."""
 
     def move(theta: np.ndarray, g: np.ndarray, rho: np.ndarray) -> np.ndarray:
-        shares = (np.split(values, len(methods), -1) for values in (theta, g, rho))
-        return np.concatenate([method(*share) for method, *share in zip(methods, *shares, strict=True)], -1)
+        ends = [theta.shape[-1] * k // len(methods) for k in range(len(methods) + 1)]
+        shares = [slice(*pair) for pair in pairwise(ends)]
+        moved = [method(theta[:, own], g[:, own], rho[own]) for method, own in zip(methods, shares, strict=True)]
+        return np.concatenate(moved, -1)
 
     return move
 

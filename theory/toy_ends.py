@@ -69,6 +69,7 @@ def ends(loss: ToyLoss, method: Method, theta: np.ndarray, lr: np.ndarray, rho: 
     if steps < 4:
         raise ValueError(f"{steps} steps have no second half to judge by; take at least four.")
     land, quarter, n = landscape(loss), steps // 4, theta.shape[1]
+    reach = land.reach
     points = np.stack([land.flat, land.sharp, land.saddle])
     always, sums = np.ones((3, n), bool), np.zeros((2, 2, n))
     for k, iterate in enumerate(iterates(loss, method, theta, lr, rho), start=2 * quarter - steps):
@@ -78,11 +79,13 @@ def ends(loss: ToyLoss, method: Method, theta: np.ndarray, lr: np.ndarray, rho: 
             continue
         away = iterate.theta - land.saddle[:, None]
         below, side = iterate.value < land.level, land.downhill @ away
-        always &= np.stack([below & (side > 0), below & (side < 0), np.hypot(*away) < land.reach / 2])
+        always[0] &= below & (side > 0)
+        always[1] &= below & (side < 0)
+        always[2] &= np.hypot(*away) < reach / 2
         sums[k // quarter] += iterate.theta
     with np.errstate(all="ignore"):  # runs that left may have overflowed
         gaps = sums / quarter - points[:, None, :, None]
-        at = (np.hypot(gaps[:, :, 0], gaps[:, :, 1]) < land.reach / 10).all(1)
+        at = (np.hypot(gaps[:, :, 0], gaps[:, :, 1]) < reach / 10).all(1)
     flat, sharp, saddle = always & at
     rules = {
         End.LEFT: ~iterate.alive,

@@ -71,7 +71,10 @@ class ToyLoss:
         (p, r), (q, s) = self._precisions
         pull, hold = first * p, second * q
         repulsion = (first * r + second * s) / sigma
-        return np.stack([pull * (mu - self.means[0]) + hold * (mu - self.means[1]), (pull + hold) * sigma - repulsion])
+        found = np.empty(theta.shape)
+        found[0] = pull * (mu - self.means[0]) + hold * (mu - self.means[1])
+        found[1] = (pull + hold) * sigma - repulsion
+        return found
 
     def hessian(self, theta: np.ndarray) -> np.ndarray:
         """(2, 2) at one point: the mean of the components' Hessians less the covariance of their gradients."""

@@ -1,11 +1,12 @@
-"""The models of theory/kl_expansion.py, drawn by Hypothesis."""
+"""The models of theory/kl_expansion.py, drawn by Hypothesis, and in torch's own words."""
 
 import numpy as np
 import torch
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from torch.distributions import Categorical, Distribution, Normal
 
-from theory.kl_expansion import Gaussian, Instance, Softmax
+from theory.kl_expansion import Gaussian, Instance, Softmax, unit
 
 
 @st.composite
@@ -28,3 +29,15 @@ def models(draw, scales=(1.0,)):
     entries = st.floats(-2, 2, width=16)
     inputs, theta, direction = (torch.from_numpy(draw(arrays(np.float64, s, elements=entries))) for s in ((n, d), size, size))
     return Instance(family, inputs, theta * draw(st.sampled_from(scales)), direction, hidden)
+
+
+def distribution(family, outputs) -> Distribution:
+    """p_θ with these outputs."""
+    return Categorical(logits=outputs) if family is Softmax else Normal(outputs[:, 0], outputs[:, 1].exp())
+
+
+def direction(drawn) -> torch.Tensor:
+    """The instance's own, with ‖ε‖_F = 1; F sees it."""
+    epsilon = unit(drawn)
+    assert isinstance(epsilon, torch.Tensor)
+    return epsilon

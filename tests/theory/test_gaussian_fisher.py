@@ -8,7 +8,6 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
-from scipy.stats import norm
 from torch.distributions import Normal, kl_divergence
 from torch.func import grad, jacrev
 
@@ -23,16 +22,6 @@ SIZES = st.floats(1e-40, 1e40)
 def instances(draw):
     mean, std, shift = draw(SIZES | st.floats(-100, 100)), draw(SIZES | st.floats(0.5, 50)), draw(SIZES | st.floats(5, 21))
     return Instance(mean, std, shift)
-
-
-@settings(deadline=None)
-@given(SEEDS)
-def test_random_gaussians_confirm_the_claims_and_refute_the_altered_ones(seed):
-    drawn = instance(seed)
-    for decide, bound in ((check, 1e-10), (check_example, 0.01)):
-        verdict = decide(drawn)
-        assert verdict.outcome is Outcome.HOLDS and verdict.worst_error < bound
-        assert decide(drawn, altered=True).outcome is Outcome.FAILS
 
 
 @settings(deadline=None)
@@ -59,8 +48,10 @@ def test_the_information_is_the_hessian_of_torchs_divergence_in_every_chart(seed
                 return Normal(coordinates[0], coordinates[1].exp(), validate_args=False)
             return normal(coordinates)
 
-        here = normal_in_torch(point)
-        expected = jacrev(grad(lambda moved, here=here, made=normal_in_torch: kl_divergence(here, made(moved))))(point)
+        def kl(moved, here=normal_in_torch(point), made=normal_in_torch):
+            return kl_divergence(here, made(moved))
+
+        expected = jacrev(grad(kl))(point)
         steps = 1e-10 / np.sqrt(np.diag(expected.numpy()))
         assert np.allclose(fisher(drawn, chart, steps), expected.numpy(), rtol=1e-8)
         assert np.allclose(chart.information(drawn.mean, drawn.std), expected.numpy(), rtol=1e-8)
@@ -72,7 +63,12 @@ def test_total_variation_agrees_with_quadrature(m, s, n, r):
     # Densities that agree to a part in 1e6 differ by less than the quadrature can see.
     assume(abs(m - n) > 1e-4 or abs(s / r - 1) > 1e-4)
     points = sorted({m, n, m - 3 * s, m + 3 * s, n - 3 * r, n + 3 * r})
-    expected = quad(lambda y: abs(norm.pdf(y, m, s) - norm.pdf(y, n, r)) / 2, -60, 60, points=points, limit=500)[0]
+
+    def difference(y):
+        p, q = (math.exp(-(((y - mean) / std) ** 2) / 2) / std for mean, std in ((m, s), (n, r)))
+        return abs(p - q) / math.sqrt(8 * math.pi)
+
+    expected = quad(difference, -60, 60, points=points, limit=500)[0]
     assert total_variation((m, s), (n, r)) == pytest.approx(expected, abs=1e-5)
     assert total_variation((n, r), (m, s)) == pytest.approx(total_variation((m, s), (n, r)), abs=1e-9)
 

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.spatial.distance import jensenshannon
-from torch.distributions import Categorical, Normal, kl_divergence
+from torch.distributions import Normal, kl_divergence
 
-from tests.theory.models import models, plain_models
+from tests.theory.decided import verdicts
+from tests.theory.models import distribution, models, plain_models
 from tests.theory.smallest import assert_hypothesis_finds
 from theory.jensen_shannon import CLAIMS, Gaussian, Instance, Softmax, check, divergences, instance
 from theory.verdict import Outcome
@@ -21,14 +22,9 @@ def test_the_stored_counterexample_is_the_smallest_that_hypothesis_finds():
     assert_hypothesis_finds(CLAIMS["F3"], plain_models(), examples=100)
 
 
-@settings(deadline=None, max_examples=15)
-@given(SEEDS)
-def test_random_models_correct_the_claim_and_refute_the_step_as_printed(seed):
-    verdict = check(instance(seed))
-    assume(not verdict.missing)
-    assert verdict.outcome is Outcome.CORRECTED and verdict.worst_error <= 1
-    assert "KL(p_θ ‖ p_{θ+ε})" in verdict.counterexample and "not 0.0 t²" in verdict.counterexample
-    assert check(instance(seed), altered=True).outcome is Outcome.FAILS
+def test_the_counterexamples_show_a_second_term_that_does_not_vanish():
+    for verdict in verdicts("F3"):
+        assert "KL(p_θ ‖ p_{θ+ε})" in verdict.counterexample and "not 0.0 t²" in verdict.counterexample
 
 
 @settings(deadline=None, max_examples=40)
@@ -43,11 +39,10 @@ def test_the_divergences_agree_with_torch_scipy_and_quadrature(seed):
     epsilon = drawn.direction / 3
     old, new = drawn.outputs(drawn.theta), drawn.outputs(drawn.theta + epsilon)
     found = divergences(drawn, epsilon)
+    p, q = (distribution(drawn.family, outputs) for outputs in (old, new))
     if drawn.family is Softmax:
-        p, q = Categorical(logits=old), Categorical(logits=new)
         middle = np.mean(jensenshannon(old.softmax(1), new.softmax(1), axis=1) ** 2)
     else:
-        p, q = (Normal(part[:, 0], part[:, 1].exp()) for part in (old, new))
         middle = np.mean([by_quadrature(*row) for row in torch.cat([old, new], 1).tolist()])
     torch.testing.assert_close(found[0], kl_divergence(q, p).mean())
     torch.testing.assert_close(found[1], kl_divergence(p, q).mean())
@@ -89,19 +84,7 @@ def test_a_second_divergence_that_vanished_would_be_noticed():
     assert verdict.outcome is Outcome.FAILS and "KL(p_θ ‖ p_{θ+ε}) = 0" in verdict.counterexample
 
 
-def test_a_direction_that_the_model_does_not_feel_decides_nothing():
-    drawn = Instance(Softmax, torch.ones(2, 1).double(), torch.tensor([0.3, -0.5, 1.0]).double(), torch.ones(3).double())
-    verdict = check(drawn)
-    assert verdict.outcome is Outcome.UNDECIDED and "a direction that F sees" in verdict.missing
-
-
 def test_densities_too_far_apart_for_the_quadrature_decide_nothing():
     theta, direction = torch.tensor([[1e-4, 0, 0], [1, 0, 1]]).double()
     verdict = check(Instance(Gaussian, torch.ones(1, 1).double(), theta, direction, hidden=1))
     assert verdict.outcome is Outcome.UNDECIDED and "40 nodes resolve" in verdict.missing
-
-
-def test_a_mean_of_many_deviations_decides_nothing():
-    theta, direction = torch.tensor([[10.0, -20.0], [1.0, 0.0]]).double()
-    verdict = check(Instance(Gaussian, torch.ones(1, 1).double(), theta, direction))
-    assert verdict.outcome is Outcome.UNDECIDED and "lost in rounding" in verdict.missing

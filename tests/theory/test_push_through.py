@@ -15,14 +15,6 @@ rows = st.tuples(st.integers(1, 5), st.integers(1, 5)).flatmap(
 )
 
 
-@settings(deadline=None, max_examples=50)
-@given(seeds, st.sampled_from([check, check_limit, check_float32]))
-def test_random_rows_decide_for_the_claim_and_against_the_altered_one(seed, decide):
-    drawn = instance(seed)
-    assert decide(drawn).outcome is Outcome.HOLDS
-    assert decide(drawn, altered=True).outcome is Outcome.FAILS
-
-
 @settings(deadline=None)
 @given(rows)
 def test_the_identity_needs_nothing_of_the_rows(jacobian):

@@ -1,6 +1,7 @@
 """The toy loss against autograd over torch's own KL, its minima against a minimiser, and which slip explains figure 1."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 
@@ -22,12 +23,8 @@ from theory.toy_loss import (
     OF_THE_FIGURE,
     Instance,
     ToyLoss,
-    check,
     critical_point,
-    derive,
-    instance,
 )
-from theory.verdict import Outcome
 
 POSITIVE = st.floats(0.3, 40)
 REAL = st.floats(-40, 40)
@@ -75,13 +72,6 @@ def test_many_points_at_once_are_each_point_alone(loss, seed):
     for k in range(5):
         alone = loss.look(theta[:, k])
         assert value[k] == pytest.approx(alone[0], rel=1e-14) and gradient[:, k] == pytest.approx(alone[1], rel=1e-12)
-
-
-@pytest.mark.parametrize("seed", range(2))
-def test_both_minima_correct_the_claim(seed):
-    verdict = check(instance(seed))
-    assert verdict.outcome is Outcome.CORRECTED and verdict.worst_error <= 1
-    assert check(instance(seed), altered=True).outcome is Outcome.FAILS
 
 
 def test_the_smallest_counterexample_is_the_flat_minimum():
@@ -133,9 +123,10 @@ def reproduces(loss, tolerance=1.0):
 
 
 def test_an_offset_is_a_change_of_weights():
-    weights = tuple(a * math.exp(-0.5 / b**2) for a, b in zip(AS_PRINTED.weights, AS_PRINTED.scales, strict=True))
-    assert weights == pytest.approx((0.5999, 0.2120), abs=5e-5)
-    assert reproduces(replace(AS_PRINTED, weights=weights)) and reproduces(replace(AS_PRINTED, weights=(0.5999, 0.2120)))
+    first, second = (a * math.exp(-0.5 / b**2) for a, b in zip(AS_PRINTED.weights, AS_PRINTED.scales, strict=True))
+    assert (first, second) == pytest.approx((0.5999, 0.2120), abs=5e-5)
+    for weights in ((first, second), (0.5999, 0.2120)):
+        assert reproduces(replace(AS_PRINTED, weights=weights))
     assert reproduces(OF_THE_FIGURE) and not reproduces(AS_PRINTED)
 
 
@@ -150,33 +141,50 @@ def log_ratio(mu, sigma, m, s):
     return np.log(s / sigma), (sigma**2 + (mu - m) ** 2) / s**2
 
 
+def kl(*x):
+    return log_ratio(*x)[0] + log_ratio(*x)[1] / 2 - 0.5
+
+
+def swapped(mu, sigma, m, s):
+    return kl(m, s, mu, sigma)
+
+
 ENERGIES = {
-    "KL": lambda *x: log_ratio(*x)[0] + log_ratio(*x)[1] / 2 - 0.5,
+    "KL": kl,
     "no half": lambda *x: log_ratio(*x)[0] + log_ratio(*x)[1] / 2,
-    "reversed": lambda mu, sigma, m, s: -np.log(s / sigma) + (s**2 + (mu - m) ** 2) / (2 * sigma**2) - 0.5,
-    "Jeffreys": lambda *x: ENERGIES["KL"](*x) + ENERGIES["reversed"](*x),
-    "mean of both": lambda *x: ENERGIES["Jeffreys"](*x) / 2,
-    "2 KL": lambda *x: 2 * ENERGIES["KL"](*x),
+    "reversed": swapped,
+    "Jeffreys": lambda *x: kl(*x) + swapped(*x),
+    "mean of both": lambda *x: (kl(*x) + swapped(*x)) / 2,
+    "2 KL": lambda *x: 2 * kl(*x),
     "no 2 below": lambda *x: log_ratio(*x)[0] + log_ratio(*x)[1] - 0.5,
     "variances in the logarithm": lambda *x: 2 * log_ratio(*x)[0] + log_ratio(*x)[1] / 2 - 0.5,
     "σ² forgotten": lambda mu, sigma, m, s: np.log(s / sigma) + (mu - m) ** 2 / (2 * s**2) - 0.5,
 }
-DIVISORS = {"β²": lambda b: b**2, "β": lambda b: b, "2β²": lambda b: 2 * b**2, "√β": np.sqrt, "1/β²": lambda b: b**-2.0}
-FACTORS = {"1": lambda s, b: 1, "1/β": lambda s, b: 1 / b, "1/β²": lambda s, b: b**-2.0, "1/s": lambda s, b: 1 / s}
+DIVISORS: dict[str, Callable[[float], float]] = {
+    "β²": lambda b: b**2,
+    "β": lambda b: b,
+    "2β²": lambda b: 2 * b**2,
+    "√β": np.sqrt,
+    "1/β²": lambda b: b**-2.0,
+}
+FACTORS: dict[str, Callable[[float, float], float]] = {
+    "1": lambda s, b: 1,
+    "1/β": lambda s, b: 1 / b,
+    "1/β²": lambda s, b: b**-2.0,
+    "1/s": lambda s, b: 1 / s,
+}
 WEIGHTS = {"α": (0.7, 0.3), "α exchanged": (0.3, 0.7), "no α": (1.0, 1.0), "equal α": (0.5, 0.5)}
 SCALES = {"β": (1.8, 1.2), "β exchanged": (1.2, 1.8)}
 
 
 def newton_step_and_loss(slip, theta, h=1e-3):
     """|Newton's step| from θ, by differences, and the loss there, of eq. 15 with this slip."""
-    energy, divisor, factor, weights, scales = (
-        table[key] for table, key in zip((ENERGIES, DIVISORS, FACTORS, WEIGHTS, SCALES), slip, strict=True)
-    )
+    energy, divisor, factor, weights, scales = slip
     grid = np.arange(-1, 2) * h
     mu, sigma = np.meshgrid(theta[0] + grid, theta[1] + grid, indexing="ij")
     total = sum(
-        a * factor(s, b) * np.exp(-energy(mu, sigma, m, s) / divisor(b))
-        for m, s, a, b in zip((20, -20), (30, 10), weights, scales, strict=True)
+        a * FACTORS[factor](s, b) * np.exp(-ENERGIES[energy](mu, sigma, m, s) / DIVISORS[divisor](b))
+        for m, s, a, b in zip((20, -20), (30, 10), WEIGHTS[weights], SCALES[scales], strict=True)
     )
     loss = -np.log(total)
     gradient = np.array([loss[2, 1] - loss[0, 1], loss[1, 2] - loss[1, 0]]) / (2 * h)
@@ -195,10 +203,6 @@ def test_of_all_the_slips_one_alone_explains_the_figure():
         if max(steps) < 0.05 and max(gaps) < 0.05:  # ten times what rounding to two places explains
             explained.append(slip)
     assert explained == [("no half", "β²", "1", "α", "β")]
-
-
-def test_the_derivation_is_not_empty():
-    assert len(derive()) == 4
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,13 @@
 """No outcome without what it rests on."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from theory.verdict import Outcome, Trial, Verdict, judge
+from theory.verdict import Outcome, Trial, Verdict, judge, merge, undecided
 
 good, bad = Trial(0.5, 1.0, "good"), Trial(2.0, 1.0, "bad")
 
@@ -58,3 +59,12 @@ def test_one_refuted_trial_is_enough(pairs):
     verdict = judge([Trial(error, tolerance, "case") for error, tolerance in pairs])
     assert verdict.worst_error == max(error for error, _ in pairs)
     assert (verdict.outcome is Outcome.HOLDS) == all(error <= tolerance for error, tolerance in pairs)
+
+
+def test_merging_counts_everything_and_keeps_the_worst():
+    holds, nothing = Verdict(Outcome.HOLDS, 0.5, 3), undecided("more")
+    corrected, fails = Verdict(Outcome.CORRECTED, 0.1, 2, "c"), Verdict(Outcome.FAILS, 4.0, 1, "f")
+    assert merge([nothing, holds]) == replace(holds, cases=3)
+    assert merge([holds, corrected, nothing]) == Verdict(Outcome.CORRECTED, 0.5, 5, "c")
+    assert merge([holds, fails, corrected]) == Verdict(Outcome.FAILS, 4.0, 6, "f")
+    assert merge([nothing]).outcome is Outcome.UNDECIDED

@@ -16,7 +16,7 @@ def _case(column: str, inputs: list[list[int]], targets: list[int], phi: list[in
 _CASES = (
     _case("rotation", [[0], [1]], [0, 0], [0, 1], (2,)),
     _case("diagonal", [[0], [1]], [0, 0], [0, 1], (1, 2)),
-    _case("node-wise", [[0], [3], [1]], [0, 1, 0], [-1, 2, 1, 0], (2,)),
+    _case("node-wise", [[0], [1], [-2]], [0, 0, 0], [1, 1, 1, 1], (2,)),
     _case("BatchNorm", [[0, 0], [1, 0], [0, 1]], [0, 0, 1], [1, 0, 1, 0], (2,)),
     _case("smooth", [[0], [1]], [0, 0], [0, 1], (0, 1, 0, 0)),
     _case("log σ", [], [0, 1], [0, 2]),

@@ -22,7 +22,7 @@ for the loss, which is a function on models, and not for the linearised loss, wh
 """
 
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cache, partial
 
 import numpy as np
 
@@ -116,7 +116,7 @@ def _case(column: str, rng: np.random.Generator) -> Case:
     return Case(column, rng.normal(size=(n, d)), rng.normal(size=n), phi, numbers)
 
 
-@lru_cache
+@cache
 def stored(key: str, column: str) -> Gap | None:
     """The gap at the column's stored counterexample."""
     return GEOMETRIES[key].gap(COUNTEREXAMPLES[column])

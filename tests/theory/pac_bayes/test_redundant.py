@@ -38,17 +38,10 @@ def test_no_network_has_a_regular_fisher_or_more_rank_than_stated(drawn):
     assert check_rank(drawn, altered=True).outcome is Outcome.FAILS
 
 
-@settings(deadline=None)
-@given(st.integers(0, 2**32 - 1))
-def test_damping_is_what_makes_it_regular(seed):
-    assert check(instance(seed)).outcome is Outcome.FAILS
-    assert check(instance(seed), altered=True).outcome is Outcome.HOLDS
-
-
 @pytest.mark.parametrize("seed", range(4))
 def test_the_fisher_is_that_of_torchs_scores(seed):
     x, W, A = (torch.from_numpy(array).requires_grad_() for array in instance(seed).arrays)
-    F = 0
+    F = torch.zeros(())
     for row in x.detach():
         logits = (A @ torch.relu(W @ row)).log_softmax(0)
         for log_p in logits:

@@ -1,0 +1,166 @@
+"""How label draws are computed on one problem: by rows, by chunks of samples, or by products."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from ..core import Vectors, limits
+from ..core import vectors as vec
+from ..engines import Captured, Engine
+from ..engines.verify import verify
+from ..predictive import Predictive
+from ..problem import Bound
+from ..rows import Rows
+from ..sampling import Sampling
+
+
+@dataclass(frozen=True, eq=False)
+class Sampled:
+    """The value of :class:`LabelDraws`. how: a description, for reports.
+
+    rows: of the K·n cotangents. squares: their mean squares. coordinates: (α [K, n], spanned [n]) with
+    Jᵢᵀ∂ℓᵢ/∂zᵢ = Σ_k α_kᵢ row_kᵢ for the samples that are spanned. cotangents: u, [K, n, ...], where products replace rows;
+    mean_diagonal: then tr(F)/P, if requested and computed from rows.
+    """
+
+    how: str
+    rows: Rows | None = None
+    squares: Vectors | None = None
+    coordinates: tuple[Tensor, Tensor] | None = None
+    cotangents: Tensor | None = None
+    mean_diagonal: Tensor | None = None
+
+    def restrict(self, index: Sequence[int]) -> Sampled:
+        """The same labels, for some of the parameters."""
+        rows = None if self.rows is None else self.rows.restrict(index)
+        squares = None if self.squares is None else [self.squares[i] for i in index]
+        return replace(self, rows=rows, squares=squares, mean_diagonal=None)
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """The draws of one request on one problem; limit and scale as in :class:`LabelDraws`."""
+
+    sampling: Sampling
+    engine: Engine
+    limit: int | None
+    scale: bool
+    bound: Bound
+    parameters: Vectors
+
+    def refusal(self) -> str | None:
+        """Why no rows are formed, or None."""
+        if self.limit is None:
+            return None
+        seen = self.bound.structure(self.parameters)
+        count = self.sampling.count(seen.entries) * self.bound.n
+        if seen.coupled and self.sampling.random:
+            raise ValueError(
+                "labels are drawn for each sample alone, and here samples meet: a normalisation uses the batch's own "
+                "statistics. Use sampling=metrics.Exact(), Problem(..., frozen_statistics=True), or put it in eval mode."
+            )
+        if seen.coupled:
+            return "samples meet in a normalisation"
+        if seen.random:
+            return "the forward pass draws random numbers"
+        if count > self.limit:
+            return f"{count} rows exceed the limit of {self.limit}"
+        if count * self._row_bytes(count) > limits.ROWS:
+            return f"{count} rows would take more than 512 MiB"
+        return self.bound.memory.get(self._failed())
+
+    def remember(self, error: Exception) -> None:
+        """Record that rows failed: products are used from now on."""
+        self.bound.memory[self._failed()] = f"{type(self.engine).__name__} gives no rows: {error}"
+
+    def _failed(self) -> Any:
+        return "no rows", self.sampling, self.engine, self.limit, tuple(m.training for m in self.bound.model.modules())
+
+    def _row_bytes(self, count: int) -> int:
+        """Bytes that the engine holds per row: measured on two samples where full rows would not fit."""
+        most = sum(p.numel() * p.element_size() for p in self.parameters)
+        if count * most <= limits.CHUNK:
+            return most
+
+        def tried() -> int:
+            drawn = self._captured(_part(self.bound, 0, 2))[0].drawn
+            return 0 if drawn is None else drawn.held // drawn.n
+
+        shapes = tuple(tuple(t.shape) for t in self.parameters)
+        try:
+            return self.bound.remembered(("bytes a row", self.engine, shapes), tried)
+        except (ValueError, RuntimeError):  # raised again where rows are computed
+            return most
+
+    def capture(self) -> tuple[Captured, Tensor, Sampled]:
+        """The per-sample losses and their rows, the outputs, and the label draws, from one pass."""
+        captured, outputs, cotangents = self._captured(self.bound)
+        drawn = captured.drawn
+        assert drawn is not None and self.bound.likelihood is not None
+        how = f"Gram matrix of {drawn.n} rows"
+        if self.limit is None:
+            return captured, outputs, Sampled(f"mean squares of {drawn.n} rows", squares=drawn.mean_squares())
+        slopes = self.bound.sample.slopes(outputs, self.bound.y)
+        alpha = self.sampling.coordinates(self.bound.likelihood, outputs, cotangents, slopes)
+        return captured, outputs, Sampled(how, rows=drawn, coordinates=alpha)
+
+    def products(self, why: str, predictive: Predictive) -> Sampled:
+        """In place of rows: the sampled cotangents; none where the products are exact."""
+        how = f"conjugate gradients: {why}"
+        if self.sampling.random:
+            return Sampled(how, cotangents=self.sampling.cotangents(predictive.likelihood, predictive.outputs))
+        seen = self.bound.structure(self.parameters)
+        alone = self.scale and not (seen.coupled or seen.random or self._failed() in self.bound.memory)
+        return Sampled(how, mean_diagonal=self._mean_diagonal() if alone else None)
+
+    def _mean_diagonal(self) -> Tensor | None:
+        """From mean squares of rows, which linear layers give without forming them; None where the engine has no rows."""
+        try:
+            squares = self.in_chunks().squares
+        except (ValueError, RuntimeError):
+            return None
+        assert squares is not None, "in_chunks() gives squares"
+        return torch.stack([s.double().sum() for s in squares]).sum() / vec.count(squares)
+
+    def whole(self) -> bool:
+        """Whether one pass also gives the loss's rows."""
+        return self.limit is not None or self._width() >= self.bound.n
+
+    def in_chunks(self) -> Sampled:
+        """Mean squares, chunk by chunk."""
+        verify(self.bound, self.parameters, self.engine)
+        width, total, count = self._width(), None, 0
+        for start in range(0, self.bound.n, width):
+            drawn = self._captured(_part(self.bound, start, start + width))[0].drawn
+            assert drawn is not None
+            sums = vec.scale(drawn.mean_squares(), drawn.n)
+            total, count = sums if total is None else vec.add(total, sums), count + drawn.n
+        assert total is not None
+        return Sampled(f"mean squares of {count} rows, {width} samples at a time", squares=vec.scale(total, 1 / count))
+
+    def _width(self) -> int:
+        rows = self.sampling.count(self.bound.structure(self.parameters).entries)
+        held = self._row_bytes(rows * self.bound.n)
+        return min(self.bound.n, max(1, limits.CHUNK // max(1, rows * held)))
+
+    def _captured(self, bound: Bound) -> tuple[Captured, Tensor, Tensor]:
+        seen: list[Tensor] = []
+
+        def draw(outputs: Tensor) -> Tensor:
+            assert bound.likelihood is not None
+            seen[:] = [outputs.detach(), self.sampling.cotangents(bound.likelihood, outputs)]
+            return seen[1]
+
+        captured = self.engine.capture(bound, self.parameters, draw)
+        return captured, seen[0], seen[1]
+
+
+def _part(bound: Bound, start: int, stop: int) -> Bound:
+    x, y = tree_map(lambda t: t[start:stop] if isinstance(t, Tensor) else t, (bound.x, bound.y))
+    return replace(bound, x=x, y=y, n=min(stop, bound.n) - start)

@@ -8,16 +8,16 @@ from importlib.util import find_spec
 
 import typer
 
-from . import __path__ as folders
+PACKAGE = "experiments"
 
 
 def command_line() -> typer.Typer:
     """A command for every folder that has a file ``command.py``, after which it is named."""
     app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
     app.callback()(studies)
-    for folder in sorted(entry.name for entry in pkgutil.iter_modules(folders) if entry.ispkg):
-        if find_spec(f"{__package__}.{folder}.command"):
-            app.command(folder)(import_module(f"{__package__}.{folder}.command").command)
+    for folder in sorted(entry.name for entry in pkgutil.iter_modules(import_module(PACKAGE).__path__) if entry.ispkg):
+        if find_spec(f"{PACKAGE}.{folder}.command"):
+            app.command(folder)(import_module(f"{PACKAGE}.{folder}.command").command)
     return app
 
 
@@ -26,4 +26,4 @@ def studies() -> None:
 
 
 if __name__ == "__main__":
-    command_line()(prog_name="python -m experiments")
+    command_line()(prog_name=f"python -m {PACKAGE}")

@@ -17,6 +17,8 @@ from .provenance import commit
 from .store import Record
 from .style import styled
 
+DPI = 160
+
 
 @dataclass(frozen=True)
 class Table:
@@ -44,13 +46,15 @@ def write_page(path: Path, template: Path, images: Mapping[str, Figure], raster:
 
     raster: images of so many marks that pixels are smaller than lines.
     """
-    for name, picture in images.items():
-        saved(picture, path.parent, name)
+    files = {name: saved(picture, path.parent, name) for name, picture in images.items()}
     loader = jinja2.FileSystemLoader([template.parent, Path(__file__).parent])
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    shown = {name: _uri(picture, "png" if name in raster else "svg") for name, picture in images.items()}
+    shown = {
+        name: _uri(files[name].read_bytes(), "png") if name in raster else _uri(_rendered(picture, "svg"), "svg+xml")
+        for name, picture in images.items()
+    }
     write(path, environment.get_template(template.name).render(images=shown, **context).encode())
     return path
 
@@ -73,10 +77,9 @@ def provenance_table(records: Sequence[Record[Any]]) -> Table:
 def _rendered(figure: Figure, form: str) -> bytes:
     buffer = io.BytesIO()
     with styled():
-        figure.savefig(buffer, format=form, dpi=160, metadata={"Date": None} if form == "svg" else None)
+        figure.savefig(buffer, format=form, dpi=DPI, metadata={"Date": None} if form == "svg" else None)
     return buffer.getvalue()
 
 
-def _uri(figure: Figure, form: str) -> str:
-    kind = "image/svg+xml" if form == "svg" else "image/png"
-    return f"data:{kind};base64," + base64.b64encode(_rendered(figure, form)).decode()
+def _uri(content: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64," + base64.b64encode(content).decode()

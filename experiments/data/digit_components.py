@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
+from .digits import handwritten
 from .split import Split
 
 
@@ -17,7 +17,7 @@ def digit_components(train_size: int, aside: int, components: int, seed: int = 0
 
     The map is chosen on those ``aside``: what the model sees does not depend on the training set. seed: of the division.
     """
-    images, labels = load_digits(return_X_y=True)
+    images, labels = handwritten()
     images, apart, labels, _ = train_test_split(images, labels, test_size=aside, stratify=labels, random_state=seed)
     x, test_x, y, test_y = train_test_split(images, labels, train_size=train_size, stratify=labels, random_state=seed)
     centre = apart.mean(0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import torch
 from sklearn.datasets import load_digits
@@ -12,12 +14,18 @@ from .noise import flipped
 from .split import Split
 
 
+@cache
+def handwritten() -> tuple[np.ndarray, np.ndarray]:
+    """Pixels [1797, 64] from 0 to 16, and labels: as they are shipped, not to be written to."""
+    return load_digits(return_X_y=True)
+
+
 def digits(train_size: int, label_noise: float = 0.0, seed: int = 0) -> Split:
     """Images of shape [n, 1, 8, 8], float32: a stratified split, shuffled. label_noise: the part of the training labels moved.
 
     Pixels are standardised by the training images' mean and deviation. seed: of split and noise.
     """
-    pixels, labels = load_digits(return_X_y=True)
+    pixels, labels = handwritten()
     images, test_images, y, test_y = train_test_split(
         pixels.astype("float32"), labels, train_size=train_size, stratify=labels, random_state=seed
     )

@@ -26,16 +26,28 @@ def test_what_did_not_run_is_recorded_but_never_in_place_of_what_did(there, tmp_
     assert path.read_text() == "measured" if there else "no CUDA device" in path.read_text()
 
 
-def test_every_job_of_the_accelerator_is_raced_or_left_out_with_a_reason(light, capsys):
-    result = measure(TINY, CPU, 1, 3600.0)
-    for case in TINY:
+def _raced(cases):
+    result = measure(cases, CPU, 1, 3600.0)
+    for case in cases:
         raced = result[case.name]
-        assert set(JOBS) == (set(raced["jobs"]) | set(raced["left_out"])) - {"Euclidean (again)"}
+        assert set(accelerator.JOBS) == (set(raced["jobs"]) | set(raced["left_out"])) - {"Euclidean (again)"}
         assert all(raced["left_out"].values())
         assert raced["jobs"]["Euclidean"]["peak_mb"] == 1.0
         assert "forward and backward" in result[f"{case.name}, one product"]["jobs"]
-        report.show("accelerator", "pinned", result, Console(width=120))
-        assert case.name in capsys.readouterr().out
+    return result
+
+
+def test_every_job_of_the_accelerator_is_raced_or_left_out_with_a_reason(light, capsys):
+    (case,) = TINY[1:]
+    report.show("accelerator", "pinned", _raced([case]), Console(width=120))
+    assert case.name in capsys.readouterr().out
+
+
+def test_a_network_with_frozen_statistics_is_raced_as_well(light, monkeypatch):
+    """Two jobs are enough: the rest of the script has run on the other network."""
+    monkeypatch.setattr(accelerator, "JOBS", {name: JOBS[name] for name in ("Euclidean", "EmpiricalFisher")})
+    assert TINY[0].frozen
+    _raced(TINY[:1])
 
 
 def _alone(model, x):

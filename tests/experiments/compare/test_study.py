@@ -4,8 +4,10 @@ import math
 from dataclasses import replace
 
 import pytest
+from matplotlib.figure import Figure
 
 from experiments.common.store import Record, Store
+from experiments.compare import study as module
 from experiments.compare.config import Calibration, Config, Snapshots, Training
 from experiments.compare.methods import PUBLISHED, REFERENCE, SGD_EQUAL, Method
 from experiments.compare.result import Outcome
@@ -96,7 +98,9 @@ def test_a_changed_setting_trains_only_what_it_concerns(finished):
     assert warm == found[REFERENCE].result.epochs[0], "methods share the warm-up"
 
 
-def test_a_run_that_fails_is_named_in_the_page_of_the_others(tmp_path):
+def test_a_run_that_fails_is_named_in_the_page_of_the_others(tmp_path, monkeypatch):
+    pictures = ("overview", "accuracy", "accuracy_in_training", "step_time")
+    monkeypatch.setattr(module, "draw", lambda summary: {name: Figure() for name in pictures})
     saturated = Compare(replace(TINY, calibration=Calibration(kl=1e6, batches=1)))
     done = carried(saturated, tmp_path)
     assert done.page is None, "the caller must be able to tell"

@@ -1,6 +1,5 @@
 """The toy's study at its smallest, from end to end."""
 
-import io
 import json
 import re
 from dataclasses import fields, replace
@@ -10,18 +9,22 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_rgba
 
-from experiments.common import page as page_module
+from experiments.common import page
 from experiments.common.provenance import Provenance
+from experiments.common.scheduling import Done, Finished
 from experiments.common.store import Record, Store
 from experiments.toy.config import DESIGNS, LOSSES, NAMES, SMALL_MU, Config, Settings
 from experiments.toy.figures import basins
-from experiments.toy.result import Ends
+from experiments.toy.result import Ends, Found
+from experiments.toy.run import reached
 from experiments.toy.study import Toy
 from experiments.toy.style import COLOURS
 from experiments.toy.summary import NO_RADIUS, Summary
 from tests.experiments.carried import carried
 from tests.experiments.page import Page
-from theory.toy_ends import End
+from theory.toy_dynamics import METHODS
+from theory.toy_ends import End, ends
+from theory.toy_loss import OF_THE_FIGURE
 
 TINY = Config(
     seeds=1,
@@ -31,24 +34,21 @@ TINY = Config(
     rhos=(0.5, 1.0),
     ranges=Settings(steps=60),
     small=replace(SMALL_MU, steps=60),
-    thin=7,
+    thin=4,
 )
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """The study of ``TINY``, its figures rendered once each and coarse."""
-    out, rendered = tmp_path_factory.mktemp("toy"), {}
+    """The study of ``TINY``, its figures without a layout, which takes longer than drawing them."""
+    out, real = tmp_path_factory.mktemp("toy"), page._rendered
 
-    def render(figure, form):
-        if (figure, form) not in rendered:
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format=form, dpi=25)
-            rendered[figure, form] = buffer.getvalue()
-        return rendered[figure, form]
+    def rendered(figure, form):
+        figure.set_layout_engine("none")
+        return real(figure, form)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(page_module, "_rendered", render)
+        patch.setattr(page, "_rendered", rendered)
         done = carried(Toy(TINY), out, figure=out / "elsewhere" / "radius.png")
     assert len(done.ran) == len(TINY.chunks()) + len(TINY.maps()) + len(TINY.hunts()) == 8 + 2 + 4
     return done
@@ -116,7 +116,19 @@ def test_a_changed_setting_runs_only_what_it_concerns(finished):
 
 
 def test_a_job_that_fails_leaves_no_report(tmp_path):
-    done = carried(Toy(replace(TINY, ranges=Settings(steps=3), small=Settings(steps=3, top=30.0))), tmp_path)
-    assert done.page is None and len(done.ran) == 14
-    assert not (tmp_path / "summary.json").exists()
-    assert len(list((tmp_path / "records" / "hunts").glob("*.json"))) == 4
+    job = TINY.chunks()[0]
+    assert Toy(TINY).report(Finished([Done(job, None, "a traceback")]), tmp_path) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_hunt_finds_ends_as_wanted(finished):
+    store = Store(finished.out / "records" / "hunts", Record[Found])
+    for job in TINY.hunts():
+        found = store.load(job).result
+        assert found.of >= 1 and found.depth >= 1
+        theta, lr = np.array(found.start)[:, None], np.array([found.lr])
+        mine = ends(OF_THE_FIGURE, METHODS["FSAM"], theta, lr, np.array([found.rho]), job.steps)
+        rival = ends(OF_THE_FIGURE, METHODS[job.rival], theta, lr, np.array([found.rival_rho]), job.steps)
+        wanted = (End.FLAT, End.SHARP) if job.won else (End.SHARP, End.FLAT)
+        assert reached(mine, wanted[0], found.strict)[0] and reached(rival, wanted[1], found.strict)[0]
+        assert job.figure == 2 or abs(found.start[0]) <= 5

@@ -8,6 +8,7 @@ from .checks import check_instance, check_radius
 from .damping import Damping, Relative, check_damping, resolve, singular
 from .divergence import Divergence, Landing
 from .geometry import InnerProduct, Norm, Normal
+from .public import Public
 from .solver import Covector, Loan, Perturbation, Solver
 from .vectors import Scalar, Vectors
 
@@ -21,6 +22,7 @@ __all__ = [
     "Norm",
     "Normal",
     "Perturbation",
+    "Public",
     "Relative",
     "Scalar",
     "Solver",

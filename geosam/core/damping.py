@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .public import Public
+
 
 @dataclass(frozen=True)
-class Relative:
+class Relative(Public):
     """λ = ratio × mean of F's diagonal. Scale-free: the same ratio means the same geometry when the loss is rescaled."""
 
     ratio: float

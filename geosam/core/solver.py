@@ -12,6 +12,7 @@ from torch import Tensor
 from . import vectors as vec
 from .divergence import Divergence, Landing
 from .geometry import Norm
+from .public import Public
 from .vectors import Vectors
 
 Covector = Callable[[Vectors], Vectors]
@@ -57,7 +58,7 @@ class Loan:
     memory: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Solver(ABC):
+class Solver(Public, ABC):
     """Finds ε* for a covector c in the ball of radius rho. Implement ``solve``."""
 
     @property

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from ..core import Vectors
+from ..core import Public, Vectors
 from ..core import vectors as vec
 from ..problem import Bound
 from ..rows.abstract import Rows
@@ -49,7 +49,7 @@ class Choice:
     why: str
 
 
-class Engine(ABC):
+class Engine(Public, ABC):
     """How per-sample quantities are computed. Every engine gives the same numbers at a different cost."""
 
     @abstractmethod

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from ..core import Divergence, Norm, Vectors
+from ..core import Divergence, Norm, Public, Vectors
 from ..core import vectors as vec
 from ..objectives import Gradient
 from ..observation import Metric, Needs, Objective, Observation, PredictiveDistribution, as_metric, observe
@@ -17,7 +17,7 @@ _TOLERANCE, _EVALUATIONS = 1e-3, 30
 
 
 @dataclass(frozen=True)
-class Match(ABC):
+class Match(Public, ABC):
     """The quantity to match, and its value > 0."""
 
     value: float

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from ..core import Divergence, Norm, Vectors, check_instance
+from ..core import Divergence, Norm, Public, Vectors, check_instance
 from ..problem import Bound
 from .observation import Observation
 from .observe import explain, observe
@@ -17,7 +17,7 @@ State = Mapping[str, Any]
 T_co = TypeVar("T_co", covariant=True)
 
 
-class Field(ABC, Generic[T_co]):
+class Field(Public, ABC, Generic[T_co]):
     """θ ↦ value, with frozen configuration; memory, if any, is explicit state that the optimizer saves.
 
     Implement ``local``; for a field with memory see :class:`Remembering`.

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..core import Vectors
+from ..core import Public, Vectors
 from ..core import vectors as vec
 
 
-class Update(ABC):
+class Update(Public, ABC):
     """(∇L(θ), ∇L(θ + ε*)) ↦ the gradient that the base optimizer steps with."""
 
     @abstractmethod

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..core import Public
 from ..problem.likelihoods import Likelihood
 
 
-class Sampling(ABC):
+class Sampling(Public, ABC):
     """The true Fisher as a mean over rows: F = (1/(K n)) Σ_k Σᵢ (Jᵢᵀu_kᵢ)(Jᵢᵀu_kᵢ)ᵀ, Jᵢ = ∂zᵢ/∂θ the outputs' Jacobian.
 
     F is the second derivative of :func:`geosam.likelihoods.mean_kl` at 0: over the distribution's ``batch_shape`` beyond the
@@ -56,5 +57,5 @@ class Sampling(ABC):
 
 
 @dataclass(frozen=True)
-class Empirical:
+class Empirical(Public):
     """The data's own labels, under the training loss: a Fisher matrix in name only (Kunstner et al. 2019)."""

@@ -9,12 +9,13 @@ import sys
 import time
 
 
-def report(wall: float, processor: float, limits: tuple[float, float]) -> str:
+def report(status: int, wall: float, processor: float, limits: tuple[float, float]) -> str:
     """One line about so many seconds."""
+    verb = "failed after" if status else "took"
     inside = wall <= 60 * limits[0] and processor <= 60 * limits[1]
     return (
-        f"== took {wall:.0f} s of wall clock and {processor / 60:.1f} processor minutes: "
-        f"{'inside' if inside else 'OVER'} the limits of {60 * limits[0]:.0f} s and {limits[1]:g} min for two quiet cores"
+        f"== {verb} {wall:.0f} s of wall clock and {processor / 60:.1f} processor minutes: "
+        f"{'inside' if inside else 'over'} the limits of {60 * limits[0]:.0f} s and {limits[1]:g} min for two quiet cores"
     )
 
 
@@ -23,7 +24,7 @@ def main(wall: str, processor: str, *command: str) -> int:
     began = time.monotonic()
     status = subprocess.run(command).returncode
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    print(report(time.monotonic() - began, used.ru_utime + used.ru_stime, (float(wall), float(processor))), flush=True)
+    print(report(status, time.monotonic() - began, used.ru_utime + used.ru_stime, (float(wall), float(processor))), flush=True)
     return status if status >= 0 else 128 - status
 
 

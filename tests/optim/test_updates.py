@@ -3,6 +3,7 @@
 import gc
 import math
 from collections.abc import Callable
+from typing import ClassVar
 
 import pytest
 import torch
@@ -290,3 +291,24 @@ def test_an_alpha_that_is_not_finite_is_refused(alpha):
 def test_the_class_itself_is_refused():
     with pytest.raises(TypeError, match="update must be an instance of Update"):
         model_and_opt(update=SurrogateGap)
+
+
+def test_what_is_kept_is_the_gradient_at_theta_also_where_the_solver_takes_more_passes():
+    """Several ascent steps overwrite ``.grad``: what the update kept must not be theirs."""
+
+    class Kept(Sharp):
+        def keep(self, gradient, finite):
+            return [t.clone() for t in gradient]
+
+        def apply(self, kept, parameters, scale):
+            self.seen.append(kept)
+
+        seen: ClassVar = []
+
+    model = build(mlp, dtype=torch.float64)
+    closure = Closure(model, X, Y)
+    closure()
+    want = [p.grad.clone() for p in model.parameters()]
+    for solver in (None, MultiStep(3)):
+        SAM(torch.optim.SGD(model.parameters(), lr=0.0), update=Kept(), solver=solver).step(closure)
+    assert len(Kept.seen) == 2 and all(same(kept, want) for kept in Kept.seen)

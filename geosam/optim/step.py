@@ -58,7 +58,7 @@ class Step:
         self.landing: Landing | None = None
 
     def run(self) -> Tensor:
-        """The whole step; the loss at θ."""
+        """Observe at θ, solve for ε*, displace; the gradient at θ + ε*; θ again, and the base's step. Returns the loss at θ."""
         loss = self.sharpen()
         self.descend()
         return loss
@@ -95,22 +95,15 @@ class Step:
         rule = self.rule
         seen = self._observe((*rule.metric.needs, *rule.objective.needs))
         if rule.solver is not None and rule.solver.revisits:
-            seen = seen.owned()  # the solver's passes overwrite this one's gradient, and metrics still read it
+            seen = seen.owned()  # the solver's passes overwrite this one's gradient, which is still read
         with torch.no_grad():
-            found = self._solve(seen)
-            finite = found.finite & torch.isfinite(seen.loss).to(found.finite.device)
-            if rule.raise_nonfinite and not finite:
-                raise FloatingPointError(
-                    f"the first pass is not finite: loss {seen.loss.item()}, dual norm {found.dual_norm.item()}"
-                )
-            found = replace(found, finite=finite, scale=torch.where(finite, found.scale, 0.0))
-            self.kept = rule.update.keep(seen.gradient, finite)
-            self.landing = found.landing if found.landing is not None and finite else None
-            loss = seen.loss
+            found, loss = self._solve(seen), seen.loss
+            self.kept = rule.update.keep(seen.gradient, found.finite)
+            self.landing = found.landing if found.landing is not None and found.finite else None
             del seen
             rule.move.displace(self.parameters, found)
-            radius = torch.where(finite, found.radius, 0.0)
-            rule.last = Last(loss, found.dual_norm, radius, finite, torch.zeros_like(finite), found.report)
+            radius = torch.where(found.finite, found.radius, 0.0)
+            rule.last = Last(loss, found.dual_norm, radius, found.finite, torch.zeros_like(found.finite), found.report)
         return rule.last
 
     def second_pass(self) -> None:
@@ -169,8 +162,8 @@ class Step:
         return seen if self.scale is None else replace(seen, gradient=vec.scale(seen.gradient, 1 / self.scale))
 
     def _solve(self, seen: Observation) -> Perturbation:
-        rule, radius = self.rule, self.groups.radius
-        memory = rule.memory
+        """ε*; 0 where the loss, the covector or what was made of it is not finite."""
+        rule, memory, radius = self.rule, self.rule.memory, self.groups.radius
         loan = Loan(rule.move.buffers, self._covector(memory["objective"]), self._keep, memory["solver"])
         c, memory["objective"] = rule.objective.step(seen, memory["objective"])
         if radius is not None:
@@ -180,7 +173,12 @@ class Step:
         found = solve(geometry, c, 1.0 if radius is None else radius, rule.solver, loan)
         if found.memory:
             memory["solver"] = found.memory
-        return found
+        finite = found.finite & torch.isfinite(seen.loss).to(found.finite.device)
+        if rule.raise_nonfinite and not finite:
+            raise FloatingPointError(
+                f"the first pass is not finite: loss {seen.loss.item()}, dual norm {found.dual_norm.item()}"
+            )
+        return replace(found, finite=finite, scale=torch.where(finite, found.scale, 0.0))
 
     def _keep(self) -> bool:
         return self.bound is not None and lands(self.bound, self.parameters)

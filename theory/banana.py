@@ -15,7 +15,7 @@ and at the same φ Monge SAM, with r < ρ, is always further out: its held set i
 
 Claim M4: Jacobsen & Arvanitidis, Monge SAM, 2025: less attracted to saddle points than SAM. Verdict: holds at the same
 ρ. The effect is second order: r = ρ(1 − 2s²) + O(s⁴) near the saddle, u_M = ρ − 2ρ³ + O(ρ⁵). At ρ = 0.05 its
-boundary is half a per cent nearer on v = 0; of all starts that SAM holds between there and v = 5u it lets go of 1.4 per cent.
+boundary is half a per cent nearer on v = 0; 1.4 per cent of all starts that SAM holds between there and v = 5u are not held.
 GD < Monge SAM < SAM, as the radii.
 
 Claim M4a: it is still so at matched length, when SAM's radius is the length of Monge SAM's first step.
@@ -107,7 +107,7 @@ class Instance:
         return (u + v) / math.sqrt(2), (u - v) / math.sqrt(2)
 
     def between(self, inner: float, outer: float) -> float | None:
-        """A distance between two boundaries, or None if the steps are too long to tell the two apart.
+        """A distance between two boundaries, or None if the steps are too long to distinguish the two.
 
         The steps' own boundaries are off the flow's by a fraction of order 2k·rate, the change of s in a step.
         """
@@ -174,7 +174,7 @@ def check_matched(instance: Instance, altered: bool = False) -> Verdict:
 
 
 def draw(axes: Axes) -> None:
-    """The starts near the saddle that each method is held from, and what becomes of one between the boundaries."""
+    """The starts near the saddle from which each method is held, and three paths from a start between the boundaries."""
     rho = 0.5
     angles = np.linspace(0, 1.42, 40)
     for radius, label, style in ((sam(rho), "SAM holds", "-"), (monge(rho), "Monge SAM, same ρ, holds", "--")):

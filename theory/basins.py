@@ -1,10 +1,10 @@
-"""F9, F9.asam, F9.side. Where SAM, ASAM and Fisher SAM end on the toy loss: which basin is reached is a matter of the radius.
+"""F9, F9.asam, F9.side. Where SAM, ASAM and Fisher SAM end on the toy loss: which basin is reached depends on the radius.
 
 Claim F9: Kim et al., Fisher SAM, ICML 2022, section 3.1 and figure 2: from a start of large σ, "FSAM finds the flat minimum"
-where SAM converges to the sharp one. Claim F9.asam, figure 3: where |μ| is small besides, ASAM reaches the sharp one. Claim
+where SAM converges to the sharp one. Claim F9.asam, figure 3: where |μ| is small as well, ASAM reaches the sharp one. Claim
 F9.side, the same by basins: FSAM's exploration is "helping us move toward the flat minimum".
 The paper gives no starts, learning rates or radii. Read as: at equal ρ, each in its method's own metric, from every start
-with σ above the saddle's, SAM's (for |μ| ≤ 5 ASAM's) ending in the sharp minimum entails FSAM's ending in the flat one; for
+with σ above the saddle's, SAM's (for |μ| ≤ 5 ASAM's) ending in the sharp minimum implies FSAM's ending in the flat one; for
 F9.side, SAM's ending on the sharp one's side, at it or not, FSAM's ending on the flat one's, from where gradient descent
 leads to it. Runs of FSAM that do not settle count neither way.
 Verdict: F9 and F9.side hold with a correction, for some radii and learning rates. FSAM may as well end beside the saddle on
@@ -18,13 +18,13 @@ equally long, against ASAM at equal ρ. With equally long first ε*, the counts 
 0 : 14 at the minima (on the figure's loss, and on eq. 15 as printed), so FSAM loses; and 321 : 14 and 87 : 17 on their
 sides, so it wins. The loss here is that of figure 1 (theory/toy_loss.py), with energies KL + ½.
 
-The dynamics are in theory/toy_dynamics.py; theory/toy_ends.py states by which rules an end is told.
+The dynamics are in theory/toy_dynamics.py; theory/toy_ends.py states the rules by which an end is classified.
 
 Derivation. ‖ε*‖_F = ρ is ε_μ² + 2ε_σ² = ρ²σ², and so ε_σ ≥ −ρσ/√2: below ρ = √2 FSAM's probe cannot leave σ > 0, from
 there on it does where ∇l points that way. The KL ball never does: its KL is infinite at σ + ε_σ = 0.
 Held at the saddle: along its downhill direction l = −½κx² and ε* = −ρ sign x, the probe lies across the saddle for |x| < ρ,
 and the step leads back: x − lr ∂l(x + ε*) = x − lr κ(ρ − |x|) sign x. What is held within ρ for SAM is for FSAM held within
-about ρσ, twenty times as much at equal ρ. A probe that lands beyond the saddle's ball shows θ the other basin's gradient.
+about ρσ, twenty times as much at equal ρ. At a probe beyond the saddle's ball the gradient is that of the other basin.
 As ρ grows FSAM thus ends where gradient descent does; at the saddle from up to two starts in five (ρ from 0.6 to 0.8); for ρ
 from 0.9 to 1.2 on the flat side from nearly every start, beside the saddle from about three in four of them and at the
 minimum from the rest; past √2 out of the domain, or on the sharp side.
@@ -107,7 +107,7 @@ def instance(seed: int) -> Instance:
 
 
 @dataclass(frozen=True)
-class Exhibit:
+class Example:
     """A setting of FSAM with ρ = rho, of the other method with ρ = other, and where the two end."""
 
     start: tuple[float, float]
@@ -126,28 +126,28 @@ def at_equal_length(name: str, start: tuple[float, float], rho: float) -> float:
 
 
 @cache
-def exhibits(name: str) -> tuple[Exhibit, ...]:
+def examples(name: str) -> tuple[Example, ...]:
     """FSAM crosses to the flat side; it is held at the saddle; the other reaches the flat minimum; FSAM does, SAM sharp."""
     if name == "SAM":
         turned = (-9.0, 22.4)
         return (
-            Exhibit((-25.0, 36.0), 100.0, 1.1, 1.1, (End.FLAT_SIDE, End.SHARP)),
-            Exhibit((-25.0, 36.0), 100.0, 0.5, 0.5, (End.SADDLE, End.SHARP)),
-            Exhibit(turned, 100.0, 1.3, at_equal_length(name, turned, 1.3), (End.SHARP_SIDE, End.FLAT)),
-            Exhibit((-25.0, 36.0), 400.0, 0.82, 0.82, (End.FLAT, End.SHARP)),
+            Example((-25.0, 36.0), 100.0, 1.1, 1.1, (End.FLAT_SIDE, End.SHARP)),
+            Example((-25.0, 36.0), 100.0, 0.5, 0.5, (End.SADDLE, End.SHARP)),
+            Example(turned, 100.0, 1.3, at_equal_length(name, turned, 1.3), (End.SHARP_SIDE, End.FLAT)),
+            Example((-25.0, 36.0), 400.0, 0.82, 0.82, (End.FLAT, End.SHARP)),
         )
     return (
-        Exhibit((-5.0, 22.0), 100.0, 0.9, 0.1, (End.FLAT_SIDE, End.SHARP)),
-        Exhibit((-5.0, 22.0), 100.0, 0.2, 0.2, (End.SADDLE, End.SHARP)),
-        Exhibit((-4.7, 25.5), 150.0, 0.025, 0.025, (End.SHARP, End.FLAT)),
-        Exhibit((-5.0, 22.0), 400.0, 0.8, 0.08, (End.FLAT, End.SHARP)),
+        Example((-5.0, 22.0), 100.0, 0.9, 0.1, (End.FLAT_SIDE, End.SHARP)),
+        Example((-5.0, 22.0), 100.0, 0.2, 0.2, (End.SADDLE, End.SHARP)),
+        Example((-4.7, 25.5), 150.0, 0.025, 0.025, (End.SHARP, End.FLAT)),
+        Example((-5.0, 22.0), 400.0, 0.8, 0.08, (End.FLAT, End.SHARP)),
     )
 
 
 def check(instance: Instance, altered: bool = False) -> Verdict:
-    """F9 on every setting where SAM ends in the sharp minimum; our exhibits run beside them. Error 1: not as stated.
+    """F9 on every setting where SAM ends in the sharp minimum; our examples are run as well. Error 1: not as stated.
 
-    Besides, −√2 ε_σ/(ρσ) ≤ 1 at every start. Altered: there and in the exhibits FSAM ends in the sharp minimum too.
+    Besides, −√2 ε_σ/(ρσ) ≤ 1 at every start. Altered: there and in the examples FSAM ends in the sharp minimum too.
     """
     return _corrected(instance, lambda end: end, altered)
 
@@ -166,7 +166,7 @@ def check_asam(instance: Instance, altered: bool = False) -> Verdict:
     if not small.any():
         return undecided(f"a start with |μ| ≤ {SMALL_MU:g}")
     chosen = Instance(instance.theta[:, small], instance.lr[small], instance.rho[small])
-    met = _met(chosen, "ASAM", lambda end: end)
+    met = _against_sharp(chosen, "ASAM", lambda end: end)
     if not met:
         return undecided("a setting at which ASAM ends in the sharp minimum and FSAM's run settles")
     return judge([_trial(case, end.side is not End.FLAT_SIDE if altered else end is End.FLAT) for end, case in met])
@@ -174,9 +174,9 @@ def check_asam(instance: Instance, altered: bool = False) -> Verdict:
 
 def _corrected(instance: Instance, view: Callable[[End], End], altered: bool) -> Verdict:
     """FSAM beside SAM, ends seen as minima or as sides."""
-    met = _met(instance, "SAM", view)
+    met = _against_sharp(instance, "SAM", view)
     if altered:
-        met += [(ran[0], f"{x}") for x, ran in exhibited() if view(ran[1]) is view(End.SHARP)]
+        met += [(ran[0], f"{x}") for x, ran in examples_run() if view(ran[1]) is view(End.SHARP)]
         return judge([_trial(case, view(end) is view(End.SHARP)) for end, case in met])
     if not met:
         return undecided(f"a setting at which SAM ends {view(End.SHARP).name} and FSAM's run settles")
@@ -188,14 +188,14 @@ def _corrected(instance: Instance, view: Callable[[End], End], altered: bool) ->
         for k, x in enumerate(down.tolist())
         if np.isfinite(g[:, k]).all()
     ]
-    ours = [_trial(f"{x} ends {ran}", ran == x.ends) for x, ran in exhibited()]
+    ours = [_trial(f"{x} ends {ran}", ran == x.ends) for x, ran in examples_run()]
     return judge([*probes, *ours], printed=[_trial(case, view(end) is view(End.FLAT)) for end, case in met])
 
 
-def _met(instance: Instance, name: str, view: Callable[[End], End]) -> list[tuple[End, str]]:
+def _against_sharp(instance: Instance, name: str, view: Callable[[End], End]) -> list[tuple[End, str]]:
     """FSAM's end at every setting where the other method's is sharp at equal ρ and FSAM's run settles; the setting in words."""
     met: list[tuple[End, str]] = []
-    for k, (mine, other) in enumerate(_meet(name, instance.theta, instance.lr, instance.rho, instance.rho)):
+    for k, (mine, other) in enumerate(_both_ends(name, instance.theta, instance.lr, instance.rho, instance.rho)):
         if view(other) is view(End.SHARP) and mine is not End.UNSETTLED:
             (mu, sigma), lr, rho = instance.theta[:, k], instance.lr[k], instance.rho[k]
             where = f"(μ, σ) = ({mu:.4g}, {sigma:.4g}), lr = {lr:.4g}, ρ = {rho:.4g}"
@@ -203,7 +203,7 @@ def _met(instance: Instance, name: str, view: Callable[[End], End]) -> list[tupl
     return met
 
 
-def _meet(name: str, theta: np.ndarray, lr: np.ndarray, rho: np.ndarray, other: np.ndarray) -> list[tuple[End, End]]:
+def _both_ends(name: str, theta: np.ndarray, lr: np.ndarray, rho: np.ndarray, other: np.ndarray) -> list[tuple[End, End]]:
     """Where FSAM with rho, and the method of this name with the other radii, end."""
     both = side_by_side(METHODS["FSAM"], METHODS[name])
     found = ends(OF_THE_FIGURE, both, np.hstack([theta, theta]), np.tile(lr, 2), np.append(rho, other), STEPS)
@@ -211,13 +211,13 @@ def _meet(name: str, theta: np.ndarray, lr: np.ndarray, rho: np.ndarray, other: 
 
 
 @cache
-def exhibited() -> tuple[tuple[Exhibit, tuple[End, End]], ...]:
-    """The exhibits of both rivals, and where their runs end."""
-    ran: list[tuple[Exhibit, tuple[End, End]]] = []
+def examples_run() -> tuple[tuple[Example, tuple[End, End]], ...]:
+    """The examples against SAM and against ASAM, and where their runs end."""
+    ran: list[tuple[Example, tuple[End, End]]] = []
     for name in ("SAM", "ASAM"):
-        shown = exhibits(name)
+        shown = examples(name)
         lr, rho, other = np.transpose([(x.lr, x.rho, x.other) for x in shown])
-        ran += zip(shown, _meet(name, np.transpose([x.start for x in shown]), lr, rho, other), strict=True)
+        ran += zip(shown, _both_ends(name, np.transpose([x.start for x in shown]), lr, rho, other), strict=True)
     return tuple(ran)
 
 
@@ -251,6 +251,10 @@ def draw(axes: Axes) -> None:
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2, fontsize="small", frameon=False)
 
 
+def _single(start: tuple[float, float], lr: float, rho: float) -> Instance:
+    return Instance(np.array(start)[:, None], np.array([lr]), np.array([rho]))
+
+
 CLAIMS = {
     "F9": Claim(
         source="Kim et al. 2022, section 3.1 and figure 2",
@@ -263,7 +267,7 @@ CLAIMS = {
         " or the sharp side, is held at it, ends in the sharp minimum, or leaves σ > 0",
         correction_tex=r"\exists\,\rho, \eta:\ \theta^{\mathrm{SAM}}_k \to \theta^{\text{sharp}},\ "
         r"\theta^{\mathrm{FSAM}}_k \to \theta^{\text{flat}};\quad \epsilon_\sigma \ge -\rho\sigma/\sqrt2",
-        smallest=Instance(np.array([[-3.0], [22.0]]), np.array([100.0]), np.array([1.0])),
+        smallest=_single((-3.0, 22.0), 100.0, 1.0),
     ),
     "F9.asam": Claim(
         source="Kim et al. 2022, section 3.1 and figure 3",
@@ -276,7 +280,7 @@ CLAIMS = {
         " or on the sharp side: in no setting drawn even on the flat side; with a tenth of FSAM's ρ for ASAM FSAM may end flat",
         correction_tex=r"\theta^{\mathrm{ASAM}}_k \to \theta^{\text{sharp}}"
         r"\;\not\Rightarrow\; \theta^{\mathrm{FSAM}}_k \to \theta^{\text{flat}}",
-        smallest=Instance(np.array([[-3.0], [22.0]]), np.array([100.0]), np.array([0.1])),
+        smallest=_single((-3.0, 22.0), 100.0, 0.1),
     ),
     "F9.side": Claim(
         source="Kim et al. 2022, section 3.1 and figures 2 and 3",
@@ -289,6 +293,6 @@ CLAIMS = {
         " on the sharp side, or leaves σ > 0; and there are radii for which FSAM ends on the sharp side, the other method flat",
         correction_tex=r"\exists\,\rho:\ \theta^{\mathrm{SAM}}_k \in B^{\text{sharp}},\ "
         r"\theta^{\mathrm{FSAM}}_k \in B^{\text{flat}};\quad \epsilon_\sigma \ge -\rho\sigma/\sqrt2",
-        smallest=Instance(np.array([[-3.0], [22.0]]), np.array([100.0]), np.array([0.5])),
+        smallest=_single((-3.0, 22.0), 100.0, 0.5),
     ),
 }

@@ -33,6 +33,7 @@ class Claim:
     def __post_init__(self) -> None:
         corrected = self.outcome in (Outcome.CORRECTED, Outcome.FAILS)
         if corrected != bool(self.correction):
-            raise ValueError(f"A claim that '{self.outcome.value}' {'needs' if corrected else 'has no'} correction; mend it.")
+            has = "needs a" if corrected else "has no"
+            raise ValueError(f"A claim that '{self.outcome.value}' {has} correction; pass correction=... only for such claims.")
         if corrected and self.smallest is None:
             raise ValueError("A refuted claim needs its smallest counterexample; pass smallest=Instance(...).")

@@ -4,7 +4,7 @@ Claim: Kim et al., Fisher SAM, ICML 2022, eq. 3: the gradient of l(θ + ε*(θ))
 gradient terms in ∇ε*(θ) for computational tractability", which leaves ∇l at θ + ε*: of SAM; those of ASAM and Fisher SAM
 are "defined similarly". Judged is a reading, as no order is printed: O(γ²), beside the γHu that SAM adds, for all metrics.
 Verdict: holds with a correction: for SAM, and for any metric that does not depend on θ. Otherwise what is dropped is of
-the order of what SAM adds to the plain gradient, and no smaller γ mends that.
+the order of what SAM adds to the plain gradient, and a smaller γ does not change that.
 
 Derivation. The gradient is kept + dropped, ∇l(θ + ε*) + (∂ε*)ᵀ∇l(θ + ε*). Let g = ∇l(θ), H = ∂g, K = G⁻¹, the dual norm
 N(θ, c) = √(cᵀK(θ)c), and ε* = γu with u = Kg/N. Where kept = g + γHu + O(γ²), so that SAM adds γHu,
@@ -17,7 +17,8 @@ On a quadratic SAM drops exactly (γ²/‖g‖) H(I − uuᵀ)Hu. Where ∂G ≠
     Monge, G = I + ggᵀ                         −γ Hu ‖g‖²/(1 + ‖g‖²), the same fraction of it in every direction
     Fisher, G = F(θ) + λI                      −½γ N uᵀ(∂F)u: nothing for a linear model with Gaussian noise
 So with eq. 12 undamped the loss of Fisher SAM is l + γ√k to first order, for k parameters, and its gradient that of l: what
-algorithm 1 adds to plain descent is then due to the omission. The steps may still be good ones; of that loss they are not.
+algorithm 1 adds to plain descent is then due to the omission. The steps may still be good, but they are not gradient steps
+of that loss.
 Assumptions: l three times continuously differentiable, K once; N > 0.
 """
 

@@ -4,14 +4,14 @@ Claim: Kim et al., Fisher SAM, ICML 2022. Among ‖ε‖_G ≤ γ, ‖ε‖_G² 
     eq. 2, SAM:        G = I                   ε* = γ g/‖g‖
     eq. 5, ASAM:       G = diag(1/θ²)          ε* = γ θ²g/‖θg‖, element by element
     eq. 10, Fisher SAM: G = F                  ε* = γ F⁻¹g/√(gᵀF⁻¹g)
-Verdict: holds, scale included: ‖ε*‖_G = γ. Eq. 10 lacks a transposition sign and no more.
+Verdict: holds, scale included: ‖ε*‖_G = γ. Eq. 10 lacks a transposition sign only.
 
 Derivation. Let G be symmetric positive definite, ‖g‖* = √(gᵀG⁻¹g) and λ = ‖g‖*/2γ, the multiplier of eq. 9. Setting
 ∂/∂ε of gᵀε − λ(εᵀGε − γ²) to zero gives ε = G⁻¹g/2λ, and complementary slackness, with λ > 0, gives this λ. Completing
 the square, for every ε
     γ‖g‖* − gᵀε = λ (γ² − εᵀGε) + λ (ε − ε*)ᵀG(ε − ε*).
 In the ball both terms on the right are ≥ 0, and both vanish at ε* alone: the maximum is γ‖g‖*, global and unique.
-Assumptions: g ≠ 0, as otherwise every ε is a maximiser, and G non-singular. Where θᵢ = 0, eq. 4 pins εᵢ = 0, and so does
+Assumptions: g ≠ 0, as otherwise every ε is a maximiser, and G non-singular. Where θᵢ = 0, eq. 4 fixes εᵢ = 0, and so does
 eq. 5. Where F is singular, eq. 10 has no inverse, and the problem no maximum unless g lies in the range of F; then F⁺ in
 place of F⁻¹ gives the maximiser of least length, one of many. With F + ηI the radius is measured by F + ηI.
 """

@@ -7,7 +7,7 @@ Verdict: holds with a correction. The conclusion is right, with constant 1, but 
 ½ εᵀFε as well, and J too. If it did vanish, the constant would be ½. What is written is Jeffreys' divergence, halved;
 Jensen and Shannon's, with the midpoint of the two distributions in place of each second argument, is ⅛ εᵀFε.
 
-The slip: expanding only log p, to first order, as eq. 37 does, gives Σ p ⟨∇log p, ε⟩ = 0 for the second term. Its
+The mistake: expanding only log p, to first order, as eq. 37 does, gives Σ p ⟨∇log p, ε⟩ = 0 for the second term. Its
 leading term is what this drops, −Σ p ½ ∂²log p = ½F (F2). For the first term the same omission costs a factor 2.
 
 Derivation, in the notation of F2: p(t) = p + at + ½bt² + O(t³) for each outcome, s = a/p, F′ = dF/dt. With x = p(t)/p − 1,

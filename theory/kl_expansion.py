@@ -3,7 +3,7 @@
 Claim: Kim et al., Fisher SAM, ICML 2022, eq. 8 and appendix B (eq. 35-40): d(θ+ε, θ) ≈ εᵀFε, without the ½.
 Verdict: holds with a correction, the ½. So d ≤ γ² (eq. 6) is εᵀFε ≤ 2γ², and eq. 8 is a radius too small by √2.
 
-The slip: eq. 37 stops the expansion of log p at first order, but its second-order term is weighted by p and counts:
+The mistake: eq. 37 stops the expansion of log p at first order, but its second-order term is weighted by p and counts:
 Σ p ½ ∂²log p = −½F, by E[∂²log p] = −E[(∂log p)²]. The second-order term of p meets an O(t) log-ratio and does not.
 
 Derivation. On the ray θ + tε the family has one parameter, and its Fisher information there is εᵀFε, because its score
@@ -32,7 +32,7 @@ from theory.verdict import Outcome, Trial, Verdict, judge, undecided
 
 
 def derive() -> dict[str, sp.Eq]:
-    """The expansion to third order of a normalised family, the slip, and the exponential family."""
+    """The expansion to third order of a normalised family, the mistake, and the exponential family."""
     t = sp.Symbol("t", real=True)
     old, slope, bend, jerk = (sp.symbols(f"{name}:2", positive=name == "p") for name in "pabc")
     # Three outcomes, the last fixed by normalisation.
@@ -159,7 +159,7 @@ def instance(seed: int) -> Instance:
 
 def unit(instance: Instance) -> Tensor | Verdict:
     """The direction with ‖ε‖_F = 1, or what is missing for one."""
-    # θ + tε is rounded by eps θ, and a Gaussian's mean by eps of itself: both in units of what the family tells apart.
+    # θ + tε is rounded by eps θ, and a Gaussian's mean by eps of itself: both must be small in units that change p noticeably.
     far = undecided("θ below 1000 in the lengths of F, and means below 1000 σ: beyond, the least steps are lost in rounding")
     outputs = instance.outputs(instance.theta)
     if issubclass(instance.family, Gaussian) and not (outputs[:, 0] * (-outputs[:, 1]).exp()).abs().max() < 1e3:

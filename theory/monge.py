@@ -12,7 +12,7 @@ Hence ‖ε*‖ = wρ with w = 1/√(1 + q), which falls from 1 at g = 0 (SAM) t
 On a quadratic loss the descent direction itself is a mean of the two: ∇ℓ(θ + ε*) = w ∇ℓ(θ + ε_SAM) + (1 − w) ∇ℓ(θ). The
 rise ⟨g, ε*⟩ = ρ‖g‖w stays below ρ.
 
-What decides between the two is ‖g‖ against 1, and so the unit of the loss: of sℓ instead of ℓ, ‖ε*‖ = ρ/√(1 + s²q). A
+Which of the two it is near depends on ‖g‖ against 1, and so on the unit of the loss: for sℓ, ‖ε*‖ = ρ/√(1 + s²q). A
 loss summed over the batch instead of averaged is nearer to gradient descent. SAM itself does not depend on s.
 Assumptions: g ≠ 0. Where g = 0 every point of the ball is a maximum, and ε* is not defined.
 """

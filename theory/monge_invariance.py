@@ -4,17 +4,17 @@ Coordinates φ with θ = ψ(φ) and Jacobian J; g = ∇_θℓ, so that ∇_φℓ
 it finds in φ, pushed forward by J, is the one that it finds in θ.
 
 Claim M3: Jacobsen & Arvanitidis, Monge SAM, 2025: M-SAM is reparametrisation-invariant, which SAM is not.
-Verdict: fails for the closed form, which is computed with I and ∇ℓ in the coordinates at hand. For q = ‖g‖² and
+Verdict: fails for the closed form, which is computed with I and ∇ℓ in the coordinates in use. For q = ‖g‖² and
 p = ‖Jᵀg‖² the two perturbations are
     Jε_φ = ρ JJᵀg/√(p(1 + p)),    ε_θ = ρ g/√(q(1 + q)).
 If they agree, JJᵀg = κg; then p = κq, and κ(1 + q) = 1 + κq leaves κ = 1. So they agree for every g only if J is
 orthogonal, exactly as with SAM. For θ = cφ the ratio of the two is c√((1 + q)/(1 + c²q)): SAM's c where the gradient is
 small, and 1 only as ‖g‖ → ∞. The part ggᵀ is invariant, because ⟨g, ε⟩ is a number that has no coordinates. I is not.
 
-Claim M3a: it is invariant if the metric is taken along, G_φ = Jᵀ(I + ggᵀ)J, which is the metric of the graph
+Claim M3a: it is invariant if the metric is pulled back, G_φ = Jᵀ(I + ggᵀ)J, which is the metric of the graph
 φ ↦ (ψ(φ), ℓ). Verdict: holds, and so does it for I alone, that is for Euclidean SAM with JᵀJ: for every G
     J (JᵀGJ)⁻¹ Jᵀg = G⁻¹g.
-So this property does not tell Monge SAM from SAM. Someone has to name the coordinates in which I is meant, and then both
+So this property does not distinguish Monge SAM from SAM. Someone has to name the coordinates in which I is meant, and then both
 are invariant; or nobody does, and neither is. Only the vectors agree: ψ(φ + ε_φ) is θ + ε_θ + O(ρ²), unless ψ is affine.
 Assumptions: g ≠ 0; J invertible at φ; ψ twice differentiable.
 """
@@ -35,7 +35,7 @@ Rows = list[list[Fraction]]
 
 
 def derive() -> dict[str, sp.Eq]:
-    """Invariance of every metric that is taken along, in every dimension; the ratio under a scaling, and its limits."""
+    """Invariance of every metric that is pulled back, in every dimension; the ratio under a scaling, and its limits."""
     n = sp.Symbol("n", integer=True, positive=True)
     J, G, g = sp.MatrixSymbol("J", n, n), sp.MatrixSymbol("G", n, n), sp.MatrixSymbol("g", n, 1)
     along = prove(J * (J.T * G * J).inverse().doit() * J.T * g, G.inverse() * g)
@@ -141,11 +141,11 @@ def squares(vector: Rows, square: Fraction) -> list[Fraction]:
     return [x * abs(x) / square for (x,) in vector]
 
 
-def pushed(instance: Instance, taken_along: bool, monge: bool = True) -> tuple[list[Fraction], ...]:
-    """Squares of ε_φ, Jε_φ and ε_θ: with JᵀGJ in φ if G is taken along, else with G formed anew from Jᵀg."""
+def pushed(instance: Instance, pulled_back: bool, monge: bool = True) -> tuple[list[Fraction], ...]:
+    """Squares of ε_φ, Jε_φ and ε_θ: with JᵀGJ in φ if G is pulled back, else with G computed again from Jᵀg."""
     J, g = instance.jacobian, [[Fraction(x)] for x in instance.gradient.tolist()]
     G, slope = metric(g, monge), times(transpose(J), g)
-    vector, square = perturbation(times(times(transpose(J), G), J) if taken_along else metric(slope, monge), slope)
+    vector, square = perturbation(times(times(transpose(J), G), J) if pulled_back else metric(slope, monge), slope)
     return squares(vector, square), squares(times(J, vector), square), squares(*perturbation(G, g))
 
 
@@ -162,24 +162,24 @@ def instance(seed: int) -> Instance:
 
 
 def check(instance: Instance, altered: bool = False) -> Verdict:
-    """M3 over the fractions: Jε_φ = ε_θ, each from the closed form of its own coordinates. Altered: G taken along.
+    """M3 over the fractions: Jε_φ = ε_θ, each from the closed form of its own coordinates. Altered: G pulled back.
 
     Errors are of squared entries, relative to the largest of ε_θ; and 1 if SAM, with I in either coordinates, has none.
     """
     J, g = instance.jacobian, [[Fraction(x)] for x in instance.gradient.tolist()]
     if times(J, times(transpose(J), g)) == g:
         return undecided("a map that changes lengths along g: where JJᵀg = g, as for orthogonal J, the two agree")
-    _, ours, theirs = pushed(instance, taken_along=altered)
+    _, ours, theirs = pushed(instance, pulled_back=altered)
     error = gap(ours, theirs)
     case = f"J = {[[float(x) for x in row] for row in J]}, g = {instance.gradient.tolist()}: squares differ by {error:.3g}"
-    _, ours, theirs = pushed(instance, taken_along=False, monge=False)
+    _, ours, theirs = pushed(instance, pulled_back=False, monge=False)
     return judge(
         [Trial(error, 0.0, case), Trial(float(ours == theirs), 0.5, "SAM's perturbations agree: it is invariant here")]
     )
 
 
 def check_along(instance: Instance, altered: bool = False) -> Verdict:
-    """M3a over the fractions, for I + ggᵀ and for I; for points in float64, ρ = 2⁻⁴, 2⁻⁸, 2⁻¹². Altered: G formed anew.
+    """M3a over the fractions, for I + ggᵀ and for I; for points in float64, ρ = 2⁻⁴, 2⁻⁸, 2⁻¹². Altered: G computed again.
 
     Errors of vectors: of squared entries, relative to the largest of ε_θ. Of points: in units of what is allowed, the
     remainder ½ρ²|A||b∘ε²|, which is all that a quadratic ψ has, and rounding.
@@ -207,7 +207,7 @@ def draw(axes: Axes) -> None:
     """Over ‖g‖, under θ = 3φ: how much longer the perturbation found in φ is than the one found in θ."""
     norms = np.logspace(-2, 2, 60)
     styles = {(False, False): "--", (False, True): "-", (True, True): ":"}
-    names = {(False, False): "SAM, as coded", (False, True): "Monge SAM, as coded", (True, True): "either, with I taken along"}
+    names = {(False, False): "SAM, as coded", (False, True): "Monge SAM, as coded", (True, True): "either, with I pulled back"}
     for key, style in styles.items():
         ratios = []
         for norm in norms:
@@ -221,19 +221,19 @@ def draw(axes: Axes) -> None:
 
 CLAIMS = {
     "M3": Claim(
-        source="Jacobsen & Arvanitidis 2025, abstract; the closed form in the coordinates at hand",
+        source="Jacobsen & Arvanitidis 2025, abstract; the closed form in the coordinates in use",
         text="Monge SAM is reparametrisation-invariant, and SAM is not",
         tex=r"J \epsilon_\varphi = \epsilon_\theta,\quad"
         r" \epsilon_\varphi = \frac{\rho J^\top g}{\|J^\top g\| \sqrt{1 + \|J^\top g\|^2}}",
         outcome=Outcome.FAILS,
         check=check,
-        correction="only where JJᵀg = g, as SAM: for every g only if J is orthogonal; with I taken along both are invariant",
+        correction="only where JJᵀg = g, as SAM: for every g only if J is orthogonal; with I pulled back both are invariant",
         correction_tex=r"J\epsilon_\varphi = \epsilon_\theta \iff JJ^\top g = g",
         smallest=Instance(np.array([1]), np.array([[2]]), np.array([0]), np.array([0])),
     ),
     "M3a": Claim(
         source="Jacobsen & Arvanitidis 2025, abstract; the metric of the graph of the loss",
-        text="with I taken along, G_φ = Jᵀ(I + ggᵀ)J, it is invariant; Euclidean SAM with G_φ = JᵀJ is so as well",
+        text="with I pulled back, G_φ = Jᵀ(I + ggᵀ)J, it is invariant; Euclidean SAM with G_φ = JᵀJ is so as well",
         tex=r"J (J^\top G J)^{-1} J^\top g = G^{-1} g \quad \text{for } G = I + gg^\top \text{ and for } G = I",
         outcome=Outcome.HOLDS,
         check=check_along,

@@ -1,7 +1,7 @@
 """P1. One preconditioned form holds every SAM variant whose ball is an ellipsoid, and no other.
 
 Claim P1: Zhang, Li, Giannakis, Preconditioned SAM, 2025 (arXiv 2501.06603), abstract: preconditioning unifies the SAM
-variants. Public summaries add the names, constraint and objective preconditioning; the formula was not at hand. The form
+variants. Public summaries add the names, constraint and objective preconditioning; its formula was not available. The form
 judged here is ours, with D for the objective and C for the constraint, and "the variants" is every ball considered here:
     ε* = argmax ⟨Dg, ε⟩ subject to ‖Cε‖ ≤ ρ,    ε* = ρ (CᵀC)⁻¹Dg/‖C⁻ᵀDg‖,
 by Cauchy and Schwarz in ⟨Dg, ε⟩ = ⟨C⁻ᵀDg, Cε⟩. C has full column rank, and is tall if convenient. The pairs:
@@ -14,8 +14,9 @@ Verdict: holds with a correction. The form is odd in g, and along Dg under a lin
 and what violates either has no pair (D, C). A ball that normalises parts of g separately (sup norm: its coordinates;
 a ball for each layer; spectral norm: its singular directions) returns the same ε when parts are scaled by positive factors,
 and another one when a sign changes: the first law fails. The KL ball is not symmetric, KL(t) = ½A″t² + ⅓A‴t³ + … by F2: the
-second fails. Both laws are for D and C that do not follow g. Monge SAM's C and infoSAM's D do: they count with g frozen in
-them. That licence has no end: for any ε with ⟨g, ε⟩ > 0 some G > 0 has Gε = g, and C = diag √|g| gives the sup norm's sign g.
+second fails. Both laws are for D and C that do not depend on g. Monge SAM's C and infoSAM's D do: they count with g in them
+held fixed. Held fixed for every ball, g gives a pair to any ε with ⟨g, ε⟩ > 0: some G > 0 has Gε = g, and C = diag √|g| gives
+the sup norm's sign g.
 
 Claim P1a: ⟨g, ε*⟩ = ρ‖g‖*, as without D. Verdict: holds with a correction: ⟨Dg, ε*⟩ = ρ‖Dg‖* for ‖c‖* = ‖C⁻ᵀc‖. The
 first-order rise ⟨g, ε*⟩ is smaller, unless Dg ∥ g.

@@ -12,7 +12,7 @@ def prove(left: sp.Expr | sp.MatrixBase, right: sp.Expr | sp.MatrixBase) -> sp.E
         # Most residuals are quotients of polynomials. ``cancel`` decides those in half the time that ``simplify`` takes.
         residual = residual.applyfunc(sp.cancel) if isinstance(residual, sp.MatrixBase) else sp.cancel(residual)
         residual = residual if residual == residual * 0 else sp.simplify(residual)
-    # Raised, not asserted: `python -O` must not turn a proof into a statement.
+    # Raised, not asserted: `python -O` removes assertions.
     if not isinstance(residual, sp.MatrixExpr) and residual.has(sp.nan, sp.zoo, sp.oo, -sp.oo):
         raise AssertionError(f"not an identity of numbers: left − right = {residual}")  # NaN times 0 is NaN again
     if residual != residual * 0:

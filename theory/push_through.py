@@ -9,13 +9,13 @@ G1: as λ → 0 with independent rows, ‖g‖* → 1, and ε = ρ ♯g/‖g‖*
 For K(K + nλI)⁻¹1 = 1 − nλ(K + nλI)⁻¹1, where the last term is no longer than nλ√n/(κ + nλ), κ the least eigenvalue of
 K. With dependent rows ‖g‖* → ‖P1‖/√n, and the rises become proportional to P1, P the projector on the range of K.
 
-G3: with independent rows the right side keeps its float32 digits at every λ, for K + nλI is as well conditioned as K.
-Textbook Woodbury, (g − Jᵀ(K + nλI)⁻¹Jg)/λ, and a dense solve of F + λI lose as 1/λ: g lies in the row space, which
-neither of them knows, and rounding outside it is multiplied by 1/λ. With dependent rows push-through loses as well:
-where 1 has a part in ker K, (K + nλI)⁻¹1 has one of order 1/(nλ), which Jᵀ removes only to rounding. Hence p < n, or
-samples whose gradients are parallel and unequal, need another solve at small λ.
+G3: with independent rows the right side is accurate in float32 at every λ, for K + nλI is as well conditioned as K.
+Textbook Woodbury, (g − Jᵀ(K + nλI)⁻¹Jg)/λ, and a dense solve of F + λI have errors that grow as 1/λ: g lies in the row
+space, which neither of them uses, and rounding outside it is multiplied by 1/λ. With dependent rows push-through loses
+digits too: where 1 has a part in ker K, (K + nλI)⁻¹1 has one of order 1/(nλ), which Jᵀ removes only to rounding. Hence
+p < n, or samples whose gradients are parallel and unequal, need another solve at small λ.
 
-Source: the identity is folklore (Henderson and Searle, SIAM Review 1981); ours is its use for SAM.
+Source: the identity is well known (Henderson and Searle, SIAM Review 1981); its use for SAM is ours.
 """
 
 import math
@@ -202,7 +202,7 @@ def check_float32(instance: Instance, altered: bool = False) -> Verdict:
     for early, late, last in zip(*(found[relative][1:] for relative in (1e-2, 1e-6, 1e-8)), strict=True):
         lose = 1e3 * early < late < 1e5 * early and last > allowed
         if not (lose or any(trial.refuted for trial in trials)):
-            return undecided("rows on which rounding shows: here Woodbury or the dense solve does not lose as 1/λ")
+            return undecided("rows on which rounding shows: here Woodbury's or the dense solve's error does not grow as 1/λ")
     return judge(trials)
 
 
@@ -234,7 +234,7 @@ CLAIMS = {
     ),
     "G3": Claim(
         source="geosam; docs/idea.md",
-        text="push-through keeps its float32 digits at every damping, where Woodbury and a dense solve lose as 1/λ,"
+        text="push-through is accurate in float32 at every damping, where the errors of Woodbury and a dense solve grow as 1/λ,"
         " for rows whose products are within float32's range",
         tex=r"\text{error of } J^\top (JJ^\top + n\lambda I)^{-1} \mathbf 1 \le c\,\varepsilon\,\mathrm{cond}(K)"
         r" \text{ for every } \lambda",

@@ -10,7 +10,7 @@ Derivation. On a ray θ + tε with ‖ε‖_F = 1, KL = ½t² + κt³ + O(t⁴),
     KL = γ²    ⇒    t = √2 γ − 2κγ² + O(γ³),        whereas    εᵀFε = γ²    ⇒    t = γ.
 The ratio is √2 up to O(γ), and exactly where KL is quadratic: a Gaussian whose mean is linear in θ. The factor is one for
 all rays, so ε* keeps its direction and only γ changes its meaning: γ tuned for one equation is γ√2 or γ/√2 for the other.
-Far out the two have nothing in common: KL(p_{θ+ε} ‖ p_θ) ≤ −log min p_θ for a categorical p, so that for larger γ² the ball
+Far from θ the two are not related: KL(p_{θ+ε} ‖ p_θ) ≤ −log min p_θ for a categorical p, so that for larger γ² the ball
 of eq. 6 is the whole space.
 Assumptions: as for F2, and a direction that F sees.
 """

@@ -37,9 +37,9 @@ def step(x: float, y: float, radius: Radius, rate: float) -> tuple[float, float]
 
 
 def held(start: tuple[float, float], rho: float, radius: Radius, rate: float, steps: int = 20000) -> tuple[bool | None, int]:
-    """Whether the saddle holds θ ← θ − rate ∇ℓ(θ + ε) from a start in (x, y), and after how many steps that is clear.
+    """Whether the saddle holds θ ← θ − rate ∇ℓ(θ + ε) from a start in (x, y), and after how many steps this is known.
 
-    None where these steps do not show it.
+    None where these steps do not decide it.
 
     Past |u| = ρ u grows until the minima; within r/2, s falls until steps alternate across the saddle, of order rate·r.
     """
@@ -55,7 +55,7 @@ def held(start: tuple[float, float], rho: float, radius: Radius, rate: float, st
 
 
 def boundary(phi: float, radius: Radius, nodes: int = 48) -> float:
-    """s on the ray φ at which starts cease to be held: ds/dφ from φ = 0 by Runge and Kutta, in √φ for y = s √sin 2φ."""
+    """s on the ray φ up to which starts are held: ds/dφ from φ = 0 by Runge and Kutta, in √φ for y = s √sin 2φ."""
     edge = bisect(lambda s: s < radius(size(s, 0.0)), 0.0, radius(0.0))  # on v = 0, where s = r
     if phi == 0:
         return edge

@@ -141,7 +141,7 @@ class Iterate:
 
 
 def iterates(loss: Loss, method: Method, theta: np.ndarray, lr: np.ndarray, rho: np.ndarray) -> Iterator[Iterate]:
-    """θ₀, θ₁, … without end. A run dies where an iterate or a probe leaves the domain, and is never clipped back.
+    """θ₀, θ₁, … without end. A run stops where an iterate or a probe leaves the domain; nothing is clipped.
 
     Raises: ValueError for a start outside the domain, or a learning rate or radius that is negative or NaN.
     """

@@ -1,4 +1,4 @@
-"""Where a run on the toy loss ends, by rules that were fixed before counting.
+"""Where a run on the toy loss ends, by rules that were fixed before any run was counted.
 
 A run is θ ← θ − lr ∇l(θ + ε*(θ)) with lr and ρ constant, for a given number of steps. Let r be the distance from the
 saddle to the nearer minimum. With constant ρ no method but GD converges to a point, so an end is where the second half of

@@ -8,8 +8,8 @@ trace 0.001, and (−15.94, 13.46) with l = 0.49 and trace 0.006.
 Verdict: holds with a correction. Eq. 15 with these constants has (19.81, 29.94), 0.356, 0.0010 and (−16.80, 12.80), 0.275,
 0.0072. With Eᵢ = KL + ½, that is log(sᵢ/σ) + (σ² + (μ−mᵢ)²)/(2sᵢ²), all eight numbers come out as printed.
 
-The slip: the −½ of the Gaussian KL. It does not cancel, for β₁ ≠ β₂: Eᵢ + ½ is αᵢ e^{−1/(2βᵢ²)} in place of αᵢ, and so
-eq. 15 as it stands is right with α = (0.5999, 0.2120). Of the other slips that come to mind (KL reversed or symmetric,
+The mistake: the −½ of the Gaussian KL. It does not cancel, for β₁ ≠ β₂: Eᵢ + ½ is αᵢ e^{−1/(2βᵢ²)} in place of αᵢ, and so
+eq. 15 as it stands is right with α = (0.5999, 0.2120). Of the other mistakes that were tried (KL reversed or symmetric,
 its factors of 2, β for β², 2β², weights over β or s, constants exchanged) none gives the printed numbers.
 
 Derivation. With u = ∇log(αᵢ e^{−Eᵢ/βᵢ²}) = −∇Eᵢ/βᵢ² and weights wᵢ ∝ αᵢ e^{−Eᵢ/βᵢ²} that sum to one,

@@ -1,4 +1,4 @@
-"""A vector's direction, of vectors of any size."""
+"""The direction of a vector of any size."""
 
 import numpy as np
 

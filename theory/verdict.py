@@ -1,4 +1,4 @@
-"""What a check returns: a claim's outcome, together with the evidence that the outcome needs."""
+"""What a check returns: the outcome for a claim, with the evidence that this outcome needs."""
 
 import math
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """An outcome and what it rests on.
+    """An outcome and its evidence.
 
     worst_error: the largest error of the statement judged, in the unit its check names; inf where one was not a number.
     cases: how many comparisons were made.
@@ -49,7 +49,7 @@ def undecided(missing: str) -> Verdict:
 
 @dataclass(frozen=True)
 class Trial:
-    """One comparison: the statement survives it if error ≤ tolerance. ``case`` says where, for the counterexample."""
+    """One comparison: the statement passes if error ≤ tolerance. ``case`` says where it was made, for the counterexample."""
 
     error: float
     tolerance: float
@@ -61,9 +61,9 @@ class Trial:
 
 
 def judge(trials: Sequence[Trial], printed: Sequence[Trial] = ()) -> Verdict:
-    """The verdict on a statement that met ``trials``; ``printed`` are those of the source's wording, if ours differs.
+    """The verdict on a statement from its ``trials``; ``printed`` are those of the source's wording, if ours differs.
 
-    A correction takes a case that refutes the printed claim: where both survive, the cases do not tell them apart.
+    CORRECTED needs a case that refutes the printed claim: where both pass, the cases do not distinguish them.
     """
     worst = float(max((math.inf if math.isnan(trial.error) else trial.error for trial in trials), default=math.nan))
     against = next((trial for trial in trials if trial.refuted), None)
@@ -79,9 +79,9 @@ def judge(trials: Sequence[Trial], printed: Sequence[Trial] = ()) -> Verdict:
 
 
 def merge(verdicts: Sequence[Verdict]) -> Verdict:
-    """One verdict from many instances: a refutation outweighs a correction, that a confirmation, that no decision.
+    """One verdict from many instances: FAILS if any fails, else CORRECTED if any is, else HOLDS if any holds.
 
-    The counterexample is the first of the outcome that prevails; an instance that decides nothing contradicts nothing.
+    The counterexample is that of the first instance with this outcome. Undecided instances change nothing.
     """
     ranks = (Outcome.FAILS, Outcome.CORRECTED, Outcome.HOLDS, Outcome.UNDECIDED)
     chosen = min(verdicts, key=lambda verdict: ranks.index(verdict.outcome))

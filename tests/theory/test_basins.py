@@ -1,4 +1,4 @@
-"""F9 on all legal settings, its smallest counterexamples, and the exhibits."""
+"""F9 on all legal settings, its smallest counterexamples, and the examples."""
 
 import math
 
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.theory.smallest import assert_hypothesis_finds
-from theory.basins import CLAIMS, SMALL_MU, Instance, at_equal_length, check, check_asam, check_side, exhibits
+from theory.basins import CLAIMS, SMALL_MU, Instance, at_equal_length, check, check_asam, check_side, examples
 from theory.toy_dynamics import METHODS, iterates
 from theory.toy_ends import End, ends, landscape
 from theory.toy_loss import OF_THE_FIGURE
@@ -52,9 +52,9 @@ def test_the_stored_counterexample_is_the_one_hypothesis_finds(name, strategy):
 
 
 @pytest.mark.parametrize("name", ["SAM", "ASAM"])
-def test_exhibits_show_both_orders_and_stand_small_changes(name):
+def test_examples_show_both_orders_and_stand_small_changes(name):
     """FSAM crosses, is held, loses, wins; under changes of a thousandth as well, by runs of five times the length."""
-    shown = exhibits(name)
+    shown = examples(name)
     last = End.SHARP_SIDE if name == "SAM" else End.SHARP
     apart = [(End.FLAT_SIDE, End.SHARP), (End.SADDLE, End.SHARP), (last, End.FLAT), (End.FLAT, End.SHARP)]
     assert [x.ends for x in shown] == apart
@@ -71,7 +71,7 @@ def test_exhibits_show_both_orders_and_stand_small_changes(name):
 
 def test_where_fsam_crosses_it_stays_beside_the_saddle():
     """The mean of a long run's second half is near the saddle and far from the minimum; let go, descent leads there."""
-    crossed, land = exhibits("SAM")[0], landscape(OF_THE_FIGURE)
+    crossed, land = examples("SAM")[0], landscape(OF_THE_FIGURE)
     start, lr, rho = np.array(crossed.start)[:, None], np.array([crossed.lr]), np.array([crossed.rho])
     walk = [it.theta for it, _ in zip(iterates(OF_THE_FIGURE, METHODS["FSAM"], start, lr, rho), range(4000), strict=False)]
     mean = np.mean(walk[2000:], 0)[:, 0]
@@ -80,16 +80,16 @@ def test_where_fsam_crosses_it_stays_beside_the_saddle():
 
 
 def test_minima_and_sides_are_told_apart():
-    """On the flat side beside the saddle, FSAM is not in the flat minimum; at the fourth exhibit it is."""
-    crossed, _, _, won = exhibits("SAM")
+    """On the flat side beside the saddle, FSAM is not in the flat minimum; at the fourth example it is."""
+    crossed, _, _, won = examples("SAM")
     for shown, at_minimum in ((crossed, Outcome.CORRECTED), (won, Outcome.UNDECIDED)):
         alone = Instance(np.array(shown.start)[:, None], np.array([shown.lr]), np.array([shown.rho]))
         assert shown.rho == shown.other and check(alone).outcome is at_minimum
         assert check_side(alone).outcome is Outcome.UNDECIDED and "both survive" in check_side(alone).missing
 
 
-def test_the_third_exhibit_matches_lengths():
-    won = exhibits("SAM")[2]
+def test_the_third_example_matches_lengths():
+    won = examples("SAM")[2]
     assert won.other == at_equal_length("SAM", won.start, won.rho)
     theta = np.array(won.start)[:, None]
     g = OF_THE_FIGURE.gradient(theta)

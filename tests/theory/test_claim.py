@@ -14,7 +14,7 @@ def claim(outcome, correction=""):
 
 
 def test_a_claim_that_is_refuted_owes_its_correction_and_its_counterexample():
-    with pytest.raises(ValueError, match="'fails' needs correction"):
+    with pytest.raises(ValueError, match="'fails' needs a correction"):
         claim(Outcome.FAILS)
     with pytest.raises(ValueError, match="needs its smallest counterexample"):
         claim(Outcome.CORRECTED, correction="c")

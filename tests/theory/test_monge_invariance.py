@@ -40,7 +40,7 @@ def test_the_smallest_counterexample_is_the_one_in_the_ledger():
 
 
 def test_the_step_of_a_scaling_by_three():
-    _, ours, theirs = pushed(Instance(np.array([0.3, -0.8]), 3 * np.eye(2), np.zeros(2), np.zeros(2)), taken_along=False)
+    _, ours, theirs = pushed(Instance(np.array([0.3, -0.8]), 3 * np.eye(2), np.zeros(2), np.zeros(2)), pulled_back=False)
     steps = [[0.1 * math.copysign(abs(float(x)) ** 0.5, x) for x in vector] for vector in (ours, theirs)]
     assert np.allclose(steps, [[0.0383, -0.1021], [0.0267, -0.0712]], atol=5e-5)
 
@@ -51,7 +51,7 @@ def test_the_counterexamples_show_the_map():
 
 @settings(deadline=None)
 @given(instances())
-def test_the_metric_taken_along_is_invariant_whatever_the_map(drawn):
+def test_the_metric_pulled_back_is_invariant_whatever_the_map(drawn):
     assert check_along(drawn).outcome is Outcome.HOLDS
     assert check(drawn, altered=True).outcome in (Outcome.HOLDS, Outcome.UNDECIDED)
 
@@ -67,13 +67,13 @@ def test_undecided_is_where_the_two_agree(drawn):
 @settings(deadline=None)
 @given(instances(st.integers(-3, 3)))
 def test_sam_agrees_with_itself_exactly_where_monge_sam_does(drawn):
-    _, ours, theirs = pushed(drawn, taken_along=False, monge=False)
+    _, ours, theirs = pushed(drawn, pulled_back=False, monge=False)
     assert (ours == theirs) is (check(drawn).outcome is Outcome.UNDECIDED)
 
 
 def test_a_sam_that_was_invariant_would_be_noticed(monkeypatch):
-    def along(drawn, taken_along, monge=True):
-        return pushed(drawn, taken_along or not monge, monge)
+    def along(drawn, pulled_back, monge=True):
+        return pushed(drawn, pulled_back or not monge, monge)
 
     monkeypatch.setattr("theory.monge_invariance.pushed", along)
     verdict = check(instance(0), altered=True)
@@ -85,7 +85,7 @@ def test_orthogonal_maps_leave_nothing_to_decide(linear):
     drawn = Instance(np.array([2, -1]), np.array(linear), np.zeros(2), np.zeros(2))
     verdict = check(drawn)
     assert verdict.outcome is Outcome.UNDECIDED and "changes lengths" in verdict.missing
-    _, ours, theirs = pushed(drawn, taken_along=False)
+    _, ours, theirs = pushed(drawn, pulled_back=False)
     assert ours == theirs
 
 
@@ -109,7 +109,7 @@ def test_as_an_implementation_sees_it(seed):
     inside = closed(torch.func.grad(lambda phi: loss(chart(phi)))(phi))
     g = torch.func.grad(loss)(chart(phi))
     drawn = Instance(g.numpy(), jacobian.numpy(), np.zeros(3), np.zeros(3))
-    for ours, vector in zip(pushed(drawn, taken_along=False), (inside, jacobian @ inside, closed(g)), strict=True):
+    for ours, vector in zip(pushed(drawn, pulled_back=False), (inside, jacobian @ inside, closed(g)), strict=True):
         assert np.allclose(np.array(ours, float), (vector * vector.abs()).numpy(), rtol=1e-8, atol=1e-12)
     assert not torch.allclose(jacobian @ inside, closed(g), rtol=1e-6)
 

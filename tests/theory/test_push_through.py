@@ -71,7 +71,7 @@ def test_a_loser_that_kept_its_digits_would_leave_the_claim_undecided(monkeypatc
 
     monkeypatch.setattr("theory.push_through.float32_errors", kept)
     verdict = check_float32(instance(0))
-    assert verdict.outcome is Outcome.UNDECIDED and "does not lose as 1/λ" in verdict.missing
+    assert verdict.outcome is Outcome.UNDECIDED and "does not grow as 1/λ" in verdict.missing
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -1,8 +1,8 @@
 """The rows of the table: each geometry's ε* by its definition, dense and in float64.
 
 ε* = ρ ♯g/√⟨g, ♯g⟩ where ♯ is G⁻¹, or the duality map of a norm without inner product. With Fisher matrices of no full
-rank F⁻¹ is the pseudo-inverse, to which (F + λI)⁻¹g tends as λ → 0. Beside ε* each geometry returns by how much rounding
-of what it is made of may be multiplied in it: tolerances are this many eps.
+rank F⁻¹ is the pseudo-inverse, to which (F + λI)⁻¹g tends as λ → 0. Beside ε* each geometry returns a bound on the
+factor by which the rounding of its inputs grows in it: tolerances are this many eps.
 """
 
 import math

@@ -4,8 +4,8 @@ Claim F6.16: Kim et al., Fisher SAM, ICML 2022, assumption A.1: vol(Rⱼ) ∝ r�
 Rⱼ = {‖θ−θ̄ⱼ‖_F ≤ r} cover Θ of diameter B, and log J = O(k).
 Verdict: holds for fixed geometry, as every O(·) here is read (``final_step``): J ≤ (cB/r)ᵏ with c = 2√Λ + r/B, that is
 log J ≤ k log(1 + 2B√Λ/r), Λ the largest eigenvalue of F on Θ. The constant hides |F|^½, which the proportionality has and
-the count has not, and the reason given is none: a ratio of volumes bounds J from below, not from above. log J = O(k) takes
-B√Λ/r fixed; where A.3 makes r shrink as 1/k (``assumption_a3``), log J is O(k log k).
+the count has not, and the reason given does not prove it: a ratio of volumes bounds J from below, not from above. log J =
+O(k) takes B√Λ/r fixed; where A.3 makes r shrink as 1/k (``assumption_a3``), log J is O(k log k).
 Claim F6.16.B: the same place: diam Θ ≤ B, thus ‖θ‖ ≤ B on Θ.
 Verdict: holds with a correction, ‖θ‖ ≤ B + dist(0, Θ); the printed one takes 0 ∈ Θ. The proof never uses it.
 
@@ -125,7 +125,7 @@ def check(instance: Instance, altered: bool = False) -> Verdict:
     k, largest = instance.dimension, float(np.linalg.eigvalsh(np.array(instance.fisher))[-1])
     ratio = instance.diameter * math.sqrt(largest) / instance.radius
     if not (1e-300 < ratio < 1e300 and 1e-300 < instance.radius**2 < 1e300):
-        return undecided("an r of which float64 can tell how often it fits into Θ")
+        return undecided("an r for which float64 can count how often it fits into Θ")
     cells, far = grid(instance, largest)
     built, least, separated = k * math.log(cells), log_volume_ratio(instance), log_separated(instance, largest)
     bound = log_cover(k, instance.diameter / (4 if altered else 1), largest, instance.radius)

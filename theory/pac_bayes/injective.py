@@ -94,7 +94,7 @@ def check(instance: Instance, altered: bool = False) -> Verdict:
     steps = np.eye(len(point)) * 0.5
     distance = np.array([((mean(instance, point + step) - mean(instance, point)) ** 2).sum() for step in steps])
     if not (distance > 0).all():
-        return undecided("a step that float64 can tell from none")
+        return undecided("a step that changes the mean in float64")
     shares = np.diag(steps @ F @ steps.T) / distance
     axis, share = int(shares.argmin()), float(shares.min())
     seen = f"KL = {distance[axis] / 2:.4g} half a unit along parameter {axis}"

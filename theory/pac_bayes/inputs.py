@@ -1,4 +1,4 @@
-"""What the steps of the proof take for granted of their numbers, said with cause and cure."""
+"""What the steps of the proof assume of their numbers, checked; each error names cause and cure."""
 
 import math
 
@@ -13,7 +13,7 @@ SINGULAR = 1e-12  # smallest over largest eigenvalue, below which float64 cannot
 def count(name: str, value: int, least: int = 1) -> int:
     """An integer of at least ``least``."""
     if not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"{name} = {value} is no number of things here; pass an integer of at least {least}.")
+        raise ValueError(f"{name} = {value} is not a count; pass an integer of at least {least}.")
     return int(value)
 
 

@@ -6,7 +6,8 @@ Verdict: holds with a correction. The first step takes l ≤ l_max everywhere, a
 bound from above does not give: the negative log-likelihood of a density may be negative. With losses in [l_min, l_max],
     E l_S(θ+ε) ≤ M + (l_max − l_min)/√n.
 Cross-entropy is not negative, but has no l_max: on a linear model it grows along every ray that leaves a sample's half-space,
-and the Gaussian goes everywhere. For it the printed right side is infinite. The zero-one loss satisfies all of it, l_max = 1.
+and the Gaussian has mass everywhere. For it the printed right side is infinite. The zero-one loss satisfies all of it, with
+l_max = 1.
 
 Derivation. p = P(outside) ≤ 1/√n (``tail``), and more than 1/n for few dimensions and many samples. E l ≤ (1−p)M + p l_max = M
 + p(l_max − M), and l_max ≥ M makes this largest at p = 1/√n. M − (1 − 1/√n)M = M/√n has the sign of M. And (1 − 1/√n)M +

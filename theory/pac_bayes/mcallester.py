@@ -87,7 +87,7 @@ class Instance:
 
 def instance(seed: int) -> Instance:
     """20 to 40 flips, δ just below the chance that none shows heads, where Hoeffding's bound is nearly reached; up to four
-    hypotheses, of which one hardly believes in heads."""
+    hypotheses, of which one gives heads a very small probability."""
     rng = np.random.default_rng(seed)
     n, hypotheses = int(rng.integers(20, 41)), int(rng.integers(1, 5))
     rate = float(rng.uniform(0.65, 0.8))
@@ -140,7 +140,7 @@ def check(instance: Instance, altered: bool = False) -> Verdict:
     if not instance.width > 0:
         return undecided("a hypothesis that prefers one side of the coin: this one loses as much on both")
     if not 1e-150 < instance.width < 1e150:
-        return undecided("a loss of which float64 can tell the square")
+        return undecided("a loss whose square float64 can hold")
     width = instance.width * (2 / 3 if altered else 1)
     low, high = violations(instance, width)
     printed, _ = violations(instance, 1.0)

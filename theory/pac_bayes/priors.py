@@ -1,15 +1,15 @@
-"""F6.PRIOR. A prior may not know the training set: with algorithm 1's F̂ the bound is violated almost surely.
+"""F6.PRIOR. A prior may not depend on the training set: with algorithm 1's F̂ the bound is violated almost surely.
 
 Claim: Kim et al., Fisher SAM, ICML 2022, section 3: theorem 3.2 is the bound of Fisher SAM, algorithm 1, whose F̂ is computed
 from the batch that is trained on. In the theorem the priors N(θ̄ⱼ, ρ²F(θ̄ⱼ)⁻¹) have the F of eq. 7, an expectation over x.
-Verdict: fails. The proof is one for the F of the population, or of a sample put aside, and of algorithm 1 nothing is proved.
+Verdict: fails. The proof is one for the F of the population, or of held-out data, and nothing is proved of algorithm 1.
 
 The counterexample needs no training and no move of the centre. A regression with one parameter for each of m equally likely
 inputs, y ∼ N(θ_x, 1), whose targets are all 1, θ₀ = θ̄ = 0; loss 1 where |y − θ_x| > 2, else 0. F is diag(P(x)) = I/m: every
 parameter gets the same variance. The F̂ of eq. 12 on the whole batch is the squared gradient diag((n_x/n)²), to which
-algorithm 1 adds its regulariser λ: seen inputs are held to variance ρ²/((n_x/n)² + λ), unseen ones freed to ρ²/λ. So Q = P has
-KL 0 and an l_S near 0 and an l_D near the unseen part: it remembers the sample. Θ = {0} is covered by J = 1 with r = 0, ε_min
-= 0: every printed assumption is met by this F̂. At λ = ρ⁴ and ρ = 1/(2n(√m + √log n)) the ellipsoid, too, stays clear of the
+algorithm 1 adds its regulariser λ: seen inputs get the variance ρ²/((n_x/n)² + λ), unseen ones ρ²/λ. So Q = P has
+KL 0 and an l_S near 0 and an l_D near the unseen part: it memorises the sample. Θ = {0} is covered by J = 1 with r = 0, ε_min
+= 0: every printed assumption is met by this F̂. At λ = ρ⁴ and ρ = 1/(2n(√m + √log n)) the ellipsoid, too, stays below the
 threshold: a seen parameter moves by at most γn = ½, so l_FSAM = 0, and the right side of eq. 33 is 1/√n + √(log(n/δ)/2(n−1)).
 
 Derivation. Only the counts (n_x) matter, and up to order they are partitions of n; a partition c with d parts has chance
@@ -166,7 +166,7 @@ CLAIMS = {
         tex=r"P_j = \mathcal N(\bar\theta_j, \rho^2 \hat F_S(\bar\theta_j)^{-1}),\ \hat F_S \text{ from the training set } S",
         outcome=Outcome.FAILS,
         check=check,
-        correction="F must be the population's, or come from data put aside; with F̂ the bound may fail almost surely",
+        correction="F must be the population's, or come from held-out data; with F̂ the bound may fail almost surely",
         correction_tex=r"P_j = \mathcal N(\bar\theta_j, \rho^2 F(\bar\theta_j)^{-1}),\ F = E_x E_y[\nabla\log p\,\nabla\log"
         r" p^\top] \text{ independent of } S",
         smallest=Instance(31, 11, 0.5),

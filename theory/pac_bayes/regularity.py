@@ -3,8 +3,8 @@
 Claims: Kim et al., Fisher SAM, ICML 2022, assumptions A.2 and A.3: with r small enough, all θ in R(θ̄) = {‖θ−θ̄‖_F̄ ≤ r} have
 |λᵢ(F(θ))/λᵢ(F̄) − 1| ≤ ε (eq. 17) and |(F̄F(θ)⁻¹ − I)ᵢⱼ| ≤ ε (eq. 20).
 Verdict: both hold, on N(μ, σ²) and on logistic regression, with these r:
-    N(μ, σ²):  r = √2 (1 − (1+ε)^−½) for both, wherever θ̄ is. From r = √2 on R reaches σ = 0, and no ε will do; the Gaussians
-    of the proof reach it at any r: N(θ, ρ²F⁻¹) gives σ ≤ 0 a probability Φ(−√2/ρ), and no density there.
+    N(μ, σ²):  r = √2 (1 − (1+ε)^−½) for both, wherever θ̄ is. From r = √2 on R reaches σ = 0, and no ε is large enough; the
+    Gaussians of the proof reach it at any r: N(θ, ρ²F⁻¹) gives σ ≤ 0 a probability Φ(−√2/ρ), and no density there.
     logistic:  r = log(1+ε)/m for A.2 and log(1 + ε/√κ)/m for A.3, κ the condition of F̄, m = maxᵢ ‖xᵢ‖_F̄⁻¹. As
     (1/n) Σ sᵢ‖xᵢ‖²_F̄⁻¹ = k and sᵢ ≤ ¼, m ≥ 2√k: this r falls with the dimension, and log J ~ k log(1/r) grows faster than k.
 

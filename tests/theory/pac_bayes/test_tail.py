@@ -43,7 +43,7 @@ def test_one_sample_leaves_the_ball_of_radius_root_k():
 
 @pytest.mark.parametrize("k, n, cause", [(0, 5, "dimension = 0"), (3, 0, "samples = 0"), (2.5, 4, "dimension = 2.5")])
 def test_bad_sizes_are_errors(k, n, cause):
-    with pytest.raises(ValueError, match=f"{cause} is no number of things here; pass an integer"):
+    with pytest.raises(ValueError, match=f"{cause} is not a count; pass an integer"):
         Instance(k, n)
     with pytest.raises(ValueError, match=cause):
         radius(k, n)

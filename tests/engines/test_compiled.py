@@ -6,7 +6,6 @@ import warnings
 import pytest
 import torch
 from torch import Tensor, nn
-from torch._dynamo.testing import CompileCounterWithBackend
 
 import geosam
 from geosam.engines import Func
@@ -15,6 +14,7 @@ from tests.engines.loop import close, slopes
 from tests.networks import build, draw, dropout_net, labels, mlp, network
 
 X, Y = draw(6, 4), labels(6)
+SLOW = pytest.mark.slow  # each compilation takes seconds; the fast ones have a case of each kind
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +28,8 @@ class Compiler:
     """A compiler that needs no C++, and how often it has compiled."""
 
     def __init__(self, fullgraph: bool = True, backend: str = "eager") -> None:
+        from torch._dynamo.testing import CompileCounterWithBackend  # slow to import, and only here
+
         self.counter = CompileCounterWithBackend(backend)
         self.func = Func(compiler=functools.partial(torch.compile, fullgraph=fullgraph, backend=self.counter))
 
@@ -44,7 +46,10 @@ def bind(model: nn.Module, x: Tensor = X, y: Tensor = Y) -> geosam.problem.Bound
     return geosam.Problem(model, nn.CrossEntropyLoss()).on(x, y)
 
 
-@pytest.mark.parametrize("name", ["mlp", "residual, GroupNorm", "transformer", "embedding", "tied", "weight norm"])
+MORE = ["residual, GroupNorm", "transformer", "embedding", "weight norm"]
+
+
+@pytest.mark.parametrize("name", ["mlp", "tied", *(pytest.param(name, marks=SLOW) for name in MORE)])
 def test_every_network_is_compiled_once(name):
     compiler, (model, x, y) = Compiler(backend="aot_eager"), network(name)
     problem = geosam.Problem(model, nn.CrossEntropyLoss())
@@ -70,17 +75,17 @@ def test_rows_and_drawn_rows_are_compiled_too():
 
 
 class Changing(nn.Module):
-    """All that may change between steps: a buffer, a tensor and a number held as attributes, the mode."""
+    """All that may change between steps: a buffer, a tensor held as an attribute, the mode."""
 
     def __init__(self) -> None:
         super().__init__()
         self.inner, self.norm, self.head = nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 3)
         self.norm.eval()
         self.register_buffer("mask", torch.ones(5))
-        self.tensor, self.number = torch.ones(5), 1.0
+        self.tensor = torch.ones(5)
 
     def forward(self, x: Tensor) -> Tensor:
-        z = self.norm(self.inner(x)).tanh() * self.mask * self.tensor * self.number
+        z = self.norm(self.inner(x)).tanh() * self.mask * self.tensor
         return self.head(z if self.training else 2 * z)
 
 
@@ -101,15 +106,12 @@ def test_nothing_stale_is_used():
     for change in unseen:
         change()
         assert agrees() == 0
-    for name, value in (("training", False), ("number", 0.7)):
-        setattr(model, name, value)
-        assert (agrees(), agrees()) == (1, 0)
+    model.training = False
+    assert (agrees(), agrees()) == (1, 0)
     hook = model.inner.register_forward_hook(lambda module, args, out: 2 * out)
     assert (agrees(), agrees()) == (1, 0)
     hook.remove()
     assert (agrees(), agrees(X[:4], Y[:4])) == (0, 1)
-    model.training = True
-    assert agrees() <= 1
 
 
 def test_a_step_compiles_once_and_moves_as_without():
@@ -127,6 +129,7 @@ def test_a_step_compiles_once_and_moves_as_without():
     close(list(models[0].parameters()), list(models[1].parameters()), 1e-5)
 
 
+@SLOW
 def test_the_fisher_by_compiled_rows():
     compiler, bound = Compiler(), bind(build(mlp))
     found, right = (DiagonalFisher(0.1, Exact(), engine).at(bound) for engine in (compiler.func, Func()))
@@ -137,16 +140,15 @@ def test_the_fisher_by_compiled_rows():
 
 def test_many_problems_in_one_process():
     compiler = Compiler()
-    for width in range(2, 12):  # torch.compile gives up on a function after eight compilations
-        assert compiler.agrees(bind(build(lambda w=width: nn.Linear(w, 3)), draw(6, width))) == 1
+    with torch._dynamo.config.patch(recompile_limit=2):  # after so many torch.compile gives up on a function
+        for width in (2, 3, 4):
+            assert compiler.agrees(bind(build(lambda w=width: nn.Linear(w, 3)), draw(6, width))) == 1
 
 
 def test_chunks_of_a_compiled_function():
-    found = Compiler().func
-    cut = Func(chunk_size=4, compiler=found.compiler)
-    bound = bind(build(mlp))
-    close(cut.squares(bound, bound.parameters)[2], found.squares(bound, bound.parameters)[2], 1e-6)
-    rows = [engine.rows(bound, bound.parameters)[1].jacobian for engine in (cut, found)]
+    cut, whole, bound = Func(chunk_size=4, compiler=Compiler().func.compiler), Func(), bind(build(mlp))
+    close(cut.squares(bound, bound.parameters)[2], whole.squares(bound, bound.parameters)[2], 1e-6)
+    rows = [engine.rows(bound, bound.parameters)[1].jacobian for engine in (cut, whole)]
     close(*rows, 1e-6)
 
 
@@ -154,9 +156,8 @@ def test_random_numbers_under_a_compiler_are_refused():
     compiler, model = Compiler(), build(dropout_net)
     bound, state = bind(model), torch.get_rng_state()
     for _ in range(2):
-        for look in (compiler.func.squares, compiler.func.rows):
-            with pytest.raises(ValueError, match=r"random numbers.*engines\.Func.*eval mode"):
-                look(bound, bound.parameters)
+        with pytest.raises(ValueError, match=r"random numbers.*engines\.Func.*eval mode"):
+            compiler.func.squares(bound, bound.parameters)
     assert torch.equal(torch.get_rng_state(), state)
     model.eval()
     assert compiler.agrees(bound) == 1

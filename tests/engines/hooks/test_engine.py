@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import geosam
-from geosam.engines import Auto, Func, Hooks
+from geosam.engines import Func, Hooks
 from geosam.engines.hooks.capture import Capture
 from tests.networks import NETWORKS, build, draw, labels, mlp, network
 
@@ -261,7 +261,7 @@ def test_drawn_rows_are_those_of_the_cotangents_that_were_drawn(name):
     model, x, y = network(name, dtype=torch.float64)
     bound = geosam.Problem(model, nn.CrossEntropyLoss()).on(x, y)
     u = draw(2, 6, 3, dtype=torch.float64)
-    captured = [engine.capture(bound, bound.parameters, lambda outputs: u) for engine in (Hooks(), Auto(), Func())]
+    captured = [engine.capture(bound, bound.parameters, lambda outputs: u) for engine in (Hooks(), Func())]
     for k in range(2):
         for i in range(6):
             expected = torch.autograd.grad(model(x[i : i + 1]), bound.parameters, u[k, i : i + 1])

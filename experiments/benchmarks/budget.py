@@ -15,7 +15,7 @@ from ..common.memory import peak_bytes
 from ..common.timing import DEVICE, PROCESS, Clock, Job, race
 
 AGAIN, LEAST = 5.0, 5
-"""Seconds between two alarms; the rounds below which a race says too little, so that the slowest job is left out."""
+"""Seconds between two alarms; rounds that a race must have: where there is no time for them the slowest job is left out."""
 
 
 def contest(jobs: Sequence[Job], rounds: int, device: torch.device, until: float) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def contest(jobs: Sequence[Job], rounds: int, device: torch.device, until: float
         try:
             with _at_most((until - time.monotonic()) / 2):
                 seconds[job.name], peaks[job.name] = _tried(job, clock, device)
-        except Exception as error:  # what a device cannot do is a result, whatever it is called
+        except Exception as error:  # any failure is a result: devices name their limits differently
             left_out[job.name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
         _clear(job, device)
     floor, able = jobs[0], [job for job in jobs[1:] if job.name in seconds]
@@ -48,7 +48,7 @@ def contest(jobs: Sequence[Job], rounds: int, device: torch.device, until: float
 
 
 def _tried(job: Job, clock: Clock, device: torch.device) -> tuple[float, float]:
-    """(seconds, peak in MB) of a run, after one that learns what is kept: structure, momentum, kernels."""
+    """(seconds, peak in MB) of a run, after a first one that makes what is kept: structure, momentum, kernels."""
     job.prepare()
     job.run()
     job.prepare()
@@ -66,9 +66,9 @@ def _clear(job: Job, device: torch.device) -> None:
 
 @contextmanager
 def _at_most(seconds: float) -> Iterator[None]:
-    """TimeoutError as soon as Python has the word again after so many seconds.
+    """Raises TimeoutError as soon as Python code runs again after so many seconds.
 
-    Raised in a callback of the garbage collector it is lost, so it is raised again and again.
+    An exception in a callback of the garbage collector is lost, so the alarm repeats.
     """
 
     def late(*_: Any) -> None:

@@ -19,7 +19,7 @@ from ..networks.mlp import mlp
 from ..networks.vision_transformer import VisionTransformer
 from .memory import RHO, extra_copies
 
-ALLOCATORS = ("pinned",)  # hundreds of megabytes of rows a step: unpinned, page faults are all that one would see
+ALLOCATORS = ("pinned",)  # hundreds of megabytes of rows a step: unpinned, page faults would take most of the time
 SGD: dict[str, Any] = {"lr": 1e-6, "momentum": 0.9}
 
 
@@ -61,7 +61,7 @@ METRICS: dict[str, geosam.Metric] = {
 SLOW: dict[str, geosam.Metric] = {  # rows formed for every parameter, n·C rows, and dozens of products
     "EmpiricalFisher, engine Func": metrics.EmpiricalFisher(engine=engines.Func()),
     "DiagonalEmpiricalFisher, engine Func": metrics.DiagonalEmpiricalFisher(engine=engines.Func()),
-    # a number for λ: a relative one would add the exact trace of F, which is not what is asked about
+    # a number for λ: a relative one would add the cost of the exact trace of F
     "Fisher, Exact, n·C rows": metrics.Fisher(damping=1e-2, rows_limit=4096),
     "Fisher, Exact, ten iterations of CG": metrics.Fisher(damping=1e-2, rows_limit=0, iterations=10),
 }
@@ -88,7 +88,7 @@ def _race(case: Case, chosen: Mapping[str, geosam.Metric], rounds: int, targets:
     for name, row in raced["jobs"].items():
         if name in chosen:
             row["memory_copies"] = _memory(case, chosen[name])["later"]
-    if not targets:  # three rounds say nothing of noise, and what is slow here is slower by multiples
+    if not targets:  # three rounds cannot measure noise, and these jobs are slower by multiples
         raced["void"] = False
     return raced
 

@@ -93,7 +93,7 @@ def on_device(device: torch.device, rounds: int) -> dict[str, Any]:
 
 
 def without_synchronising(job: Callable[[], Any], device: torch.device) -> str | bool:
-    """True, or what torch said where the host had to wait."""
+    """True, or torch's message where the host had to wait."""
     torch.cuda.synchronize(device)
     torch.cuda.set_sync_debug_mode("error")
     try:

@@ -23,7 +23,7 @@ NAMES = ("Euclidean", "EmpiricalFisher", "DiagonalEmpiricalFisher")
 SIZES, WIDTH = (32, 64, 128, 256, 512, 1024, 2048, 4096), 512
 WIDTHS, N = (64, 128, 256, 512, 1024, 2048), 128
 VOID = 0.05
-"""The A/A difference above which a point says nothing: slopes over two decades forgive more than ratios do."""
+"""The A/A difference above which a point says nothing: a slope over two decades tolerates more noise than a ratio."""
 
 Rows = dict[str, dict[str, float]]
 

@@ -40,7 +40,7 @@ TARGETS = (
 
 
 class Scene:
-    """Parameters and preset gradients, shared by all jobs that keep the storages, so that none is lucky with its pages."""
+    """Parameters and preset gradients, shared by all jobs that keep the storages: all use the same memory pages."""
 
     def __init__(self) -> None:
         torch.manual_seed(0)

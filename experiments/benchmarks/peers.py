@@ -23,7 +23,7 @@ class Still(torch.optim.Optimizer):
 
 
 class ReferenceSAM(torch.optim.Optimizer):
-    """SAM the way most code bases carry it: ε = ρ T²g / (‖Tg‖ + 1e-12), T = |w| if adaptive, else 1.
+    """SAM as most code bases write it: ε = ρ T²g / (‖Tg‖ + 1e-12), T = |w| if adaptive, else 1.
 
     Norms tensor by tensor, stacked; a clone of every parameter; ε formed and added; back by ``p.data = clone``.
     Source: Foret et al. 2021, algorithm 1; Kwon et al. 2021; the widely copied PyTorch version by davda54.

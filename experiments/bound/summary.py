@@ -1,4 +1,4 @@
-"""The records as rows, with a plain word where a bound says nothing."""
+"""The records as rows of a table, with a verdict in words."""
 
 from __future__ import annotations
 

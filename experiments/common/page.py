@@ -60,7 +60,7 @@ def write_page(path: Path, template: Path, images: Mapping[str, Figure], raster:
 
 
 def provenance_table(records: Sequence[Record[Any]]) -> Table:
-    """What the records say that they come from, and whether that is one place."""
+    """Commit, versions and device of the records, and whether all have the same commit."""
     origins = [record.provenance for record in records]
     commits = sorted({o.commit or "no git checkout" for o in origins})
     rows = [

@@ -56,7 +56,7 @@ def _version(name: str) -> str:
 
 
 def cpu() -> str:
-    """Model name, and where Linux says so family and model, for a name such as "AMD EPYC" is that of many."""
+    """Model name, and on Linux family and model as well: one name such as "AMD EPYC" belongs to many processors."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         fields = dict(line.split(":", 1) for line in info.read_text().splitlines() if ":" in line)

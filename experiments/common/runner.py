@@ -1,4 +1,4 @@
-"""A study from end to end: records, report."""
+"""Carry a study out: run its jobs, then make its report."""
 
 from __future__ import annotations
 

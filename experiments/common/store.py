@@ -1,4 +1,4 @@
-"""Records on disk: one JSON file a run, written in one stroke and believed only when whole."""
+"""Records on disk: one JSON file a run, written atomically, used only if complete and of the run that is asked for."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ class Store(Generic[Result]):
     broken: list[Path] = field(default_factory=list)
 
     def path(self, job: Job) -> Path:
-        """A name to read, and a key to trust."""
+        """The title for readers, and the fingerprint, which decides."""
         slug = re.sub(r"[^a-z0-9]+", "-", job.title.lower()).strip("-")
         return self.directory / f"{slug}-{fingerprint(job)}.json"
 
     def load(self, job: Job) -> Record[Result] | None:
-        """The job's record, or None where there is none that can be believed."""
+        """The job's record; None where there is none, or one that is broken or of another run."""
         path = self.path(job)
         try:
             record = self.record.model_validate_json(path.read_bytes())

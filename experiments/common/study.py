@@ -29,7 +29,7 @@ class Part(Generic[Result]):
 
 @dataclass(frozen=True)
 class Report:
-    """page, overview: files as written; the second is the picture that ``--figure`` asks for. said: on the terminal."""
+    """page, overview: files as written; the second is the picture that ``--figure`` asks for. said: to print."""
 
     page: Path
     overview: Path

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from torch import nn
 
 import geosam
+from geosam.metrics import Fisher
 from geosam.observation import PredictiveDistribution
 from geosam.problem import Bound
 
@@ -28,7 +29,8 @@ def spent(problem: geosam.Problem, metric: geosam.Metric, rho: float, batches: S
     """(KL, ‖ε‖₂) of ε* at radius rho, geometric means over the batches."""
     kls, lengths = [], []
     for x, y in batches:
-        observation = geosam.observe(problem.on(x, y), (*metric.needs, PredictiveDistribution()), type(metric).__name__)
+        needs = (*metric.needs, *Fisher().needs)  # not its distribution alone: the gradient is that of the records' pass
+        observation = geosam.observe(problem.on(x, y), needs, type(metric).__name__)
         epsilon = geosam.solve(metric.at(observation), observation.gradient, rho).epsilon
         kls.append(observation[PredictiveDistribution()].kl(epsilon).item())
         lengths.append(math.sqrt(sum(t.double().square().sum().item() for t in epsilon)))

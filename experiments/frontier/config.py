@@ -12,7 +12,7 @@ NETWORKS = ("cnn", "mlp")
 
 @dataclass(frozen=True)
 class Looks:
-    """At which epochs of plain SGD, on how many fixed training batches, and how all methods are looked at there.
+    """At which epochs of plain SGD, on how many fixed training batches, and how all methods are evaluated there.
 
     kls: the KLs, in nats, at which efficiencies are compared; the radius of the budget is √(2 KL). ratios: further ``Relative``
     dampings that each method is tried at. limit: the ratio that stands for no damping in ‖g‖*, in float64. rounds: of timing.
@@ -34,7 +34,7 @@ class Looks:
 
 @dataclass(frozen=True)
 class Run:
-    """One network trained from one seed, and looked at on the way: a job."""
+    """One network trained from one seed, and evaluated at checkpoints: a job."""
 
     network: str
     seed: int

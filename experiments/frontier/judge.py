@@ -34,7 +34,7 @@ class Judge:
 
     @classmethod
     def of(cls, model: nn.Module, batch: Batch, limit: float) -> Judge:
-        """A float64 copy of the model decides.
+        """Everything is computed on a float64 copy of the model.
 
         limit: the ``Relative`` damping at which ‖g‖* is taken. It grows as λ falls, and g lies in F's range, where 1e-8 has
         no part left: Jᵀ(JJᵀ + nλI)⁻¹ by Cholesky, in float64.

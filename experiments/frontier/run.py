@@ -1,4 +1,4 @@
-"""One run: a network trained by plain SGD, and every approximation looked at on the way."""
+"""One run: a network trained by plain SGD, and every approximation evaluated at its checkpoints."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NETWORKS = {"cnn": digit_cnn, "mlp": digit_mlp}
 
 
 def measure(run: Run) -> Outcome:
-    """Train to each checkpoint, and look; at the last one time all methods on the first probe."""
+    """Train, and evaluate all methods at each checkpoint; at the last one time them on the first probe."""
     training, found = run.training, []
     split = digits(training.train_size, training.label_noise, training.split_seed)
     problem = geosam.Problem(NETWORKS[run.network](training.width, run.seed), LOSS)
@@ -73,7 +73,7 @@ def look(run: Run, problem: geosam.Problem, split: Split, fixed: list[Batch], ep
         judge = Judge.of(problem.model, probe, run.looks.limit)
         norms.append(judge.dual_norm)
         for method in run.methods:
-            torch.manual_seed(PROBE_SEED + 100 * run.seed + i)  # labels of one draw come again in the next method
+            torch.manual_seed(PROBE_SEED + 100 * run.seed + i)  # every method draws the same labels
             looks += seen(run, problem.on(*probe), method, judge, i)
     loss, accuracy = tested(problem.model, split)
     return Checkpoint(

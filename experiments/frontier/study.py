@@ -22,7 +22,7 @@ class Frontier:
     config: Config = Config()
 
     def parts(self) -> list[Part[Outcome]]:
-        """A network from a seed, looked at on the way."""
+        """A network from a seed, with all its checkpoints."""
         return [Part(self.config.runs(), measure, Outcome)]
 
     def report(self, finished: Finished, out: Path) -> Report:

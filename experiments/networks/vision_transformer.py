@@ -31,5 +31,6 @@ def vision_transformer(image: int, patch: int, width: int, depth: int, heads: in
     from torchvision.models.vision_transformer import VisionTransformer as Torchvision  # seconds to import
 
     model = Torchvision(image, patch, depth, heads, width, 4 * width, num_classes=classes)
-    nn.init.trunc_normal_(model.heads.head.weight, std=0.02)  # a head of zeros, torchvision's, stops every gradient behind it
+    # torchvision's head is zero, and so would be the gradients of all layers before it
+    nn.init.trunc_normal_(model.heads.head.weight, std=0.02)
     return model

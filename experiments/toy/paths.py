@@ -86,7 +86,7 @@ def _path(axes: Axes, name: str, found: Found, rho: float, steps: int) -> float:
     far = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points)))])
     shown: list[int] = []
     last = -np.inf
-    for k in range(steps - 1):  # a limit cycle walks on the spot: look at where it has been
+    for k in range(steps - 1):  # a limit cycle comes back: nothing is drawn twice at one place
         apart = min((float(np.hypot(*(points[:, k] - points[:, j]))) for j in shown), default=np.inf)
         if far[k] - last >= 9 and apart >= 7:
             shown, last = [*shown, k], far[k]

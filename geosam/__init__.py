@@ -1,6 +1,7 @@
 """geosam: the geometry of sharpness-aware minimisation, as an object."""
 
 import importlib
+import sys
 from typing import Any
 
 from . import engines, metrics, norms, objectives, observation, solvers
@@ -10,6 +11,9 @@ from .observation import Metric, Needs, Objective, Observation, observe
 from .optim import SAM, Copy, Swap, updates
 from .problem import Problem, likelihoods
 from .solvers import solve
+
+# modules that live in a room and are public here: ``from geosam.updates import SurrogateGap``
+sys.modules |= {f"{__name__}.updates": updates, f"{__name__}.likelihoods": likelihoods}
 
 __version__ = "0.1.0"
 

@@ -1,5 +1,6 @@
 """Ctrl-C at a chosen line."""
 
+import inspect
 import sys
 from collections.abc import Callable
 from types import CodeType, FrameType, FunctionType
@@ -8,7 +9,7 @@ import torch
 
 from geosam.optim.step import Step
 
-STEP = [f for name, f in vars(Step).items() if isinstance(f, FunctionType) and name != "displaced"]
+STEP = [inspect.unwrap(f) for name, f in vars(Step).items() if isinstance(f, FunctionType) and name != "displaced"]
 """Every line of a step but those of its context manager itself, between whose lines and the with block nobody can stand."""
 
 

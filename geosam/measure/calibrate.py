@@ -72,6 +72,8 @@ def calibrate(bound: Bound, metric: Metric | Norm, match: Match, objective: Obje
     quantity stays below the value asked for, or is lost in rounding, or where the gradient is zero.
     """
     metric, objective = as_metric(metric), objective or Gradient()
+    for request in match.needs:
+        request.check(bound, type(match).__name__)
     seen = observe(bound, (*metric.needs, *objective.needs, *match.needs), metric.name)
     geometry, c = metric.at(seen), objective.at(seen)
     ray = geometry.along if isinstance(geometry, Divergence) else geometry

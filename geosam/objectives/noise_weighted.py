@@ -11,12 +11,12 @@ from torch import Tensor
 
 from ..core import Damping, Relative, Vectors, check_damping, resolve
 from ..core import vectors as vec
-from ..observation import Objective, Observation, State
+from ..observation import Objective, Observation, Remembering, State
 from .average import averaged, past
 
 
 @dataclass(frozen=True)
-class NoiseWeighted(Objective):
+class NoiseWeighted(Remembering[Vectors], Objective):
     """c = w g_t with w = (min b + δ)/(b + δ), b = |m_t − g_t|^(2·exponent): entries whose gradient is noisy count for less.
 
     m_t = decay · m_{t−1} + (1 − decay) · g_t, m_0 = g_0, so that (m − g)² estimates the variance of an entry. min b is over
@@ -43,10 +43,6 @@ class NoiseWeighted(Objective):
         check_damping(self.damping)
         if (self.damping.ratio if isinstance(self.damping, Relative) else self.damping) == 0:
             raise ValueError("damping = 0 divides by the noise of entries that have none. Use damping > 0, e.g. Relative(0.1)")
-
-    def local(self, observation: Observation) -> Vectors:
-        """g: without a past there is no estimate of the noise."""
-        return observation.gradient
 
     def step(self, observation: Observation, state: State) -> tuple[Vectors, State]:
         """(w g_t, {"average": m_t})."""

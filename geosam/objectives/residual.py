@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from ..core import Vectors
 from ..core import vectors as vec
-from ..observation import Objective, Observation, State
+from ..observation import Objective, Observation, Remembering, State
 from .average import averaged, past
 
 
 @dataclass(frozen=True)
-class Residual(Objective):
+class Residual(Remembering[Vectors], Objective):
     """c = g_t − σ m_t with m_t = decay · m_{t−1} + (1 − decay) · g_t: what is left of the batch gradient without its mean.
 
     m_0 = g_0, and c = g_0 in the first step. sigma ≥ 0; 0 is SAM. At σ = 1 the residual is decay · (g_t − m_{t−1}), so
@@ -31,10 +31,6 @@ class Residual(Objective):
             raise ValueError(f"decay must lie in (0, 1), got {self.decay}; 0 leaves nothing of the gradient")
         if not (math.isfinite(self.sigma) and self.sigma >= 0):
             raise ValueError(f"sigma must be finite and not negative, got {self.sigma}; 0 gives the plain gradient")
-
-    def local(self, observation: Observation) -> Vectors:
-        """g: without a past there is nothing to subtract."""
-        return observation.gradient
 
     def step(self, observation: Observation, state: State) -> tuple[Vectors, State]:
         """(g_t − σ m_t, {"average": m_t})."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..core import Vectors
-from ..observation import Objective, Observation, State
+from ..observation import Objective, Observation, Remembering, State
 from .average import averaged, past
 
 
 @dataclass(frozen=True)
-class Smoothed(Objective):
+class Smoothed(Remembering[Vectors], Objective):
     """c = d_t = decay · d_{t−1} + (1 − decay) · g_t, d_0 = g_0: an average of batch gradients with less noise.
 
     decay in [0, 1); 0 is SAM. A gradient that is not finite does not enter the average. State: {"average": tensors}.
@@ -22,10 +22,6 @@ class Smoothed(Objective):
     def __post_init__(self) -> None:
         if not 0 <= self.decay < 1:
             raise ValueError(f"decay must lie in [0, 1), got {self.decay}; 0 gives the plain gradient")
-
-    def local(self, observation: Observation) -> Vectors:
-        """g: without a past the average is the gradient."""
-        return observation.gradient
 
     def step(self, observation: Observation, state: State) -> tuple[Vectors, State]:
         """(d_t, {"average": d_t})."""

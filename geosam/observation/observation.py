@@ -32,21 +32,16 @@ class Observation:
     origin: Observation | None = None
 
     def __getitem__(self, request: Request[T]) -> T:
-        """The request's value. Raises: TypeError where it was not requested."""
-        value = self.get(request)
-        if value is None:
+        """What was observed for this request. Raises: TypeError where it was not requested."""
+        if request not in self.found:
             raise TypeError(f"this observation was not asked for {request!r}: observe(problem.on(x, y), (request,))")
-        return value
-
-    def get(self, request: Request[T]) -> T | None:
-        """The same, or None where it was not requested."""
-        value: T | None = self.found[request] if request in self.found else request.derived(self.found)
+        value: T = self.found[request]
         return value
 
     def holding(self, needs: Needs, who: str) -> Observation:
         """Itself, if it has all values needed; nothing can be added to an observation. Raises: TypeError."""
         for request in needs:
-            if self.get(request) is None:
+            if request not in self.found:
                 raise TypeError(f"{who} needs {request.lacking}")
         return self
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
@@ -54,6 +54,20 @@ class Look:
         value: T = self.found[request]
         return value
 
+    def again(self, engine: Engine, compute: Callable[[], T]) -> T:
+        """What another engine than the leading one gives, by a pass of its own with the random numbers of this one.
+
+        Raises: ValueError where the forward pass draws random numbers: each engine would use other ones.
+        """
+        with self.replay:
+            value = compute()
+        if self.replay.used:
+            raise ValueError(
+                f"two engines are asked about the samples of one pass, one of them {engine!r}, and the forward pass draws "
+                "random numbers: each would see other ones. Use one engine in all metrics and objectives."
+            )
+        return value
+
     @cached_property
     def theta(self) -> Vectors:
         """θ: in a step the parameters, which do not move before the geometry was used; else copies, so that it can be kept."""
@@ -93,10 +107,6 @@ class Request(ABC, Generic[T]):
     @abstractmethod
     def restrict(self, value: T, index: Sequence[int]) -> T:
         """The value for the parameters at these positions."""
-
-    def derived(self, found: Mapping[Request[Any], Any]) -> T | None:
-        """The value, computed from those of other requests; None where that is impossible."""
-        return None
 
     def explain(self, apart: Bound, bound: Bound, parameters: Vectors) -> Sequence[Choice] | str | None:
         """How its rows would be computed for each parameter, or why there are none; None where it needs no engine."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
@@ -41,24 +41,14 @@ class PerSampleGradients(Request[Rows]):
         return Lead(captured.losses.detach().mean(), gradient, captured.outputs)
 
     def take(self, look: Look) -> Rows:
-        """The rows of the pass, where this engine captured them; else by a pass of its own."""
+        """Those of the pass if this engine captured them; else by a pass of its own."""
         if self.engine not in look.rows:
-            with look.replay:
-                look.rows[self.engine] = self.engine.rows(look.apart, look.parameters)[1]
-            if look.replay.used:
-                raise ValueError(
-                    f"two engines are asked for the rows of one pass, one of them {self.engine!r}, and the forward pass draws "
-                    "random numbers: each would see other ones. Use one engine in all metrics and objectives."
-                )
+            look.rows[self.engine] = look.again(self.engine, lambda: self.engine.rows(look.apart, look.parameters)[1])
         return look.rows[self.engine]
 
     def restrict(self, value: Rows, index: Sequence[int]) -> Rows:
         """Columns of the rows."""
         return value.restrict(index)
-
-    def derived(self, found: Mapping[Request[Any], Any]) -> Rows | None:
-        """The rows of another engine: the numbers are the same."""
-        return next((value for request, value in found.items() if isinstance(request, PerSampleGradients)), None)
 
     def explain(self, apart: Bound, bound: Bound, parameters: Vectors) -> Sequence[Choice]:
         """The engine's plan."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from ..core import Vectors
 from ..engines import Choice, Engine
 from ..engines.verify import verify
 from ..problem import Bound
 from .request import Lead, Look, Request
-from .rows import LACKING, PerSampleGradients
+from .rows import LACKING
 
 
 @dataclass(frozen=True)
@@ -37,18 +37,11 @@ class MeanSquares(Request[Vectors]):
         """From rows that this engine captured in the pass; else by a pass of its own."""
         if self.engine in look.rows:
             return look.rows[self.engine].mean_squares()
-        with look.replay:
-            return self.engine.moments(look.apart, look.parameters).squares
+        return look.again(self.engine, lambda: self.engine.moments(look.apart, look.parameters).squares)
 
     def restrict(self, value: Vectors, index: Sequence[int]) -> Vectors:
         """The tensors of these parameters."""
         return [value[i] for i in index]
-
-    def derived(self, found: Mapping[Request[Any], Any]) -> Vectors | None:
-        """From another engine's squares or rows: the numbers are the same."""
-        known = next((value for request, value in found.items() if isinstance(request, MeanSquares)), None)
-        rows = PerSampleGradients(self.engine).derived(found)
-        return rows.mean_squares() if known is None and rows is not None else known
 
     def explain(self, apart: Bound, bound: Bound, parameters: Vectors) -> Sequence[Choice]:
         """The engine's plan."""

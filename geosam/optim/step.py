@@ -13,7 +13,7 @@ from torch import Tensor
 from ..core import Landing, Loan, Perturbation, Solver, Vectors
 from ..core import vectors as vec
 from ..metrics.blockwise import product
-from ..observation import Metric, Needs, Objective, Observation, State, observe, observe_closure
+from ..observation import Field, Metric, Objective, Observation, State, observe, observe_closure
 from ..observation.closures import run
 from ..problem import Bound
 from ..solvers import solve
@@ -58,14 +58,14 @@ class Step:
         self.landing: Landing | None = None
 
     def run(self) -> Tensor:
-        """Observe at θ, solve for ε*, displace; the gradient at θ + ε*; θ again, and the base's step. Returns the loss at θ."""
+        """The whole step; the loss at θ."""
         loss = self.sharpen()
         self.descend()
         return loss
 
     def sharpen(self) -> Tensor:
         """Both passes, which leave in ``.grad`` what the base optimizer steps with; the loss at θ."""
-        with self.displaced() as p:
+        with self.displaced() as p:  # observe at θ, solve for ε*, displace; on leaving, restore
             self.second_pass()
         return p.loss.detach()
 
@@ -82,7 +82,8 @@ class Step:
 
         try:
             move.prepare(self.parameters)
-            yield Perturbed(self.first_pass(), realised)
+            # nested calls: no name here holds what the first pass made, for the second one needs the memory
+            yield Perturbed(self.displace(*self.solve(self.observe(self.rule.metric, self.rule.objective))), realised)
         finally:
             inside = False
             try:
@@ -90,21 +91,47 @@ class Step:
             finally:
                 move.restore()  # for an interrupt in the first line of that call
 
-    def first_pass(self) -> Last:
-        """θ ← θ + ε*. The pass's tensors are released on return: the second pass needs the memory."""
-        rule = self.rule
-        seen = self._observe((*rule.metric.needs, *rule.objective.needs))
+    def observe(self, *fields: Field[Any]) -> Observation:
+        """What the fields need, at the parameters as they are."""
+        for field in fields:
+            self._check(field)
+        needs = tuple(request for field in fields for request in field.needs)
+        if self.bound is not None:
+            return observe(self.bound, needs, fields[0].name, train=True)
+        seen = observe_closure(self.source, self.parameters, self.groups.names)
+        return seen if self.scale is None else replace(seen, gradient=vec.scale(seen.gradient, 1 / self.scale))
+
+    @torch.no_grad()
+    def solve(self, seen: Observation) -> tuple[Perturbation, Tensor]:
+        """(ε*, the loss at θ); ε* = 0 where the loss, the covector or what was made of it is not finite."""
+        rule, memory, radius = self.rule, self.rule.memory, self.groups.radius
         if rule.solver is not None and rule.solver.revisits:
             seen = seen.owned()  # the solver's passes overwrite this one's gradient, which is still read
-        with torch.no_grad():
-            found, loss = self._solve(seen), seen.loss
-            self.kept = rule.update.keep(seen.gradient, found.finite)
-            self.landing = found.landing if found.landing is not None and found.finite else None
-            del seen
-            rule.move.displace(self.parameters, found)
-            radius = torch.where(found.finite, found.radius, 0.0)
-            rule.last = Last(loss, found.dual_norm, radius, found.finite, torch.zeros_like(found.finite), found.report)
-        return rule.last
+        loan = Loan(rule.move.buffers, self._covector(memory["objective"]), self._keep, memory["solver"])
+        c, memory["objective"] = rule.objective.step(seen, memory["objective"])
+        if radius is not None:
+            geometry, memory["metric"] = rule.metric.step(seen, memory["metric"])
+        else:
+            geometry, memory["metric"] = product(seen, self.groups.parts(rule.metric), memory["metric"])
+        found = solve(geometry, c, 1.0 if radius is None else radius, rule.solver, loan)
+        if found.memory:
+            memory["solver"] = found.memory
+        finite = found.finite & torch.isfinite(seen.loss).to(found.finite.device)
+        if rule.raise_nonfinite and not finite:
+            raise FloatingPointError(
+                f"the first pass is not finite: loss {seen.loss.item()}, dual norm {found.dual_norm.item()}"
+            )
+        self.kept = rule.update.keep(seen.gradient, finite)
+        return replace(found, finite=finite, scale=torch.where(finite, found.scale, 0.0)), seen.loss
+
+    @torch.no_grad()
+    def displace(self, found: Perturbation, loss: Tensor) -> Last:
+        """θ ← θ + ε*; the numbers of the first pass."""
+        self.landing = found.landing if found.landing is not None and found.finite else None
+        self.rule.move.displace(self.parameters, found)
+        radius = torch.where(found.finite, found.radius, 0.0)
+        self.rule.last = Last(loss, found.dual_norm, radius, found.finite, torch.zeros_like(found.finite), found.report)
+        return self.rule.last
 
     def second_pass(self) -> None:
         """The gradient at θ + ε*, and the update from both gradients."""
@@ -152,33 +179,11 @@ class Step:
         self.rule.last = replace(self.rule.last, skipped=skipped)
         return skipped
 
-    def _observe(self, needs: Needs) -> Observation:
-        who = self.rule.metric.name
-        if self.bound is not None:
-            return observe(self.bound, needs, who, train=True)
-        for request in needs:
-            raise TypeError(f"{who} needs {request.lacking}")
-        seen = observe_closure(self.source, self.parameters, self.groups.names)
-        return seen if self.scale is None else replace(seen, gradient=vec.scale(seen.gradient, 1 / self.scale))
-
-    def _solve(self, seen: Observation) -> Perturbation:
-        """ε*; 0 where the loss, the covector or what was made of it is not finite."""
-        rule, memory, radius = self.rule, self.rule.memory, self.groups.radius
-        loan = Loan(rule.move.buffers, self._covector(memory["objective"]), self._keep, memory["solver"])
-        c, memory["objective"] = rule.objective.step(seen, memory["objective"])
-        if radius is not None:
-            geometry, memory["metric"] = rule.metric.step(seen, memory["metric"])
-        else:
-            geometry, memory["metric"] = product(seen, self.groups.parts(rule.metric), memory["metric"])
-        found = solve(geometry, c, 1.0 if radius is None else radius, rule.solver, loan)
-        if found.memory:
-            memory["solver"] = found.memory
-        finite = found.finite & torch.isfinite(seen.loss).to(found.finite.device)
-        if rule.raise_nonfinite and not finite:
-            raise FloatingPointError(
-                f"the first pass is not finite: loss {seen.loss.item()}, dual norm {found.dual_norm.item()}"
-            )
-        return replace(found, finite=finite, scale=torch.where(finite, found.scale, 0.0))
+    def _check(self, field: Field[Any]) -> None:
+        for request in field.needs:
+            if self.bound is None:
+                raise TypeError(f"{field.name} needs {request.lacking}")
+            request.check(self.bound, field.name)
 
     def _keep(self) -> bool:
         return self.bound is not None and lands(self.bound, self.parameters)
@@ -190,7 +195,7 @@ class Step:
             move, one = self.rule.move, torch.ones((), dtype=torch.float64, device=self.parameters[0].device)
             try:
                 move.displace(self.parameters, Perturbation(epsilon, one, one, one, one > 0))
-                return self.rule.objective.step(self._observe(self.rule.objective.needs), state)[0]
+                return self.rule.objective.step(self.observe(self.rule.objective), state)[0]
             finally:
                 move.restore()
 

@@ -71,11 +71,18 @@ class TestTwoEngines:
         assert Counted.calls == [6] and seen[MeanSquares(Counted())] is not None
 
     @pytest.mark.parametrize("train", [False, True])
-    def test_a_random_forward_pass_is_refused(self, train):
+    @pytest.mark.parametrize("first", [PerSampleGradients, MeanSquares])
+    @pytest.mark.parametrize("second", [PerSampleGradients, MeanSquares])
+    def test_a_random_forward_pass_is_refused(self, train, first, second):
         """Func draws a mask a sample, Hooks one for the batch: rows of other masks are other rows."""
-        needs = (PerSampleGradients(Hooks()), PerSampleGradients(Func()))
-        with pytest.raises(ValueError, match=r"two engines are asked for the rows of one pass.*Use one engine"):
-            geosam.observe(bind(dropout_net), needs, train=train)
+        with pytest.raises(ValueError, match=r"two engines are asked about the samples of one pass.*Use one engine"):
+            geosam.observe(bind(dropout_net), (first(Hooks()), second(Func())), train=train)
+
+    def test_an_observation_of_one_engine_is_none_of_the_other(self):
+        seen = geosam.observe(bind(), EmpiricalFisher(0.1, Hooks()).needs)
+        for metric in (EmpiricalFisher(0.1, Func()), DiagonalEmpiricalFisher(0.1, Hooks())):
+            with pytest.raises(TypeError, match="needs per-sample gradients"):
+                metric.at(seen)
 
     def test_rows_beside_the_draws_of_another_engine(self):
         """The drawn rows lead the pass; the empirical ones are captured by the engine that was asked for."""
@@ -90,6 +97,12 @@ class TestTwoEngines:
 
 
 class TestErrors:
+    def test_the_one_that_needs_it_is_named(self):
+        bound = bind()
+        opt = geosam.SAM(torch.optim.SGD(bound.model.parameters(), lr=0.1), objective=geosam.objectives.Eigen())
+        with pytest.raises(TypeError, match="Eigen needs Hessian-vector products"):
+            opt.step(lambda: bound())
+
     @pytest.mark.parametrize(
         "request_, says",
         [

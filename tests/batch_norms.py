@@ -58,7 +58,8 @@ class ByHand(nn.Module):
 
     def __init__(self, norm: nn.Module, still: bool) -> None:
         super().__init__()
-        self.norm, self.still, self.constants = norm, still, None
+        self.norm, self.still = norm, still
+        self.constants: tuple[Tensor, Tensor] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         dims = [0, *range(2, x.dim())]
@@ -75,7 +76,7 @@ class ByHand(nn.Module):
         return z if self.norm.weight is None else z * self.norm.weight.view(view) + self.norm.bias.view(view)
 
 
-def by_hand(model: nn.Module, still: bool = True) -> nn.Module:
+def by_hand(model: nn.Sequential, still: bool = True) -> nn.Sequential:
     """A float64 copy of a sequence of layers, each BatchNorm written out."""
     wide = copy.deepcopy(model).double()
     return nn.Sequential(*(ByHand(m, still) if isinstance(m, nn.modules.batchnorm._BatchNorm) else m for m in wide))

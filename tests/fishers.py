@@ -8,6 +8,7 @@ import geosam
 from geosam.core import vectors as vec
 from geosam.engines import Func, Hooks
 from geosam.problem.likelihoods import bernoulli, categorical, gaussian
+from geosam.rows import Pulled
 from tests.networks import build, cnn, draw, labels, mlp
 
 FLOAT64 = torch.float64
@@ -22,6 +23,12 @@ LIKELIHOODS = {
     "Poisson": lambda z: Poisson(z.exp()),
     "N(m, s)": lambda z: Normal(z[:, 0], z[:, 1].exp()),
 }
+
+
+def rows_of(seen):
+    """The rows whose mean the gradient is."""
+    assert isinstance(seen.gradient, Pulled)
+    return seen.gradient.rows
 
 
 def flat(v):

@@ -4,6 +4,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from types import CodeType, FrameType, FunctionType
+from typing import Any
 
 import torch
 
@@ -21,7 +22,7 @@ def interrupt_at(k: int, codes: set[CodeType], run: Callable[[], object]) -> boo
     """Run with a KeyboardInterrupt before the k-th line that is executed in these functions; whether the run was that long."""
     seen = 0
 
-    def line(frame: FrameType, event: str, arg: object) -> object:
+    def line(frame: FrameType, event: str, arg: object) -> Any:
         nonlocal seen
         if event == "line":
             seen += 1

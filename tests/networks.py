@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
+M = TypeVar("M", bound=nn.Module)
+
 CLASSES = 3
 FEATURES = 4
 
 
-def build(make: Callable[[], nn.Module], seed: int = 0, dtype: torch.dtype = torch.float32) -> nn.Module:
+def build(make: Callable[[], M], seed: int = 0, dtype: torch.dtype = torch.float32) -> M:
     """A model whose weights depend on the seed alone; the global random stream is left where it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -28,21 +31,21 @@ def labels(n: int, classes: int = CLASSES, seed: int = 2) -> Tensor:
     return torch.randint(classes, (n,), generator=torch.Generator().manual_seed(seed))
 
 
-def mlp() -> nn.Module:
+def mlp() -> nn.Sequential:
     return nn.Sequential(nn.Linear(FEATURES, 6), nn.Tanh(), nn.Linear(6, CLASSES))
 
 
-def cnn() -> nn.Module:
+def cnn() -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 3, 3), nn.Flatten(), nn.Linear(3, CLASSES)
     )
 
 
-def batch_norm_net() -> nn.Module:
+def batch_norm_net() -> nn.Sequential:
     return nn.Sequential(nn.Linear(FEATURES, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, CLASSES))
 
 
-def dropout_net() -> nn.Module:
+def dropout_net() -> nn.Sequential:
     return nn.Sequential(nn.Linear(FEATURES, 16), nn.Tanh(), nn.Dropout(0.5), nn.Linear(16, CLASSES))
 
 
@@ -133,15 +136,15 @@ class MyLinear(nn.Linear):
     pass
 
 
-def weight_normed() -> nn.Module:
+def weight_normed() -> nn.Sequential:
     return nn.Sequential(weight_norm(nn.Linear(FEATURES, 6)), nn.Tanh(), nn.Linear(6, CLASSES))
 
 
-def layer_normed() -> nn.Module:
+def layer_normed() -> nn.Sequential:
     return nn.Sequential(nn.Linear(FEATURES, 6), nn.LayerNorm(6), nn.Tanh(), nn.Linear(6, CLASSES))
 
 
-def subclassed() -> nn.Module:
+def subclassed() -> nn.Sequential:
     return nn.Sequential(MyLinear(FEATURES, 6), nn.Tanh(), nn.Linear(6, CLASSES))
 
 

@@ -92,7 +92,8 @@ def test_the_sampling_identity_holds_for_gradients_of_a_model(seed):
     """Khan et al., exhaustively, with gᵢ from a model: both schemes, each with its own α."""
     bound = small(seed)
     rows = geosam.engines.Func().rows(bound, bound.parameters)[1]
-    vectors = torch.cat(rows.jacobian, 1).numpy()[:, :6]
+    assert isinstance(rows, Materialised)
+    vectors = torch.cat(list(rows.jacobian), 1).numpy()[:, :6]
     mean, total = vectors.mean(0), vectors.T @ vectors / len(vectors)
     for replacement in (True, False):
         alpha = float(sampling_identity.alpha(len(vectors), 2, replacement))

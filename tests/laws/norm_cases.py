@@ -99,10 +99,7 @@ def kronecker(damping):
         found = []
         for i, t in enumerate(like):
             o = t.shape[0] if t.dim() else 1
-            sides = [
-                draw(st.integers(1, 4).flatmap(lambda n, w=w: numbers(n * w).map(lambda x, w=w: x.reshape(-1, w))))
-                for w in (o, t.numel() // o)
-            ]
+            sides = [draw(numbers(draw(st.integers(1, 4)) * w)).reshape(-1, w) for w in (o, t.numel() // o)]
             outer, inner = (torch.from_numpy(side.T @ side).to(t.dtype) for side in sides)
             found.append(norms.Factor(i, None, outer, inner))
         return norms.Kronecker(found, like, damping)

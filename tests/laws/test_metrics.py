@@ -9,10 +9,16 @@ import geosam
 from geosam import metrics
 from geosam.testing import check_metric, check_norm, check_objective, laws, strategies
 from geosam.testing.check import examine
+from tests.fishers import rows_of
 from tests.laws import oracles
 from tests.laws.metric_cases import CASES, OBJECTIVES, label
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
+
+
+def examples(share=1.0):
+    """The profile's are shared out between the two types."""
+    return max(2, round(settings().max_examples * share / 2))
 
 
 @DTYPES
@@ -20,9 +26,8 @@ DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["
 def test_the_laws_hold(case, dtype):
     tolerance = case.exact if dtype == torch.float64 else case.rounded
     smooth = isinstance(case.metric, metrics.KLExact)
-    examples = max(2, round(settings().max_examples * case.share))
     problems = strategies.problems([dtype], smooth)
-    check_metric(case.metric, problems, examples=examples, tolerance=tolerance, dense=case.dense)
+    check_metric(case.metric, problems, examples=examples(case.share), tolerance=tolerance, dense=case.dense)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=label)
@@ -44,7 +49,7 @@ def test_kl_is_what_its_definition_says_and_its_local_norm_an_inner_product(dtyp
     cases = strategies.problems([dtype]).flatmap(
         lambda bound: strategies.draws(list(bound.parameters)).map(lambda drawn: (bound, drawn))
     )
-    examine(cases, trial)
+    examine(cases, trial, examples())
 
 
 def test_float32_at_damping_1e_8_matches_a_dense_float64_solve():
@@ -53,7 +58,7 @@ def test_float32_at_damping_1e_8_matches_a_dense_float64_solve():
     def trial(bound):
         seen = geosam.observe(bound, metrics.EmpiricalFisher().needs)
         unit = torch.eye(bound.n, dtype=torch.float64)
-        rows = torch.stack([torch.cat([t.reshape(-1) for t in seen.gradient.rows.materialise(e)]) for e in unit])
+        rows = torch.stack([torch.cat([t.reshape(-1) for t in rows_of(seen).materialise(e)]) for e in unit])
         dense = rows.T @ rows / bound.n + 1e-8 * torch.eye(rows.shape[1], dtype=torch.float64)
         want = torch.linalg.solve(dense, rows.mean(0))
         want *= 0.05 / (rows.mean(0) @ want).sqrt()

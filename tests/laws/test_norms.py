@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from hypothesis import settings
 
 from geosam import norms
 from geosam.testing import check_norm, laws, strategies
@@ -14,7 +15,8 @@ DTYPES = pytest.mark.parametrize("dtype", [FLOAT64, FLOAT32], ids=["float64", "f
 @DTYPES
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_laws_hold(case, dtype):
-    check_norm(case.norms(dtype), tolerance=case.tolerance(dtype), covector=case.covector, laws=case.laws)
+    examples = max(2, settings().max_examples // 2)  # the profile's are shared out between the two types
+    check_norm(case.norms(dtype), examples=examples, tolerance=case.tolerance(dtype), covector=case.covector, laws=case.laws)
 
 
 @pytest.mark.parametrize("norm", ANYWHERE, ids=lambda norm: type(norm).__name__)
@@ -56,7 +58,6 @@ def test_entry_by_entry_a_list_of_tensors_is_one_flat_tensor(kind, dtype):
     examine(strategies.spaces([dtype]).flatmap(pair), trial)
 
 
-@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 @pytest.mark.parametrize(
     "norm",
     [
@@ -67,7 +68,7 @@ def test_entry_by_entry_a_list_of_tensors_is_one_flat_tensor(kind, dtype):
     ],
     ids=lambda norm: type(norm).__name__,
 )
-def test_a_step_compiles_into_one_graph(norm, backend):
+def test_a_step_compiles_into_one_graph(norm):
     torch._dynamo.reset()
     for c in ([torch.tensor([1.0, -2.0, 3.0]), torch.tensor([[0.5, -1.0]])], [torch.zeros(3), torch.zeros(1, 2)]):
-        laws.compiled_is_eager(norm, c, 0.05, 1e-6, backend)
+        laws.compiled_is_eager(norm, c, 0.05, 1e-6, "aot_eager")

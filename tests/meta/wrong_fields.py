@@ -24,6 +24,7 @@ class DividedByN(Engine):
 
     def capture(self, bound, parameters, draw=None):
         losses, rows = Func().rows(bound, parameters)
+        assert isinstance(rows, Materialised)
         parts = [j.reshape(rows.n, *t.shape) / rows.n for j, t in zip(rows.jacobian, rows.like, strict=True)]
         return Captured(losses, Materialised(parts))
 

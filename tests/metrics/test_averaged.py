@@ -1,6 +1,7 @@
 """Averaged: what is averaged, with which weights, and that its memory is saved, restored and explicit."""
 
 import io
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from tests.fishers import FLOAT64, closeness, dense
 from tests.networks import build, clones, draw, labels, mlp, same
 
 DECAY = 0.8
-AVERAGED = [
+AVERAGED: list[Any] = [
     Averaged(DiagonalFisher(0.1), DECAY),
     Averaged(DiagonalFisher(), DECAY),
     Averaged(metrics.DiagonalEmpiricalFisher(0.1), DECAY),

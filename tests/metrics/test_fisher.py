@@ -17,7 +17,7 @@ from geosam.observation import PredictiveDistribution
 from geosam.problem.likelihoods import mean_kl
 from geosam.sampling import Sampling
 from geosam.testing import LawViolation, check_metric, strategies
-from tests.fishers import LIKELIHOODS, WAYS, bind, closeness, dense, dense_diagonal, epsilon, flat, rand_labels
+from tests.fishers import LIKELIHOODS, WAYS, bind, closeness, dense, dense_diagonal, epsilon, flat, rand_labels, rows_of
 from tests.laws import oracles
 from tests.networks import NETWORKS, build, cnn, draw, labels, mlp, network
 
@@ -80,7 +80,7 @@ def every_label(bound):
         y = torch.full((bound.n,), k)
         seen = geosam.observe(geosam.Problem(model, nn.CrossEntropyLoss()).on(bound.x, y), EmpiricalFisher().needs)
         eye = torch.eye(bound.n, dtype=FLOAT64)
-        rows = torch.stack([flat(seen.gradient.rows.materialise(e)) for e in eye])
+        rows = torch.stack([flat(rows_of(seen).materialise(e)) for e in eye])
         total = total + rows.T @ (p[:, k : k + 1] * rows) / bound.n
     return total
 

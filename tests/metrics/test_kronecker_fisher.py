@@ -15,6 +15,12 @@ from tests.fishers import FLOAT64, bind, closeness, dense, epsilon, flat
 from tests.laws import oracles
 from tests.networks import NETWORKS, batch_norm_net, build, cnn, draw, labels, mlp, network
 
+
+def factored(norm):
+    assert isinstance(norm, norms.Kronecker)
+    return norm
+
+
 LOSSES = [nn.CrossEntropyLoss(label_smoothing=0.1), nn.MSELoss(), nn.BCEWithLogitsLoss()]
 
 
@@ -23,7 +29,7 @@ LOSSES = [nn.CrossEntropyLoss(label_smoothing=0.1), nn.MSELoss(), nn.BCEWithLogi
 def test_it_is_the_kronecker_product_of_its_dense_factors(loss, make):
     bound = bind(loss, make)
     for damping in (0.1, Relative(0.01)):
-        norm, want = KroneckerFisher(damping).at(bound), oracles.kronecker_fisher(damping)(bound)
+        norm, want = factored(KroneckerFisher(damping).at(bound)), oracles.kronecker_fisher(damping)(bound)
         assert closeness(dense(norm, bound.parameters), want) < 1e-9
         seen = geosam.observe(bound, KroneckerFisher(damping).needs)
         c = seen.gradient
@@ -101,7 +107,7 @@ def test_dropout_has_the_mask_of_the_pass():
     layers = nn.Sequential(nn.Dropout(0.5), nn.Linear(8, 3)).double()
     bound = geosam.Problem(layers, nn.MSELoss()).on(torch.ones(4, 8, dtype=FLOAT64), torch.zeros(4, 3, dtype=FLOAT64))
     torch.manual_seed(2)
-    found = KroneckerFisher(0.1).at(bound)
+    found = factored(KroneckerFisher(0.1).at(bound))
     mask = bound.outputs  # the same state: the mask of the next pass
     torch.manual_seed(2)
     x = layers[0](bound.x)
@@ -247,7 +253,7 @@ class PiDamped(metrics.Euclidean):
         return KroneckerFisher(0.01).needs
 
     def local(self, seen):
-        right = KroneckerFisher(0.01).local(seen)
+        right = factored(KroneckerFisher(0.01).local(seen))
 
         def damped(block):
             share = (block.inner.trace() / len(block.inner) / (block.outer.trace() / len(block.outer))).sqrt()
@@ -262,7 +268,7 @@ class Swapped(PiDamped):
     """A ⊗ B."""
 
     def local(self, seen):
-        right = KroneckerFisher(0.01).local(seen)
+        right = factored(KroneckerFisher(0.01).local(seen))
         blocks = [norms.Factor(b.weight, b.bias, b.outer.flip(0, 1), b.inner) for b in right.blocks]
         return norms.Kronecker(blocks, right.like, 0.01)
 
@@ -271,7 +277,7 @@ class OnePerFactor(PiDamped):
     """B doubled where A is a mean over positions and samples already."""
 
     def local(self, seen):
-        right = KroneckerFisher(0.01).local(seen)
+        right = factored(KroneckerFisher(0.01).local(seen))
         return norms.Kronecker([norms.Factor(b.weight, b.bias, 2 * b.outer, b.inner) for b in right.blocks], right.like, 0.01)
 
 

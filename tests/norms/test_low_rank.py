@@ -11,7 +11,7 @@ from geosam.metrics import Fisher, MonteCarlo
 from geosam.norms import LowRank
 from geosam.norms.shifted import Shifted
 from geosam.rows import Materialised
-from tests.fishers import flat
+from tests.fishers import flat, rows_of
 from tests.networks import build, draw, labels, mlp
 
 FLOAT64 = torch.float64
@@ -119,5 +119,5 @@ def test_a_vector_of_kindred_rows_may_have_any_scale(scale):
     metric = Fisher(0.1, MonteCarlo(2, torch.Generator().manual_seed(0)))
     seen = geosam.observe(bound, metric.needs)
     norm, even = metric.at(seen), torch.full((6,), 1 / 6)
-    plain_dual, scaled_dual = (norm.dual_norm(seen.gradient.rows.pull(s * even)).item() for s in (1.0, scale))
+    plain_dual, scaled_dual = (norm.dual_norm(rows_of(seen).pull(s * even)).item() for s in (1.0, scale))
     assert scaled_dual == pytest.approx(scale * plain_dual, rel=1e-5)

@@ -45,7 +45,7 @@ def by_hand(model: nn.Module, base: torch.optim.Optimizer, rho: float) -> torch.
                 p.copy_(value)
         return loss
 
-    return base.step(closure)
+    return torch.as_tensor(base.step(closure))
 
 
 @pytest.mark.parametrize("base", BASES)

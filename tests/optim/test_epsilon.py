@@ -1,5 +1,7 @@
 """What ``perturbed`` shows: ε as realised in the parameters' own precision, at every scale of the gradient."""
 
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -55,8 +57,8 @@ def test_epsilon_is_the_realised_difference(move, dtype):
 def test_bfloat16_shows_what_it_rounded_away(move):
     model = build(mlp, dtype=torch.bfloat16)
     with torch.no_grad():
-        for p in model.parameters():
-            p.add_(1.0)
+        for parameter in model.parameters():
+            parameter.add_(1.0)
     opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1), rho=0.005, move=move())
     with opt.perturbed(Closure(model, X.bfloat16(), Y)) as p:
         still = sum(int((e == 0).sum()) for e in p.epsilon)
@@ -118,15 +120,18 @@ def test_epsilon_does_not_depend_on_the_scale_of_the_loss(decade, move, metric):
         torch.testing.assert_close(e, f, rtol=1e-4, atol=1e-6)
 
 
+def times(factor: float, z: Tensor, y: Tensor) -> Tensor:
+    return factor * F.cross_entropy(z, y)
+
+
 @pytest.mark.parametrize("decade", [-25, -12, 12, 18])
 @pytest.mark.parametrize("metric", [EmpiricalFisher(), DiagonalEmpiricalFisher()], ids=repr)
 def test_relative_damping_makes_the_direction_scale_free(metric, decade):
     """ε has ‖ε‖ = ρ in a metric that grows with the loss's square, so its direction is what must not change."""
     directions = []
     for factor in (1.0, 10.0**decade):
-        model = build(mlp)
-        problem = geosam.Problem(model, lambda z, y, factor=factor: factor * F.cross_entropy(z, y))
-        seen = geosam.observe(problem.on(X, Y), metric.needs)
+        bound = geosam.Problem(build(mlp), partial(times, factor)).on(X, Y)
+        seen = geosam.observe(bound, metric.needs)
         sharp, dual = metric.at(seen).ascend(seen.gradient)
         assert dual.isfinite() and dual > 0
         wide = vec.map(Tensor.double, sharp)

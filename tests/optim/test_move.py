@@ -1,5 +1,7 @@
 """θ + ε in and out of the parameters, bit for bit, with an interrupt between any two lines."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -69,6 +71,11 @@ def test_nothing_to_add_moves_nothing(move, scale, finite):
     assert same(clones(model), values)
 
 
+def there_and_back(mover: Move, parameters: list[Tensor]) -> None:
+    mover.displace(parameters, solved(parameters))
+    mover.restore()
+
+
 @pytest.mark.parametrize("move", MOVES)
 def test_what_an_interrupt_at_any_line_leaves_behind_the_next_restore_repairs(move):
     k = 0
@@ -78,11 +85,7 @@ def test_what_an_interrupt_at_any_line_leaves_behind_the_next_restore_repairs(mo
         parameters, values = list(model.parameters()), clones(model)
         addresses = [p.data_ptr() for p in parameters]
 
-        def there_and_back(mover: Move = mover, parameters: list[Tensor] = parameters) -> None:
-            mover.displace(parameters, solved(parameters))
-            mover.restore()
-
-        reached = interrupt_at(k, LINES[move], there_and_back)
+        reached = interrupt_at(k, LINES[move], partial(there_and_back, mover, parameters))
         mover.restore()
         assert same(clones(model), values) and [p.data_ptr() for p in parameters] == addresses
         if not reached:

@@ -1,6 +1,7 @@
 """Several steps of ascent through the optimizer: what ascend finds, a pass a step, and θ whole whatever happens."""
 
 import math
+from functools import partial
 from types import CodeType
 
 import pytest
@@ -85,7 +86,7 @@ class TestSAM:
             k += 1
             model = build(mlp)
             opt, values = SAM(torch.optim.SGD(model.parameters(), lr=0.0), solver=MultiStep(2), move=move()), clones(model)
-            reached = interrupt_at(k, codes, lambda opt=opt, closure=Closure(model, X.float(), Y): opt.step(closure))
+            reached = interrupt_at(k, codes, partial(opt.step, Closure(model, X.float(), Y)))
             assert same(clones(model), values), k
         assert k > 80
 

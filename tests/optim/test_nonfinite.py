@@ -199,7 +199,8 @@ def test_an_infinite_loss_with_finite_gradients_is_told():
 
 
 def test_a_sparse_gradient_that_is_nan_updates_nothing():
-    model = nn.Sequential(nn.Embedding(5, 4, sparse=True), nn.Linear(4, 3))
+    words = nn.Embedding(5, 4, sparse=True)
+    model = nn.Sequential(words, nn.Linear(4, 3))
     opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1))
     values, index, passes = clones(model), torch.tensor([0, 3, 3]), iter([1.0, math.nan])
 
@@ -207,7 +208,8 @@ def test_a_sparse_gradient_that_is_nan_updates_nothing():
         opt.zero_grad()
         loss = F.cross_entropy(model(index), labels(3))
         loss.backward()
-        model[0].weight.grad = model[0].weight.grad * next(passes)
+        assert words.weight.grad is not None
+        words.weight.grad = words.weight.grad * next(passes)
         return loss
 
     opt.step(closure)

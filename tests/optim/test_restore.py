@@ -1,6 +1,8 @@
 """Whatever happens in a step, the weights afterwards are those before it or those of a finished update, bit for bit."""
 
+import inspect
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -123,7 +125,7 @@ def test_an_interrupt_before_any_line_of_a_step(move):
         k += 1
         model, opt = model_and_opt(move, lr=0.0)
         values, addresses = clones(model), [p.data_ptr() for p in model.parameters()]
-        reached = interrupt_at(k, codes, lambda opt=opt, model=model: opt.step(Closure(model, X, Y)))
+        reached = interrupt_at(k, codes, partial(opt.step, Closure(model, X, Y)))
         if not same(clones(model), values) or [p.data_ptr() for p in model.parameters()] != addresses:
             harmed.append(k)
     assert k > 40 and not harmed
@@ -131,13 +133,13 @@ def test_an_interrupt_before_any_line_of_a_step(move):
 
 @pytest.mark.parametrize("move", MOVES)
 def test_the_step_after_an_interrupt_starts_from_whole_weights(move):
-    codes = lines_of(Move.displace, Move.restore, move._displace, move._put_back, Step.displaced.__wrapped__)
+    codes = lines_of(Move.displace, Move.restore, move._displace, move._put_back, inspect.unwrap(Step.displaced))
     k, reached = 0, True
     while reached:
         k += 1
         model, opt = model_and_opt(move)
         values, starts = clones(model), []
-        reached = interrupt_at(k, codes, lambda opt=opt, model=model: opt.step(Closure(model, X, Y)))
+        reached = interrupt_at(k, codes, partial(opt.step, Closure(model, X, Y)))
         if not reached:
             break
 

@@ -296,6 +296,7 @@ def test_a_wrong_recording_is_not_believed(monkeypatch):
 
     def wrong(self, theta, outputs):
         push = right(self, theta, outputs)
+        assert push is not None
         return lambda v: 2 * push(v)
 
     monkeypatch.setattr(Recorder, "at", wrong)

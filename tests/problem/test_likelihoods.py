@@ -1,6 +1,7 @@
 """The distribution that a loss names, and the mean KL between two of them."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -40,7 +41,8 @@ def test_the_loss_is_the_mean_negative_log_likelihood_up_to_a_constant(loss, lik
 
 def test_nll_of_log_probabilities_is_categorical():
     z = logits(4, 3)
-    torch.testing.assert_close(of_loss(nn.NLLLoss())(z.log_softmax(1)).probs, z.softmax(1))
+    likelihood: Any = of_loss(nn.NLLLoss())
+    torch.testing.assert_close(likelihood(z.log_softmax(1)).probs, z.softmax(1))
 
 
 @pytest.mark.parametrize("loss", [nn.L1Loss(), nn.HuberLoss(), F.cross_entropy, lambda z, y: z.mean()])
@@ -95,7 +97,9 @@ def test_no_kl_in_torch_is_an_error_with_a_cure():
 
 def test_categorical_is_torchs_own():
     z = logits(5, 3)
-    torch.testing.assert_close(categorical(z).logits, Categorical(logits=z).logits)
+    found = categorical(z)
+    assert isinstance(found, Categorical)
+    torch.testing.assert_close(found.logits, Categorical(logits=z).logits)
 
 
 def test_a_coin_that_is_sure_of_itself_has_a_finite_kl():

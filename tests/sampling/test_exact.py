@@ -28,7 +28,9 @@ def test_the_loss_s_slope_is_told_in_the_rows_where_it_lies_in_their_span(name):
     likelihood, z = LIKELIHOODS[name], draw(5, 3, dtype=FLOAT64)
     u = Exact().cotangents(likelihood, z)
     slopes = torch.einsum("kn,kne->ne", draw(3, 5, seed=9, dtype=FLOAT64), u)
-    alpha, spanned = Exact().coordinates(likelihood, z, u, slopes)
+    told = Exact().coordinates(likelihood, z, u, slopes)
+    assert told is not None
+    alpha, spanned = told
     assert spanned.all() and closeness(torch.einsum("kn,kne->ne", alpha, u), slopes) < 1e-12
     if name in ("softmax", "tempered"):
         assert Exact().coordinates(likelihood, z, u, torch.ones_like(z)) is None  # a constant added to the logits is no news

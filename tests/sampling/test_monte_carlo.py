@@ -25,7 +25,9 @@ def test_a_score_all_but_opposite_to_the_data_s_is_another_one(tail):
     z = torch.log(torch.tensor([[0.6, 0.4, tail], [0.6, 0.4, tail]], dtype=FLOAT64))
     slopes = z.softmax(1) - torch.eye(3, dtype=FLOAT64)[[0, 0]]
     scores = z.softmax(1) - torch.eye(3, dtype=FLOAT64)[[1, 0]]
-    alpha, spanned = MonteCarlo(1).coordinates(categorical, z.float(), scores.float().unsqueeze(0), slopes)
+    told = MonteCarlo(1).coordinates(categorical, z.float(), scores.float().unsqueeze(0), slopes)
+    assert told is not None
+    alpha, spanned = told
     assert spanned.tolist() == [False, True] and alpha[0, 1].item() == pytest.approx(1.0)
 
 
@@ -62,10 +64,13 @@ def test_a_drawn_score_that_is_parallel_to_a_sample_s_slope_tells_it(draws, matc
     for i, same in enumerate(matched):
         if same:
             slopes[i] = -0.7 * u[draws - 1, i]
-    alpha, spanned = MonteCarlo(draws).coordinates(categorical, torch.zeros(len(matched), 3), u.float(), slopes)
+    told = MonteCarlo(draws).coordinates(categorical, torch.zeros(len(matched), 3), u.float(), slopes)
+    assert told is not None
+    alpha, spanned = told
     assert spanned.tolist() == matched
-    told = torch.einsum("kn,kne->ne", alpha, u)
-    torch.testing.assert_close(told, torch.where(spanned.unsqueeze(1), slopes, 0.0), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        torch.einsum("kn,kne->ne", alpha, u), torch.where(spanned.unsqueeze(1), slopes, 0.0), rtol=1e-5, atol=1e-5
+    )
 
 
 class TestDraws:

@@ -54,8 +54,8 @@ def quadratics(draw, kind, convex=True):
     """(norm, quadratic, rho), in float64."""
     like = draw(strategies.spaces([torch.float64]))
     rows = draw(strategies.rows(like))
-    signs = [1.0] if convex else [1.0, -1.0]
-    signs = torch.tensor(draw(st.lists(st.sampled_from(signs), min_size=rows.n, max_size=rows.n)), dtype=torch.float64)
+    sign = st.sampled_from([1.0] if convex else [1.0, -1.0])
+    signs = torch.tensor(draw(st.lists(sign, min_size=rows.n, max_size=rows.n)), dtype=torch.float64)
     return draw(KINDS[kind](like)), Quadratic(draw(strategies.vectors(like)), rows, signs), 10.0 ** draw(st.integers(-2, 2))
 
 

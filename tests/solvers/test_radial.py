@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -40,7 +40,6 @@ def budget(make: Callable[[], nn.Module], seed: int, metric: KLExact) -> tuple[g
 ALONG = [Euclidean(), GradientMagnitude(), EmpiricalFisher(), EmpiricalFisher(1e-3), DiagonalEmpiricalFisher()]
 
 
-@settings(max_examples=40)
 @given(st.sampled_from([mlp, cnn]), st.integers(0, 2**31), st.floats(-3, -0.5), st.sampled_from(ALONG))
 def test_the_kl_budget_is_met_to_one_per_cent(make, seed, decade, along):
     rho = 10**decade
@@ -53,7 +52,6 @@ def test_the_kl_budget_is_met_to_one_per_cent(make, seed, decade, along):
     assert pert.report["evaluations"] <= MOST
 
 
-@settings(max_examples=40)
 @given(st.sampled_from([mlp, cnn]), st.integers(0, 2**31), st.floats(0.3, 1), st.sampled_from(ALONG))
 def test_a_large_budget_is_met_or_the_shortfall_told(make, seed, rho, along):
     _, divergence, c = budget(make, seed, KLExact(along=along))
@@ -100,7 +98,7 @@ def test_the_report_counts_what_was_evaluated():
     seen, divergence, c = budget(mlp, 3, KLExact())
     calls = 0
 
-    def counted(epsilon: list[Tensor]) -> Tensor:
+    def counted(epsilon: Vectors) -> Tensor:
         nonlocal calls
         calls += 1
         return seen[PredictiveDistribution()].kl(epsilon)
@@ -108,7 +106,7 @@ def test_the_report_counts_what_was_evaluated():
     class Counting(geosam.Divergence):
         along = divergence.along
 
-        def __call__(self, epsilon: list[Tensor]) -> Tensor:
+        def __call__(self, epsilon: Vectors) -> Tensor:
             return counted(epsilon)
 
         def local_norm(self, damping: float) -> geosam.InnerProduct:
@@ -125,7 +123,7 @@ def test_a_saturated_divergence_reports_its_shortfall():
     class Bounded(geosam.Divergence):
         along = divergence.along
 
-        def __call__(self, epsilon: list[Tensor]) -> Tensor:
+        def __call__(self, epsilon: Vectors) -> Tensor:
             return 0.02 * torch.tanh(divergence(epsilon) / 0.02)  # √(2D) stays below 0.2
 
         def local_norm(self, damping: float) -> geosam.InnerProduct:

@@ -41,5 +41,6 @@ def test_fitted_samples_keep_their_direction(kind, damping, fitted):
         drawn = MonteCarlo(1, torch.Generator().manual_seed(0))
         return Fisher(damping, drawn) if kind == "Monte Carlo" else kind(damping)
 
-    found, true = (direction(metric(), *fitted, dtype) for dtype in (torch.float32, FLOAT64))
+    model, x, y = fitted
+    found, true = (direction(metric(), model, x, y, dtype) for dtype in (torch.float32, FLOAT64))
     assert (found - true).norm() <= 1e-4 * true.norm()

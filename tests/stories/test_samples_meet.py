@@ -9,6 +9,7 @@ import geosam
 from geosam.core import limits
 from geosam.engines import Auto, Func, Hooks
 from geosam.metrics import DiagonalEmpiricalFisher, DiagonalFisher, EmpiricalFisher, KLExact
+from tests.fishers import rows_of
 from tests.networks import Transformer, build, draw, labels, mlp
 
 
@@ -55,11 +56,11 @@ ENGINES = pytest.mark.parametrize("engine", [Auto(), Func()], ids=repr)
 
 def own_rows(bound: geosam.problem.Bound, engine: object = None) -> None:
     """Every row of collected seen is autograd's of that sample alone."""
-    rows = geosam.observe(bound, EmpiricalFisher(engine=engine or Auto()).needs).gradient.rows
+    seen = geosam.observe(bound, EmpiricalFisher(engine=engine or Auto()).needs)
     for i, unit in enumerate(torch.eye(bound.n, dtype=torch.float64)):
         loss = bound.loss(bound.model(bound.x[i : i + 1]), bound.y[i : i + 1])
         true = torch.autograd.grad(loss, bound.parameters, allow_unused=True, materialize_grads=True)
-        torch.testing.assert_close(rows.materialise(unit), [t.double() for t in true], rtol=1e-8, atol=1e-10)
+        torch.testing.assert_close(rows_of(seen).materialise(unit), [t.double() for t in true], rtol=1e-8, atol=1e-10)
 
 
 def bind(model: nn.Module, *shape: int, problem: geosam.Problem | None = None) -> geosam.problem.Bound:
@@ -97,7 +98,7 @@ def test_a_batch_that_overflows_proves_nothing_about_the_next():
 def test_models_that_draw_numbers_pass(engine):
     model = build(Noisy, dtype=torch.float64)
     seen = geosam.observe(bind(model, 6, 5, 4), EmpiricalFisher(engine=engine).needs)
-    assert seen.gradient.rows.n == 6
+    assert rows_of(seen).n == 6
 
 
 def test_modes_of_single_modules_are_told_apart():

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 import geosam
 from geosam.engines import Func, Hooks
 from geosam.engines.hooks.capture import Capture
+from geosam.rows import Materialised
 from tests.networks import NETWORKS, build, draw, labels, mlp, network
 
 
@@ -181,6 +182,7 @@ def case(name: str, n: int = 6) -> geosam.problem.Bound:
 
 def same_rows(bound: geosam.problem.Bound) -> None:
     found, true = (engine.rows(bound, bound.parameters)[1] for engine in (Hooks(), Func()))
+    assert isinstance(true, Materialised)
     flat = torch.cat([j.reshape(bound.n, -1) for j in true.jacobian], 1).double()
     own = torch.stack([torch.cat([t.reshape(-1) for t in found.materialise(e)]) for e in torch.eye(bound.n).double()])
     torch.testing.assert_close(own, flat, rtol=1e-5, atol=1e-6)

@@ -1,6 +1,7 @@
 """KFAC's factors by definition for all outputs and samplings; what curvlinops alone gets wrong is right or refused."""
 
 from contextlib import nullcontext
+from typing import Any
 
 import pytest
 import torch
@@ -150,9 +151,9 @@ def test_a_weight_that_hooks_compute_is_named_and_its_bias_covered(old, name):
     bound = geosam.Problem(model, CLASSES).on(x, y)
     with pytest.raises(ValueError, match=rf"0.{name} \(in Linear, whose weight is computed from it\)"):
         KroneckerFisher(0.1).at(bound)
-    found, want = (
-        dense(KroneckerFisher(0.1).at(geosam.Problem(m, CLASSES).on(x, y).wrt([m[0].bias])), [m[0].bias]) for m in (model, new)
-    )
+    biases = [dict(m.named_parameters())["0.bias"] for m in (model, new)]
+    bounds = [geosam.Problem(m, CLASSES).on(x, y).wrt([bias]) for m, bias in zip((model, new), biases, strict=True)]
+    found, want = (dense(KroneckerFisher(0.1).at(b), [bias]) for b, bias in zip(bounds, biases, strict=True))
     assert closeness(found, want) < 1e-12
 
 
@@ -180,7 +181,8 @@ def test_a_checkpoint_counts_its_inputs_once():
 
 @pytest.mark.parametrize("part", [False, True])
 def test_a_compiled_model_is_looked_at_as_it_was_written(part):
-    x, y, model = draw(6, 4, dtype=FLOAT64), labels(6), build(mlp, dtype=FLOAT64)
+    x, y = draw(6, 4, dtype=FLOAT64), labels(6)
+    model: Any = build(mlp, dtype=FLOAT64)
     want = dense(KroneckerFisher(0.1).at(geosam.Problem(model, CLASSES).on(x, y)), list(model.parameters()))
     if part:
         model[0] = torch.compile(model[0], backend="eager")

@@ -8,8 +8,8 @@ ENTRIES = {entry.id: entry for entry in ledger.entries()}
 
 
 def seeds(key):
-    """The first five, or as many as there are."""
-    return ledger.seeds(ENTRIES[key].claim, 5)
+    """The first eight, or as many as there are."""
+    return ledger.seeds(ENTRIES[key].claim, 8)
 
 
 @cache

@@ -41,11 +41,16 @@ def test_different_parameters_are_different_means(seed, other):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_fisher_is_that_of_torchs_jacobian(seed):
+def test_mean_and_fisher_are_those_of_torch(seed):
     drawn = instance(seed)
     point = torch.tensor(drawn.center, dtype=torch.float64) + 0.3
     M, c = torch.tensor(drawn.mixing, dtype=torch.float64), torch.tensor(drawn.center, dtype=torch.float64)
-    J = torch.func.jacrev(lambda theta: M @ (theta - c) ** drawn.power)(point)
+
+    def expected(theta):
+        return M @ (theta - c) ** drawn.power
+
+    J = torch.func.jacrev(expected)(point)
+    assert np.allclose(mean(drawn, point.numpy()), expected(point).numpy(), rtol=1e-12)
     assert np.allclose(fisher(drawn, point.numpy()), (J.T @ J).numpy(), rtol=1e-12)
 
 

@@ -9,9 +9,14 @@ from rich.console import Console
 
 from .files import write
 from .scheduling import Finished, run_all
-from .store import Record, Store
-from .study import Study
+from .store import Record, Result, Store
+from .study import Part, Study
 from .style import styled
+
+
+def records_of(part: Part[Result], folder: Path) -> Store[Result]:
+    """Where a part of a study has its records, in the folder of all of them."""
+    return Store(folder / part.folder, Record[part.result])  # type: ignore[name-defined]
 
 
 def carry_out(study: Study, out: Path, *, workers: int, fresh: bool, figure: Path | None, console: Console) -> Path | None:
@@ -19,7 +24,7 @@ def carry_out(study: Study, out: Path, *, workers: int, fresh: bool, figure: Pat
     start = time.perf_counter()
     done = []
     for part in study.parts():
-        store = Store(out / "records" / part.folder, Record[part.result])  # type: ignore[name-defined]
+        store = records_of(part, out / "records")
         done += run_all(part.jobs, part.work, store, workers=workers, fresh=fresh, console=console)
     finished = Finished(done)
     if not finished.records:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from experiments.common.runner import carry_out
-from experiments.common.store import Record, Store
+from experiments.common.runner import carry_out, records_of
 from experiments.common.study import Report, Study
 
 
@@ -53,4 +52,4 @@ def carried(study, out, figure=None, reports=True):
 
 def records(study, out):
     """Of every job in its order, None where there is none."""
-    return [Store(out / "records" / part.folder, Record[part.result]).load(job) for part in study.parts() for job in part.jobs]
+    return [records_of(part, out / "records").load(job) for part in study.parts() for job in part.jobs]

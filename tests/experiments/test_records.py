@@ -7,21 +7,26 @@ import pytest
 from experiments.benchmarks.command import NAMES, RECORDS
 from experiments.bound.study import Bound
 from experiments.common.describe import describe, fingerprint
-from experiments.common.store import Record, Store
+from experiments.common.runner import records_of
+from experiments.common.study import Study
 from experiments.compare.study import Compare
 from experiments.frontier.config import Config
 from experiments.frontier.study import Frontier
 from experiments.toy.config import Config as Toy
 
 ROOT = RECORDS.parent
-STUDIES = {"bound": (Bound(), 12), "compare": (Compare(), 36), "frontier": (Frontier(Config(seeds=(0, 1, 2))), 6)}
+STUDIES: dict[str, tuple[Study, int]] = {
+    "bound": (Bound(), 12),
+    "compare": (Compare(), 36),
+    "frontier": (Frontier(Config(seeds=(0, 1, 2))), 6),
+}
 
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_record_is_found_by_its_configuration(name):
     study, count = STUDIES[name]
     (part,) = study.parts()
-    store = Store(ROOT / name, Record[part.result])
+    store = records_of(part, ROOT / name)
     assert [job.title for job in part.jobs if store.load(job) is None] == [] and len(part.jobs) == count
     assert {store.path(job) for job in part.jobs} == set((ROOT / name).iterdir())
 

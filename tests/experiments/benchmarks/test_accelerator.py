@@ -53,17 +53,18 @@ def test_a_network_with_frozen_statistics_is_raced_as_well(light, monkeypatch):
 def _alone(model, x):
     """The model for one sample at a time: BatchNorm with the mean and biased variance of the batch at θ, read at its inputs."""
     model = copy.deepcopy(model)
+    held: dict[torch.nn.Module, tuple[torch.Tensor, torch.Tensor]] = {}
     norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
 
     def read(module, inputs):
         variance, mean = torch.var_mean(inputs[0].float(), (0, 2, 3), correction=0)
-        module.held = mean.detach(), variance.detach()
+        held[module] = mean.detach(), variance.detach()
 
     handles = [norm.register_forward_pre_hook(read) for norm in norms]
     model(x)
     for norm, handle in zip(norms, handles, strict=True):
         handle.remove()
-        norm.running_mean, norm.running_var = norm.held
+        norm.running_mean, norm.running_var = held[norm]
         norm.eval()
     return model
 

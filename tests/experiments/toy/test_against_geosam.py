@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from torch.distributions import Normal
 
@@ -81,9 +81,11 @@ STARTS = st.tuples(st.floats(-40, 40), st.floats(15, 60))
 
 @pytest.mark.parametrize("name", ["GD", *METRICS])
 @settings(deadline=None)
+@example(start=(0.0, 15.0), lr=1.0, rho=1.0)
 @given(start=STARTS, lr=st.floats(1, 200), rho=st.floats(0.01, 1.3))
 def test_on_the_toy_loss(name, start, lr, rho):
     probe, after = ours(OF_THE_FIGURE, name, start, lr, rho)
+    assume(probe[1] > 1e-6)  # ASAM's ball of ρ ≥ 1 reaches σ = 0, where the loss is not defined
     expected = step(toy, METRICS.get(name), start, lr, rho)
     assert probe == pytest.approx(expected[0], rel=1e-6, abs=1e-6)
     assert after == pytest.approx(expected[1], rel=1e-6, abs=1e-6)

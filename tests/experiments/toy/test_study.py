@@ -97,7 +97,7 @@ def test_maps_show_each_end_in_its_own_colour(finished):
         shown = image.cmap(image.norm(image.get_array()))
         expected = [to_rgba(COLOURS[End(int(digit))]) for digit in result.ends["FSAM"]]
         assert shown.reshape(-1, 4) == pytest.approx(np.array(expected))
-        assert image.origin == "lower" and image.get_extent() == [*job.mu, *job.sigma]
+        assert image.origin == "lower" and list(image.get_extent()) == [*job.mu, *job.sigma]
 
 
 def test_a_second_call_runs_nothing_and_a_broken_record_runs_again(finished):

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -47,7 +48,7 @@ def test_where_no_kl_ball_is_as_long_nothing_has_left():
     """At equal first steps: KL is counted apart where FSAM's first probe leaves σ > 0, and there alone."""
     config = Config(seeds=1, settings=60, ranges=Settings(steps=20), small=replace(SMALL_MU, steps=20))
     job = next(job for job in config.chunks() if job.design == MATCHED and job.settings == config.ranges)
-    record = SimpleNamespace(result=count(job))
+    record: Any = SimpleNamespace(result=count(job))
     table = summarise(config, [(job, record)], [], []).ends(job.loss, MATCHED)
     theta, _, rho = job.settings.draw(LOSSES[job.loss], job.seed, job.n)
     probe = theta + METHODS["FSAM"](theta, LOSSES[job.loss].gradient(theta), rho)

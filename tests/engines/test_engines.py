@@ -106,7 +106,7 @@ def test_batch_norm_on_batch_statistics_is_refused_and_frozen_is_right(engine, w
 def test_an_unused_parameter_has_zero_rows_or_is_refused():
     model = build(mlp)
     model.spare = nn.Linear(2, 2)
-    model.forward = lambda x: nn.Sequential(*list(model)[:3])(x)
+    model.forward = lambda x: nn.Sequential(*list(model)[:3])(x)  # type: ignore[method-assign]
     bound, parameters = bind(model, draw(6, 4), labels(6)), list(model.parameters())
     assert all(not s.any() for s in Func().squares(bound, parameters)[2][-2:])
     with pytest.raises(ValueError, match=r"spare\.weight"):

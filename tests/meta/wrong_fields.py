@@ -95,7 +95,7 @@ class Altered(Divergence):
     bend: float = 0.0
 
     @property
-    def along(self):
+    def along(self):  # type: ignore[override]
         return self.right.along
 
     def __call__(self, epsilon):

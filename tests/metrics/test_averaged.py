@@ -10,7 +10,6 @@ from torch import nn
 import geosam
 from geosam import SAM, metrics
 from geosam.metrics import Averaged, BlockDiagonal, DiagonalFisher, KroneckerFisher
-from geosam.testing import LawViolation, check_metric, laws, strategies
 from tests.fishers import FLOAT64, closeness, dense
 from tests.networks import build, clones, draw, labels, mlp, same
 
@@ -187,41 +186,3 @@ def test_a_decay_lies_below_one(decay):
 def test_a_metric_is_an_instance():
     with pytest.raises(TypeError, match="metric"):
         Averaged(DiagonalFisher)
-
-
-class FromZero(metrics.Euclidean):
-    """Adam's moving average without its correction."""
-
-    @property
-    def needs(self):
-        return DiagonalFisher(0.1).needs
-
-    def step(self, seen, state):
-        norm = DiagonalFisher(0.1).local(seen)
-        now = [norm.entries(i) for i in range(len(norm.like))]
-        last = state.get("average", [torch.zeros_like(t) for t in now])
-        average = [0.9 * a + 0.1 * t for a, t in zip(last, now, strict=True)]
-        return geosam.norms.Diagonal.of(average), {"average": average}
-
-    def local(self, seen):
-        return DiagonalFisher(0.1).local(seen)
-
-
-class InPlace(FromZero):
-    """Writes into its state."""
-
-    def step(self, seen, state):
-        if not state:
-            norm = self.local(seen)
-            return norm, {"average": [norm.entries(i) for i in range(len(norm.like))]}
-        for t in state["average"]:
-            t.mul_(0.9)
-        return geosam.norms.Diagonal.of([t.clone() for t in state["average"]]), state
-
-
-@pytest.mark.parametrize("wrong, law", [(FromZero(), laws.first_step_has_no_memory), (InPlace(), laws.its_memory_is_explicit)])
-def test_the_laws_refute_an_average_without_its_correction_and_one_in_place(wrong, law):
-    problems = strategies.problems([FLOAT64])
-    check_metric(Averaged(DiagonalFisher(0.1)), problems, laws=[law], examples=4)
-    with pytest.raises(LawViolation, match=law.__name__):
-        check_metric(wrong, problems, laws=[law], examples=20)

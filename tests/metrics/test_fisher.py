@@ -13,13 +13,10 @@ from geosam import metrics
 from geosam.core import vectors as vec
 from geosam.engines import Func, Hooks
 from geosam.metrics import BlockDiagonal, DiagonalFisher, EmpiricalFisher, Exact, Fisher, MonteCarlo, Relative
-from geosam.observation import PredictiveDistribution
 from geosam.problem.likelihoods import mean_kl
-from geosam.sampling import Sampling
-from geosam.testing import LawViolation, check_metric, strategies
 from tests.fishers import LIKELIHOODS, WAYS, bind, closeness, dense, dense_diagonal, epsilon, flat, rand_labels, rows_of
 from tests.laws import oracles
-from tests.networks import NETWORKS, build, cnn, draw, labels, mlp, network
+from tests.networks import build, cnn, draw, labels, mlp, network
 
 FLOAT64 = torch.float64
 
@@ -133,28 +130,20 @@ def test_float32_finds_the_gradient_s_direction_at_every_damping(name, damping):
     assert closeness(*found) < 2e-4
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("sampling", [Exact(), MonteCarlo(3, torch.Generator().manual_seed(0))], ids=["Exact", "MonteCarlo"])
-def test_both_ways_agree_for_every_kind_of_network(name, sampling):
+DRAWN = MonteCarlo(3, torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    "name, sampling", [("mlp", Exact()), ("cnn", DRAWN), ("transformer", Exact())], ids=["mlp", "cnn, drawn", "transformer"]
+)
+def test_both_ways_agree(name, sampling):
+    """On every kind of network each way has a test of its own: the drawn rows in engines, the products in predictive."""
     model, x, y = network(name, dtype=FLOAT64)
     bound = geosam.Problem(model, nn.CrossEntropyLoss()).on(x, y)
     gram, free = (epsilon(Fisher(0.1, sampling, **way), bound) for way in WAYS[:2])
     assert closeness(gram, free) < 1e-8
     squares = [dense_diagonal(DiagonalFisher(0.1, sampling, engine), bound) for engine in (Func(), Hooks())]
     assert closeness(*squares) < 1e-10
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-def test_products_with_the_fisher_are_symmetric_however_often_they_are_taken(name):
-    """torch.func.linearize records an LSTM's gates in place, and is wrong from the second call on."""
-    model, x, y = network(name, dtype=FLOAT64)
-    predictive = geosam.observe(geosam.Problem(model, nn.CrossEntropyLoss()).on(x, y), (PredictiveDistribution(),))[
-        PredictiveDistribution()
-    ]
-    u, v = ([draw(*p.shape, seed=seed, dtype=FLOAT64) for p in predictive.parameters] for seed in (4, 5))
-    first = flat(predictive.fisher(u))
-    assert abs(float(flat(v) @ first - flat(u) @ flat(predictive.fisher(v)))) < 1e-12 * float(first.norm() * flat(v).norm())
-    assert closeness(flat(predictive.fisher(u)), first) < 1e-12
 
 
 class TestRefusals:
@@ -202,43 +191,6 @@ class TestRefusals:
         )
         with pytest.raises(TypeError, match="one tensor of outputs"):
             DiagonalFisher().at(problem.on(draw(6, 4), labels(6)))
-
-
-class Unscaled(Sampling):
-    """Exact cotangents without their √K."""
-
-    def count(self, entries):
-        return entries
-
-    def cotangents(self, likelihood, outputs):
-        return Exact().cotangents(likelihood, outputs) / outputs[0].numel() ** 0.5
-
-
-class Argmax(MonteCarlo):
-    """The likeliest label, for every draw."""
-
-    def _labels(self, distribution, device):
-        return distribution.probs.argmax(-1).expand(self.n, -1)
-
-
-CLASSES = strategies.problems([FLOAT64]).filter(lambda bound: isinstance(bound.loss, nn.CrossEntropyLoss))
-
-
-@pytest.mark.parametrize(
-    "wrong, right, want",
-    [
-        (EmpiricalFisher(0.01), Fisher(0.01), oracles.fisher(0.01)),
-        (Fisher(0.01, Unscaled()), Fisher(0.01), oracles.fisher(0.01)),
-        (Fisher(0.01, Argmax(1)), Fisher(0.01), oracles.fisher(0.01)),
-        (metrics.DiagonalEmpiricalFisher(0.01), DiagonalFisher(0.01), oracles.diagonal_fisher(0.01)),
-        (Fisher(0.01), BlockDiagonal(Fisher(0.01)), oracles.by_module(oracles.fisher(0.0), 0.01)),
-    ],
-    ids=["the data's labels", "K forgotten", "the likeliest label", "the data's labels in the diagonal", "one block for all"],
-)
-def test_the_definition_refutes_what_is_nearly_right(wrong, right, want):
-    check_metric(right, CLASSES, laws=[], dense=want, examples=8)
-    with pytest.raises(LawViolation, match="matches_its_definition"):
-        check_metric(wrong, CLASSES, laws=[], dense=want, examples=40)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])

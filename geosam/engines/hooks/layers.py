@@ -138,7 +138,8 @@ def _correlated(
     n = x.shape[0]
     kernels = delta.reshape(-1, 1, *delta.shape[2:])  # [n·O, 1, ...], n groups
     rows = func(x.transpose(0, 1), kernels, None, dilation, padding, stride, n)  # [C, n·O, ...]
-    rows = rows[(..., *(slice(size) for size in shape[2:]))]  # drops positions that the stride never reaches
+    reached = (..., *(slice(size) for size in shape[2:]))  # drops positions that the stride never reaches
+    rows = rows[reached]
     return rows.reshape(shape[1], n, shape[0], *shape[2:]).movedim(0, 2)
 
 

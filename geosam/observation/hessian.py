@@ -57,7 +57,9 @@ class HessianProducts(Request[Hessian]):
 
     def take(self, look: Look) -> Hessian:
         """Around the current θ; nothing is computed before the first product."""
-        return Hessian(look.bound.surface(look.theta, look.replay), guard(look.bound), range(len(look.parameters)))
+        bound, chosen = look.bound, {id(p) for p in look.parameters}
+        others = [p for p in bound.model.parameters() if id(p) not in chosen]
+        return Hessian(bound.surface(look.theta, look.replay), guard(bound, (bound.y, others)), range(len(look.parameters)))
 
     def restrict(self, value: Hessian, index: Sequence[int]) -> Hessian:
         """The block of some of the parameters."""

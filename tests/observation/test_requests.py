@@ -161,12 +161,24 @@ class TestHessianProducts:
             seen[HessianProducts()](list(seen.parameters))
         assert len(calls) == 2
 
-    def test_a_batch_that_was_overwritten_is_not_differentiated(self):
+    @pytest.mark.parametrize("overwritten", ["x", "y", "another parameter"])
+    def test_what_was_overwritten_is_not_differentiated(self, overwritten):
         bound = bind()
+        bound = bound.wrt(list(bound.parameters)[1:])
         seen = geosam.observe(bound, (HessianProducts(),))
-        bound.x.add_(1.0)
-        with pytest.raises(RuntimeError, match="inputs were overwritten"):
+        with torch.no_grad():
+            {"x": bound.x, "y": bound.y, "another parameter": bound.model[0].weight}[overwritten].add_(0)
+        with pytest.raises(RuntimeError, match="were overwritten"):
             seen[HessianProducts()](list(seen.parameters))
+
+    def test_parameters_that_moved_since_do_not_matter(self):
+        bound = bind()
+        seen, matrix = geosam.observe(bound, (HessianProducts(),)), self.dense(bound)
+        with torch.no_grad():
+            for p in bound.parameters:
+                p.mul_(2)
+        v = [draw(*p.shape, dtype=FLOAT64) for p in seen.parameters]
+        torch.testing.assert_close(flat(seen[HessianProducts()](v)), matrix @ flat(v))
 
 
 @dataclass(frozen=True)

@@ -153,13 +153,15 @@ def on_matrices(dense):
 def kl(bound):
     """ε ↦ E_x KL(p_{θ+ε} ‖ p_θ), written out for each likelihood."""
 
+    model, x, _ = twin(bound)
+    theta = {name: p.detach() for name, p in model.named_parameters()}
+    with torch.no_grad():
+        old = model(x)
+
     def definition(epsilon):
-        model, x, _ = twin(bound)
+        moved = {name: p + e.double() for (name, p), e in zip(theta.items(), epsilon, strict=True)}
         with torch.no_grad():
-            old = model(x)
-            for p, e in zip(model.parameters(), epsilon, strict=True):
-                p += e.double()
-            new = model(x)
+            new = torch.func.functional_call(model, moved, (x,))
         if isinstance(bound.loss, nn.CrossEntropyLoss):
             p, logp, logq = new.softmax(1), new.log_softmax(1), old.log_softmax(1)
             return (p * (logp - logq)).sum(1).mean()

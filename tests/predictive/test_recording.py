@@ -61,13 +61,15 @@ def moved(model, factor=1.1):
             p.mul_(factor)
 
 
-@pytest.mark.parametrize("dtype, tolerance", [(FLOAT64, 1e-13), (torch.float32, 2e-6)], ids=["float64", "float32"])
-@pytest.mark.parametrize("name", MADE)
-def test_a_recording_serves_every_point_and_batch_of_its_shape(name, dtype, tolerance, traces):
+TYPES = [*((name, FLOAT64) for name in MADE), *((name, torch.float32) for name in ("mlp", "residual, GroupNorm", "dropout"))]
+
+
+@pytest.mark.parametrize("name, dtype", TYPES, ids=lambda value: str(value).removeprefix("torch."))
+def test_a_recording_serves_every_point_and_batch_of_its_shape(name, dtype, traces):
     """However often: torch.func.linearize records an LSTM's gates in place, and is wrong from the second product on."""
     make, shape = MADE[name]
     model = build(make, dtype=dtype)
-    problem = geosam.Problem(model, nn.CrossEntropyLoss())
+    problem, tolerance = geosam.Problem(model, nn.CrossEntropyLoss()), 1e-13 if dtype == FLOAT64 else 2e-6
     for seed in (1, 1, 5):
         x = labels(30, 7, seed).reshape(6, 5) if shape is None else draw(6, *shape, seed=seed, dtype=dtype)
         predictive = predictive_of(problem, x)
@@ -259,7 +261,7 @@ def test_a_compiled_model_is_recorded_as_it_is_written(traces):
     assert len(traces) == 1 and traces[0] is not None
 
 
-@pytest.mark.parametrize("name", ["mlp", "residual, GroupNorm", "transformer", "LayerNorm"])
+@pytest.mark.parametrize("name", ["residual, GroupNorm", "transformer"])
 def test_autocast_is_in_the_recording(name, traces):
     model, x, _ = network(name)
     problem = geosam.Problem(model, nn.CrossEntropyLoss())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copyreg
 import importlib
 import sys
 from typing import Any
@@ -11,11 +10,9 @@ from typing import Any
 class Public:
     """A base of configuration objects: pickled as ``geosam.metrics.Fisher``, not as the file that holds it today."""
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        kind, place = type(self), public_place(type(self))
-        if place is None:
-            return copyreg.__newobj__, (kind,), vars(self)  # type: ignore[attr-defined]
-        return _blank, place, vars(self)
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        made, place = super().__reduce_ex__(max(protocol, 2)), public_place(type(self))
+        return made if place is None or isinstance(made, str) else (_blank, place, *made[2:])
 
 
 def public_place(kind: type) -> tuple[str, str] | None:

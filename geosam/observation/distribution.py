@@ -33,7 +33,7 @@ class PredictiveDistribution(Request[Predictive]):
 
     def take(self, look: Look) -> Predictive:
         """From the outputs of the pass, if it ran the model itself without random numbers; else by one more forward pass."""
-        bound, parameters = look.bound, look.parameters
+        bound, parameters, replay = look.bound, look.parameters, look.replay
         assert bound.likelihood is not None
         seen = look.lead.outputs.detach() if look.apart is bound and isinstance(look.lead.outputs, Tensor) else None
         opened, unchanged = bound.opened(parameters), guard(bound)
@@ -44,7 +44,7 @@ class PredictiveDistribution(Request[Predictive]):
 
         def forward(values: Sequence[Tensor]) -> Tensor:
             unchanged()
-            with look.replay:
+            with replay:
                 return call(values, bound.x)
 
         known = bound.structure(parameters)
@@ -53,7 +53,7 @@ class PredictiveDistribution(Request[Predictive]):
         alone = None
         if not (known.random or known.coupled):
             alone = (lambda values, x: call(values, tree_map(lambda t: t.unsqueeze(0), x)).squeeze(0)), bound.x
-        recorder = _recorder(bound, parameters, rest, opened, look.replay)
+        recorder = _recorder(bound, parameters, rest, opened, replay)
         return Predictive(forward, bound.likelihood, look.theta, outputs, alone, recorder)
 
     def restrict(self, value: Predictive, index: Sequence[int]) -> Predictive:

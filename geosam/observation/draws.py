@@ -72,8 +72,14 @@ class LabelDraws(Request[Sampled]):
         if why is not None:
             return self._on(look.bound, look.parameters).products(why, look[PredictiveDistribution()])
         here = self._on(look.apart, look.parameters)
-        with nullcontext() if self.sampling.random else look.replay:
-            return here.capture()[2] if here.whole() else here.in_chunks()
+        try:
+            with nullcontext() if self.sampling.random else look.replay:
+                return here.capture()[2] if here.whole() else here.in_chunks()
+        except (ValueError, RuntimeError) as error:
+            if self.limit is None or look.apart is not look.bound:
+                raise
+            here.remember(error)
+            return self.take(look)
 
     def restrict(self, value: Sampled, index: Sequence[int]) -> Sampled:
         """The same labels, for some of the parameters."""

@@ -88,7 +88,7 @@ class Constant(Metric):
 
 def as_metric(value: Any, name: str = "metric") -> Metric:
     """A metric as it is; a norm as a :class:`Constant` metric. Raises: TypeError for anything else."""
-    if isinstance(value, Norm):
+    if isinstance(value, Norm) and not isinstance(value, Metric):
         return Constant(value)
     check_instance(name, value, Metric)
     metric: Metric = value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 
 import torch
 
@@ -35,10 +35,10 @@ def observe(point: Bound | Observation, needs: Needs = (), who: str = "this requ
     needs = tuple(dict.fromkeys(needs))
     for request in needs:
         request.check(point, who)
-    try:
-        look = _look(point, needs, parameters, train)
-    except TakeAgain:
-        look = _look(point, needs, parameters, train)
+    look = None
+    while look is None:  # ends: each repetition is recorded by the request that asks for it
+        with suppress(TakeAgain):
+            look = _look(point, needs, parameters, train)
     return Observation(look.theta, look.lead.gradient, look.lead.loss, names, {r: look.found[r] for r in needs})
 
 

@@ -83,9 +83,11 @@ class Step:
         try:
             move.prepare(self.parameters)
             # nested calls: no name here holds what the first pass made, for the second one needs the memory
-            yield Perturbed(self.displace(*self.solve(self.observe(self.rule.metric, self.rule.objective))), realised)
+            yield Perturbed(
+                self.displace(*self.solve(self._own(self.observe(self.rule.metric, self.rule.objective)))), realised
+            )
         finally:
-            inside = False
+            inside, self.kept, self.landing = False, None, None
             try:
                 move.restore()
             finally:
@@ -101,12 +103,14 @@ class Step:
         seen = observe_closure(self.source, self.parameters, self.groups.names)
         return seen if self.scale is None else replace(seen, gradient=vec.scale(seen.gradient, 1 / self.scale))
 
+    def _own(self, seen: Observation) -> Observation:
+        """With a gradient of its own where the solver's passes overwrite this one's, which is still read."""
+        return seen.owned() if self.rule.solver is not None and self.rule.solver.revisits else seen
+
     @torch.no_grad()
     def solve(self, seen: Observation) -> tuple[Perturbation, Tensor]:
         """(ε*, the loss at θ); ε* = 0 where the loss, the covector or what was made of it is not finite."""
         rule, memory, radius = self.rule, self.rule.memory, self.groups.radius
-        if rule.solver is not None and rule.solver.revisits:
-            seen = seen.owned()  # the solver's passes overwrite this one's gradient, which is still read
         loan = Loan(rule.move.buffers, self._covector(memory["objective"]), self._keep, memory["solver"])
         c, memory["objective"] = rule.objective.step(seen, memory["objective"])
         if radius is not None:

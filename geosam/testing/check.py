@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..core import Divergence, Norm, Vectors
 from ..norms import LowRank
-from ..observation import Metric, Objective, Observation, observe
+from ..observation import Metric, Objective, Observation, as_metric, observe
 from ..problem import Bound
 from ..rows import Pulled
 from ..solvers import solve
@@ -70,7 +70,7 @@ def check_norm(
 
 
 def check_metric(
-    metric: Metric,
+    metric: Metric | Norm,
     problem: Bound | SearchStrategy[Bound] | None = None,
     *,
     examples: int | None = None,
@@ -84,6 +84,7 @@ def check_metric(
     are drawn, in float64 and float32. dense: bound problem ↦ G by definition, a [P, P] float64 tensor, however slowly; ♯ and
     both norms are compared with it. The rest is as in :func:`check_norm`, the gradient also a covector. Raises: LawViolation.
     """
+    metric = as_metric(metric)
     chosen = problems() if problem is None else problem
 
     @st.composite

@@ -58,3 +58,31 @@ def test_a_local_class_can_be_copied():
             return geosam.norms.Identity(observation.parameters)
 
     assert copy.deepcopy(Local(2.0)) == Local(2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Slotted(geosam.Metric):
+    strength: float = 1.0
+
+    def local(self, observation):
+        return geosam.norms.Identity(observation.parameters)
+
+
+class Stateful(geosam.metrics.Euclidean):
+    """With a way of its own to be copied."""
+
+    k: int
+
+    def __init__(self, k):
+        object.__setattr__(self, "k", k)
+
+    def __getstate__(self):
+        return (self.k,)
+
+    def __setstate__(self, state):
+        object.__setattr__(self, "k", state[0])
+
+
+def test_a_class_of_one_s_own_keeps_its_way_to_be_copied():
+    assert copy.deepcopy(Slotted(3.0)).strength == pickle.loads(pickle.dumps(Slotted(3.0))).strength == 3.0
+    assert copy.deepcopy(Stateful(4)).k == pickle.loads(pickle.dumps(Stateful(4))).k == 4

@@ -9,7 +9,7 @@ from torch import nn
 import geosam
 from geosam import SAM
 from geosam.core import Landing
-from geosam.metrics import DiagonalEmpiricalFisher, EmpiricalFisher, Euclidean, GradientMagnitude, KLExact
+from geosam.metrics import DiagonalEmpiricalFisher, EmpiricalFisher, Euclidean, Fisher, GradientMagnitude, KLExact
 from geosam.optim import landing, step
 from tests.networks import batch_norm_net, build, draw, dropout_net, labels, mlp, network
 
@@ -82,6 +82,24 @@ def test_no_graph_outlives_the_step():
     assert all(p.grad is not None and p.grad.grad_fn is None for p in model.parameters())
     gc.collect()
     assert held() <= known
+
+
+@pytest.mark.parametrize("metric", [KLExact(EmpiricalFisher()), Fisher(), KLExact(GradientMagnitude())], ids=repr)
+def test_what_a_pass_made_is_freed_without_the_garbage_collector(metric):
+    """A reference cycle would keep rows and graphs alive until a collection, through the second pass and beyond."""
+    model = build(mlp)
+    opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1), metric)
+    bound = geosam.Problem(model, nn.CrossEntropyLoss()).on(draw(6, 4), labels(6))
+    opt.step(bound)
+    gc.collect()
+    known = {id(o) for o in gc.get_objects() if type(o).__name__ in ("Look", "Predictive", "Observation", "Step")}
+    gc.disable()
+    try:
+        opt.step(bound)
+        left = [o for o in gc.get_objects() if type(o).__name__ in ("Look", "Predictive", "Observation", "Step")]
+        assert {id(o) for o in left} <= known
+    finally:
+        gc.enable()
 
 
 class Summed(nn.Module):

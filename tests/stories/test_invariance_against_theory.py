@@ -327,7 +327,9 @@ def test_it_transforms_at_every_point_and_under_every_map_of_the_kind(row, kind,
         found = gap(row.on(kind), kind, phi, torch.from_numpy(chosen))
         assert found.image <= IN_THE_LIMIT if answer == OUTPUTS or limit else found.tangent <= EXACT, found
 
-    examine(st.tuples(ticks(len(kind.phi)), ticks(kind.count)), trial, max(2, math.ceil(row.share * settings().max_examples)))
+    # half of the profile's: the stored point has said the same already
+    many = max(2, math.ceil(row.share * settings().max_examples / 2))
+    examine(st.tuples(ticks(len(kind.phi)), ticks(kind.count)), trial, many)
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if not row.couples], ids=named)

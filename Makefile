@@ -46,7 +46,7 @@ theory: $(READY)  ## decide every mathematical claim of the papers
 	@$(BIN)/python -m theory $(ARGS)
 
 bench: $(READY)  ## measure what a step costs
-	@$(BIN)/python -m experiments.benchmarks $(ARGS)
+	@$(BIN)/python -m experiments benchmarks $(ARGS)
 
 dist: $(READY)  ## build the sdist and the wheel, and check them; a release: make dist TAG=v1.2.3
 	@.ci/dist $(TAG)

@@ -14,7 +14,15 @@ BLOCK = 64 * 2**20
 """For a block of columns that is formed and then discarded."""
 
 CACHE = 2**20
-"""For a block that is converted to a wider type in a CPU's cache; and, in entries, for a Gram matrix that is kept."""
+"""For a block that is converted to a wider type in a CPU's cache."""
+
+GRAM = 2**20
+"""In entries: a Gram matrix of inputs that is kept."""
+
+
+def fits(square: torch.Tensor) -> bool:
+    """Whether the largest of some mean squares lies where float32 has lost nothing that matters. False for NaN."""
+    return bool(1e-30 < square < 1e37)
 
 
 def rounding(dtype: torch.dtype) -> float:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..core import Vectors
+from ..core import Vectors, limits
 from ..core import vectors as vec
 from ..problem import Bound
 from ..problem.modules import refuse_coupled_samples
@@ -47,7 +47,7 @@ class BackPACK(Engine):
         losses, total, squares = self._backward(bound, parameters, SumGradSquared(), "sum_grad_squared")
         gradient = vec.scale(total, 1 / bound.n)
         largest = vec.sup(squares)
-        if not 1e-30 < largest < 1e37 and vec.finite(gradient) and vec.sup(total) > 0:
+        if not limits.fits(largest) and vec.finite(gradient) and vec.sup(total) > 0:
             raise OverflowError("BackPACK's sum of squares left the range of the parameters' precision; use engines.Func()")
         return Moments(losses, gradient, [s.double() / bound.n for s in squares])
 

@@ -107,7 +107,7 @@ class _Here:
             return tree_map(Tensor.detach, self._run(mapped.sums, (), x, y))
         losses, jacobian, _ = self.rows(x, y, False, None)
         part = Materialised(jacobian)
-        return losses, part.materialise(torch.ones_like(losses)), vec.scale(part.mean_squares(), part.n)
+        return losses, part.vjp(torch.ones_like(losses)), vec.scale(part.mean_squares(), part.n)
 
     def pulled(self, cotangents: Tensor, chunk: int | None) -> Materialised:
         """Rows Jᵢᵀu for K cotangents of each sample's outputs, [K, n, ...], with the random numbers of the last rows."""

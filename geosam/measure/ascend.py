@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..core import Norm, Perturbation, check_instance
-from ..observation import Metric, as_metric, observe
+from ..observation import Metric, as_metric, name_of, observe
 from ..problem import Bound
 from ..solvers import MultiStep, solve
 
@@ -16,6 +16,6 @@ def ascend(point: Bound, metric: Metric | Norm, rho: float, steps: int = 1, step
     """
     check_instance("point", point, Bound)
     metric = as_metric(metric)
-    seen = observe(point, metric.needs, metric.name)
+    seen = observe(point, metric.needs, name_of(metric))
     surface = point.surface(seen.parameters, wide=False)
-    return solve(metric.at(seen), seen.gradient, rho, MultiStep(steps, step).along(surface.gradient))
+    return solve(metric.at(seen), seen.gradient, rho, MultiStep(steps, step, surface.gradient))

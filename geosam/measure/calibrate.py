@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ..core import Divergence, Norm, Public, Vectors
 from ..core import vectors as vec
 from ..objectives import Gradient
-from ..observation import Metric, Needs, Objective, Observation, PredictiveDistribution, as_metric, observe
+from ..observation import Metric, Needs, Objective, Observation, PredictiveDistribution, as_metric, name_of, observe
 from ..problem import Bound
 from ..solvers import first_crossing, solve
 
@@ -74,7 +74,7 @@ def calibrate(bound: Bound, metric: Metric | Norm, match: Match, objective: Obje
     metric, objective = as_metric(metric), objective or Gradient()
     for request in match.needs:
         request.check(bound, type(match).__name__)
-    seen = observe(bound, (*metric.needs, *objective.needs, *match.needs), metric.name)
+    seen = observe(bound, (*metric.needs, *objective.needs, *match.needs), name_of(metric))
     geometry, c = metric.at(seen), objective.at(seen)
     ray = geometry.along if isinstance(geometry, Divergence) else geometry
     unit = solve(ray, c, 1.0)
@@ -93,7 +93,7 @@ def calibrate(bound: Bound, metric: Metric | Norm, match: Match, objective: Obje
         crossing = first_crossing(on_ray, match.value, 0.01 / length, _TOLERANCE, _EVALUATIONS)
         if not crossing.met:
             raise ValueError(
-                f"{metric.name}'s ε* reaches {type(match).__name__} {crossing.value:.6g} along its ray, not "
+                f"{name_of(metric)}'s ε* reaches {type(match).__name__} {crossing.value:.6g} along its ray, not "
                 f"{match.value:.6g}: the quantity saturates there (ask for less) or is rounding (ask for more, or use float64)."
             )
         t = crossing.t

@@ -14,7 +14,7 @@ from ..core import Norm, Vectors, check_radius
 from ..core import vectors as vec
 from ..norms import MatrixFree
 from ..objectives import Gradient
-from ..observation import Metric, Objective, Observation, PredictiveDistribution, as_metric, observe
+from ..observation import Metric, Objective, Observation, PredictiveDistribution, as_metric, name_of, observe
 from ..problem import Bound
 from ..solvers import solve
 from .calibrate import Match, calibrate
@@ -155,7 +155,7 @@ def _row(
     name: str, bound: Bound, metric: Metric, rho: float, objective: Objective, reference: _Reference
 ) -> tuple[Row, Vectors]:
     def run() -> tuple[list[Tensor], dict[str, Any]]:
-        seen = observe(bound, (*metric.needs, *objective.needs), metric.name)
+        seen = observe(bound, (*metric.needs, *objective.needs), name_of(metric))
         found = solve(metric.at(seen), objective.at(seen), rho)
         return found.epsilon, dict(found.report)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..core import Divergence, InnerProduct, Norm, Vectors, check_radius
 from ..core import vectors as vec
-from ..observation import HessianProducts, Metric, as_metric, observe
+from ..observation import HessianProducts, Metric, as_metric, name_of, observe
 from ..problem import Bound, Surface
 from ..problem.surface import Product
 from ..solvers import MultiStep, solve
@@ -71,7 +71,7 @@ def sharpness(
     rho = check_radius(rho)
     _check_counts(samples, steps, iterations)
     metric, curvature = as_metric(metric), HessianProducts()
-    seen = observe(bound, (*metric.needs, curvature), metric.name)
+    seen = observe(bound, (*metric.needs, curvature), name_of(metric))
     geometry = metric.at(seen)
     surface = bound.surface(seen.parameters)
     noise = torch.Generator().manual_seed(0) if generator is None else generator
@@ -83,7 +83,7 @@ def sharpness(
         ascended = _ascended(surface, _norm(geometry, metric), seen.gradient, rho, steps) - start
     average = error = ritz = None
     if samples:
-        average, error = _average(surface, _inner(geometry, metric, "samples=0"), rho, samples, noise)
+        average, error = _average(surface, start, _inner(geometry, metric, "samples=0"), rho, samples, noise)
     if iterations:
         ritz = _spectral(seen[curvature], surface, _inner(geometry, metric, "iterations=0"), iterations, tolerance, noise)
     return Sharpness(
@@ -108,13 +108,13 @@ def _check_counts(samples: int, steps: int, iterations: int) -> None:
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise ValueError(f"{name} must be a whole number, {least} or more, got {value!r}")
     if samples == 1:
-        raise ValueError("one draw has no standard error: use samples >= 2, or samples=0 to leave the average out")
+        raise ValueError("one sample has no standard error: use samples >= 2, or samples=0 to leave the average out")
 
 
 def _norm(geometry: Norm | Divergence, metric: Metric) -> Norm:
     if isinstance(geometry, Divergence):
         raise TypeError(
-            f"{metric.name} yields a divergence, on whose ball several steps cannot be projected. Use steps=1, or a "
+            f"{name_of(metric)} yields a divergence, on whose ball several steps cannot be projected. Use steps=1, or a "
             "norm such as Fisher(), its local metric."
         )
     return geometry
@@ -123,15 +123,16 @@ def _norm(geometry: Norm | Divergence, metric: Metric) -> Norm:
 def _inner(geometry: Norm | Divergence, metric: Metric, cure: str) -> InnerProduct:
     if not isinstance(geometry, InnerProduct):
         raise TypeError(
-            f"{metric.name} yields no inner product, so that no Gaussian and no eigenvalue belong to it. "
+            f"{name_of(metric)} yields no inner product, so that no Gaussian and no eigenvalue belong to it. "
             f"Use an inner product such as EmpiricalFisher(), or leave that part out by {cure}."
         )
     return geometry
 
 
-def _average(surface: Surface, norm: InnerProduct, rho: float, samples: int, noise: torch.Generator) -> tuple[float, float]:
-    """Mean of (L(θ+ε) + L(θ−ε))/2 − L(θ) over the samples, and its standard error."""
-    start = surface.loss(vec.zeros_like(surface.theta))
+def _average(
+    surface: Surface, start: Tensor, norm: InnerProduct, rho: float, samples: int, noise: torch.Generator
+) -> tuple[float, float]:
+    """Mean of (L(θ+ε) + L(θ−ε))/2 − L(θ) over the samples, L(θ) = start, and its standard error."""
     rises = []
     for _ in range(samples):
         epsilon = vec.scale(norm.sample(noise, surface.theta), rho)

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..core import InnerProduct, Norm
 from ..core import vectors as vec
 from ..norms import Diagonal, Identity, Kronecker
-from ..observation import Metric, Needs, Observation, Remembering, State, as_metric
+from ..observation import Metric, Needs, Observation, Remembering, State, as_metric, name_of
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def _parts(norm: object, metric: Metric) -> tuple[list[Tensor], Callable[[Sequen
     if isinstance(norm, Identity):
         return [torch.ones((), dtype=torch.float64)], lambda _: norm
     raise TypeError(
-        f"{type(metric).__name__} yields {type(norm).__name__}, which has no average of bounded size. Average a diagonal or "
+        f"{name_of(metric)} yields {type(norm).__name__}, which has no average of bounded size. Average a diagonal or "
         "Kronecker-factored geometry: Averaged(DiagonalFisher(...)), Averaged(DiagonalEmpiricalFisher(...)), "
         "Averaged(KroneckerFisher(...)); of a product average the parts, e.g. BlockDiagonal(Averaged(...))."
     )

@@ -6,12 +6,13 @@ import fnmatch
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
 from ..core import Norm, check_radius
 from ..norms import BallEach, Block, joint
-from ..observation import Metric, Needs, Observation, Remembering, State, as_metric
+from ..observation import Metric, Needs, Observation, Remembering, State, as_metric, name_of
 
 Selector = str | Callable[[str | None, Tensor], bool]
 
@@ -47,7 +48,7 @@ class Blockwise(Remembering[Norm], Metric):
     belongs to another block or an earlier selector is enough), a negative weight, or another p.
     """
 
-    parts: Mapping[Selector, tuple[Metric, float]]
+    parts: Mapping[Any, tuple[Metric | Norm, float]]
     p: float = 2.0
 
     def __post_init__(self) -> None:
@@ -61,7 +62,7 @@ class Blockwise(Remembering[Norm], Metric):
     @property
     def needs(self) -> Needs:
         """The needs of all parts."""
-        return tuple(request for metric, _ in self.parts.values() for request in metric.needs)
+        return tuple(request for metric, _ in self.parts.values() for request in as_metric(metric).needs)
 
     def step(self, observation: Observation, state: State) -> tuple[Norm, State]:
         """The product, with the parts' states by their position in ``parts``."""
@@ -74,7 +75,9 @@ class Blockwise(Remembering[Norm], Metric):
         for selector, index in chosen.items():
             if not index:
                 _check_fits(selector, observation.origin or observation)
-        return product(observation, [(index, *self.parts[s]) for s, index in chosen.items()], state, self.p)
+        return product(
+            observation, [(index, as_metric(self.parts[s][0]), self.parts[s][1]) for s, index in chosen.items()], state, self.p
+        )
 
 
 Part = tuple[list[int], Metric, float]
@@ -90,7 +93,7 @@ def product(observation: Observation, parts: Sequence[Part], state: State, p: fl
         norm, after = metric.step(observation.restrict(index), state.get(str(b), {}))
         if not isinstance(norm, Norm):
             raise TypeError(
-                f"{metric.name} is a divergence, and a product needs norms: use KLExact(along=Blockwise(...)), "
+                f"{name_of(metric)} is a divergence, and a product needs norms: use KLExact(along=Blockwise(...)), "
                 "or one rho for all groups."
             )
         blocks.append(Block(index, norm, weight))

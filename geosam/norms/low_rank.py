@@ -27,7 +27,7 @@ class LowRank(InnerProduct):
     Any other covector is solved by Woodbury's formula, (c − Jᵀ(K + nλI)⁻¹Jc)/λ, and the result is rounded to the rows' type.
 
     Products in K and Jc are float64. For float32 rows on a CPU they are computed in float32 first, in half the time, and
-    repeated in float64 where that rounding would change v (:meth:`Shifted.believed`).
+    repeated in float64 where that rounding would change v (:meth:`Shifted.accurate`).
     λ = 0 needs rows that span the parameters (n ≥ P): then G⁻¹c = n JᵀK⁺K⁺Jc. Raises: ValueError where they do not.
     """
 
@@ -72,17 +72,17 @@ class LowRank(InnerProduct):
     def ascend(self, c: Vectors) -> tuple[Vectors, Tensor]:
         """(♯c, ‖c‖*): in n dimensions for a pulled vector of these rows, by Woodbury's formula otherwise."""
         if isinstance(c, Pulled) and c.rows is self.rows:
-            return self._first_believed(lambda k: self._within(k, c.coordinates.double()))
-        return self._first_believed(lambda k: self._across(k, None, c))
+            return self._first_accurate(lambda k: self._within(k, c.coordinates.double()))
+        return self._first_accurate(lambda k: self._across(k, None, c))
 
     def ascend_sum(self, inside: Pulled, outside: Vectors) -> tuple[Vectors, Tensor]:
         """(♯c, ‖c‖*) for the sum c of a pulled vector of these rows and any other covector."""
-        return self._first_believed(lambda k: self._across(k, inside.coordinates.double(), outside))
+        return self._first_accurate(lambda k: self._across(k, inside.coordinates.double(), outside))
 
-    def _first_believed(self, ascended: Callable[[Kernel], tuple[Vectors, Tensor] | None]) -> tuple[Vectors, Tensor]:
+    def _first_accurate(self, ascended: Callable[[Kernel], tuple[Vectors, Tensor] | None]) -> tuple[Vectors, Tensor]:
         with vec.as_given(self.like[0]):
             found = ascended(self._first) or ascended(self._kernel)
-        assert found is not None, "float64 products are believed"
+        assert found is not None, "float64 products are accurate"
         return found
 
     def _within(self, k: Kernel, a: Tensor) -> tuple[Vectors, Tensor] | None:
@@ -90,7 +90,7 @@ class LowRank(InnerProduct):
         weights = self.n * k.solve(a)
         along = k.gram @ weights
         square, whole = weights @ along, a @ along
-        if isinstance(k, Shifted) and not k.believed(weights, 0.0, (square, self.n * whole)):
+        if isinstance(k, Shifted) and not k.accurate(weights, 0.0, (square, self.n * whole)):
             return None
         return self.rows.pull(self._narrowed(k, weights, square)), whole.sqrt()
 
@@ -100,7 +100,7 @@ class LowRank(InnerProduct):
         met = self.rows.apply(wide)
         if self._undamped:
             along = k.solve(met if a is None else met + k.gram @ a)
-            v, square = self.rows.materialise(self.n * k.solve(along)), self.n * along.square().sum()
+            v, square = self.rows.vjp(self.n * k.solve(along)), self.n * along.square().sum()
             return vec.cast(v, self.like), square.sqrt()
         weights = k.solve(-met if a is None else self.n * self.damping * a - met)
         along, across = k.gram @ weights, met @ weights
@@ -109,7 +109,7 @@ class LowRank(InnerProduct):
         if isinstance(k, Shifted) and k.rounded:
             left, reached = whole + 2 * across + pulled, whole + across + inside  # ‖λv‖² and λ‖v‖²_G
             clear = left > whole / _CANCELS**2 and _IN_RANGE[0] < whole < _IN_RANGE[1]
-            if not (clear and k.believed(weights, whole.sqrt(), (left, self.n * self.damping * reached))):
+            if not (clear and k.accurate(weights, whole.sqrt(), (left, self.n * self.damping * reached))):
                 return None
             narrow = self._narrowed(k, weights / self.damping, pulled / self.damping**2)
             return vec.cast(self.rows.add(wide, 1 / self.damping, narrow), self.like), (reached / self.damping).sqrt()
@@ -156,9 +156,9 @@ class LowRank(InnerProduct):
         """
         along = math.sqrt(self.n) * normal((self.n,))
         if self._undamped:
-            return self.rows.materialise(self._kernel.solve(along))
+            return self.rows.vjp(self._kernel.solve(along))
         z = vec.scale([normal(t.shape) for t in like], self.damping**-0.5)
-        return vec.add(z, self.rows.materialise(self._kernel.solve(along - self.rows.apply(z))))
+        return vec.add(z, self.rows.vjp(self._kernel.solve(along - self.rows.apply(z))))
 
     def logdet(self) -> Tensor:
         """log det(K + nλI) − n log n + (P − n) log λ; undamped Σ log(κ/n) over the P eigenvalues κ > 0 of K."""

@@ -16,7 +16,7 @@ _SHOWS = 1e-5, 1e-3
 
 
 class Shifted:
-    """K + nλI by Cholesky, in float64. rounded: K is from float32 products, and each result must pass ``believed``.
+    """K + nλI by Cholesky, in float64. rounded: K is from float32 products, and each result must pass ``accurate``.
 
     Cholesky keeps the digits of small rows of a badly scaled J; an eigendecomposition would lose them beside large ones.
     """
@@ -37,7 +37,7 @@ class Shifted:
         columns = b if b.dim() == 2 else b.unsqueeze(1)
         return torch.cholesky_solve(columns, self._factor).view_as(b)
 
-    def believed(self, weights: Tensor, more: Tensor | float, squares: tuple[Tensor, Tensor]) -> bool:
+    def accurate(self, weights: Tensor, more: Tensor | float, squares: tuple[Tensor, Tensor]) -> bool:
         """Whether rounding of K changes v = Jᵀw by less than 1e-5 ‖v‖₂ and 1e-3 ‖v‖_G. squares: of ‖v‖₂ and √n‖v‖_G.
 
         The second may be larger because its effect is of second order: at an angle e (in G) to the steepest direction, ⟨c, v⟩

@@ -20,9 +20,10 @@ class Eigen(Remembering[Vectors], Objective):
 
     The gradient, turned towards the direction in which the loss curves most: ⟨g, c⟩ = ‖g‖ whatever α, and the curvature along
     ε grows with α. v is found by ``iterations`` power steps v ← Hv/‖Hv‖ in every ``every``-th training step, from the last v
-    (at first from noise of a fixed seed), and kept in between. Where the batch gradient is 0 so is c; an estimate that is not
-    finite does not replace v. Each power step costs a backward pass through the gradient's graph; the graph is one forward and
-    backward pass. State: {"vector": v, "steps": t}.
+    (at first from noise of a fixed seed), and kept in between. Where the batch gradient is 0 so is c; an estimate that is
+    not finite does not replace v; without any, c = ĝ. With frozen statistics g lacks their terms, while H
+    is that of the model in training mode, which has them. Each power step costs a backward pass through the gradient's graph;
+    the graph is one forward and backward pass. State: {"vector": v, "steps": t}.
 
     Here ‖ε*‖ = ρ, as with any objective. The paper takes ε = ρc, which is longer by √(1 + α²‖v⊥‖²).
     Source: Luo, Wang, Liu & Sun 2024, "Explicit Eigenvalue Regularization Improves Sharpness-Aware Minimization", algorithm 1.
@@ -49,13 +50,13 @@ class Eigen(Remembering[Vectors], Objective):
         """(c, {"vector": v, "steps": t})."""
         g, last, steps = list(observation.gradient), state.get("vector"), state.get("steps", 0)
         if last is None or not fits(last, g):  # a first step, or other parameters than before
-            last, steps = _noise(g), 0
+            last, steps = vec.zeros_like(g), 0
         v = last if steps % self.every else self._estimated(observation[HessianProducts()], last)
         return self._turned(g, v), {"vector": v, "steps": steps + 1}
 
     def _estimated(self, hessian: Hessian, v: Vectors) -> Vectors:
-        """v after a few power steps; v itself where the result is 0 or not finite."""
-        start = v
+        """v after a few power steps, from noise where it is 0; v itself where the result is 0 or not finite."""
+        start, v = v, vec.select(vec.norm(v) > 0, v, _noise(v))
         for _ in range(self.iterations):
             image = hessian(v)
             v = vec.scale(image, _over(vec.norm(image)))

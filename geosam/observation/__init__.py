@@ -9,7 +9,7 @@ from .distribution import PredictiveDistribution
 from .drawing import Sampled
 from .draws import LabelDraws
 from .factors import KroneckerFactors
-from .field import Constant, Field, Metric, Objective, Remembering, State, as_metric
+from .field import Constant, Field, Metric, Objective, Remembering, State, as_metric, name_of
 from .hessian import Hessian, HessianProducts
 from .observation import Observation
 from .observe import observe
@@ -38,6 +38,7 @@ __all__ = [
     "Sampled",
     "State",
     "as_metric",
+    "name_of",
     "observe",
     "observe_closure",
 ]

@@ -36,7 +36,8 @@ class LabelDraws(Request[Sampled]):
         """TypeError where the loss has no known likelihood."""
         check_likelihood(bound, who)
 
-    def single(self, bound: Bound) -> bool:
+    @property
+    def single(self) -> bool:
         """True unless products can replace rows."""
         return not self._in_products
 

@@ -25,7 +25,8 @@ class KroneckerFactors(Request[Factors]):
         """TypeError where the loss has no known likelihood."""
         check_likelihood(bound, who)
 
-    def single(self, bound: Bound) -> bool:
+    @property
+    def single(self) -> bool:
         """True."""
         return True
 

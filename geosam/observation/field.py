@@ -24,11 +24,6 @@ class Field(Public, ABC, Generic[T_co]):
     """
 
     @property
-    def name(self) -> str:
-        """Its name in errors and tables."""
-        return type(self).__name__
-
-    @property
     def needs(self) -> Needs:
         """The requests that ``local`` reads from the observation, besides the gradient."""
         return ()
@@ -43,11 +38,11 @@ class Field(Public, ABC, Generic[T_co]):
 
     def at(self, point: Bound | Observation) -> T_co:
         """The value at a bound problem (or at an observation of one), without memory."""
-        return self.step(observe(point, self.needs, self.name), {})[0]
+        return self.step(observe(point, self.needs, name_of(self)), {})[0]
 
     def explain(self, point: Bound) -> str:
         """What its engine would do for each parameter on this batch, and why, as a table to print."""
-        return explain(point, self.needs, self.name)
+        return explain(point, self.needs, name_of(self))
 
 
 class Remembering(Field[T_co]):
@@ -76,14 +71,21 @@ class Constant(Metric):
 
     norm: Norm
 
-    @property
-    def name(self) -> str:
-        """The norm's class."""
-        return type(self.norm).__name__
-
     def local(self, observation: Observation) -> Norm:
-        """The norm."""
+        """The norm. Raises: ValueError where it was made for other parameters, such as those of all groups together."""
+        like = self.norm.like
+        theirs, own = ([tuple(t.shape) for t in v] for v in (like or observation.parameters, observation.parameters))
+        if theirs != own:
+            raise ValueError(
+                f"{name_of(self)} was made for parameters of shapes {theirs}, and is asked for {own}. A norm of all parameters "
+                "has no part for a group or a block: use a metric, which is evaluated on each, or one rho for all groups."
+            )
         return self.norm
+
+
+def name_of(field: Field[Any]) -> str:
+    """Its name in errors and tables: the class's, of a constant metric the norm's."""
+    return type(field.norm if isinstance(field, Constant) else field).__name__
 
 
 def as_metric(value: Any, name: str = "metric") -> Metric:

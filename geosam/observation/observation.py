@@ -42,7 +42,10 @@ class Observation:
         """Itself, if it has all values needed; nothing can be added to an observation. Raises: TypeError."""
         for request in needs:
             if request not in self.found:
-                raise TypeError(f"{who} needs {request.lacking}")
+                raise TypeError(
+                    f"{who} needs {request.lacking.partition(';')[0]}, and this observation does not hold {request!r}. "
+                    "Pass problem.on(x, y), or observe with all that is needed: geosam.observe(problem.on(x, y), metric.needs)"
+                )
         return self
 
     def restrict(self, index: Sequence[int]) -> Observation:

@@ -12,7 +12,7 @@ from ..problem.frozen import frozen
 from ..problem.randomness import Replay
 from .gradient import plain
 from .observation import Observation
-from .request import Look, Needs, TakeAgain
+from .request import Look, Needs, Request, TakeAgain
 
 
 def observe(point: Bound | Observation, needs: Needs = (), who: str = "this request", train: bool = False) -> Observation:
@@ -25,6 +25,7 @@ def observe(point: Bound | Observation, needs: Needs = (), who: str = "this requ
     """
     if isinstance(point, Observation):
         return point.holding(needs, who)
+    needs = _distinct(needs)
     parameters = point.parameters
     names = point.names(parameters)
     if not parameters:
@@ -32,7 +33,6 @@ def observe(point: Bound | Observation, needs: Needs = (), who: str = "this requ
     if train:  # the last step's gradients would only take memory
         for p in parameters:
             p.grad = None
-    needs = tuple(dict.fromkeys(needs))
     for request in needs:
         request.check(point, who)
     look = None
@@ -40,6 +40,16 @@ def observe(point: Bound | Observation, needs: Needs = (), who: str = "this requ
         with suppress(TakeAgain):
             look = _look(point, needs, parameters, train)
     return Observation(look.theta, look.lead.gradient, look.lead.loss, names, {r: look.found[r] for r in needs})
+
+
+def _distinct(needs: Needs) -> Needs:
+    """Each request once. Raises: TypeError for what is no tuple of requests, or cannot be compared."""
+    if not isinstance(needs, tuple) or not all(isinstance(request, Request) for request in needs):
+        raise TypeError(f"needs is a tuple of requests, such as (PerSampleGradients(Auto()),); got {needs!r}")
+    try:
+        return tuple(dict.fromkeys(needs))
+    except TypeError as error:
+        raise TypeError(f"requests are compared, so that each is a frozen dataclass of hashable parts: {error}") from error
 
 
 def _look(bound: Bound, needs: Needs, parameters: Vectors, train: bool) -> Look:
@@ -61,7 +71,7 @@ def _look(bound: Bound, needs: Needs, parameters: Vectors, train: bool) -> Look:
 
 def _apart(bound: Bound, needs: Needs, parameters: Vectors, train: bool) -> AbstractContextManager[Bound]:
     """The problem of per-sample quantities: the problem itself, or its twin with frozen statistics."""
-    single = bound.frozen_statistics and any(request.single(bound) for request in needs)
+    single = bound.frozen_statistics and any(request.single for request in needs)
     return frozen(bound, parameters, train) if single else nullcontext(bound)
 
 

@@ -88,7 +88,8 @@ class Request(ABC, Generic[T]):
     def check(self, bound: Bound, who: str) -> None:
         """Raises, before anything is computed, where this problem cannot serve the request."""
 
-    def single(self, bound: Bound) -> bool:
+    @property
+    def single(self) -> bool:
         """Whether it is a per-sample quantity, for which statistics may have to be frozen."""
         return False
 

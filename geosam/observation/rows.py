@@ -28,7 +28,8 @@ class PerSampleGradients(Request[Rows]):
     lacking: ClassVar[str] = LACKING
     precedence: ClassVar[int] = 1
 
-    def single(self, bound: Bound) -> bool:
+    @property
+    def single(self) -> bool:
         """True."""
         return True
 

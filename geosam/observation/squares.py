@@ -22,7 +22,8 @@ class MeanSquares(Request[Vectors]):
     lacking: ClassVar[str] = LACKING
     precedence: ClassVar[int] = 2
 
-    def single(self, bound: Bound) -> bool:
+    @property
+    def single(self) -> bool:
         """True."""
         return True
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..core import Landing, Loan, Perturbation, Solver, Vectors
 from ..core import vectors as vec
 from ..metrics.blockwise import product
-from ..observation import Field, Metric, Objective, Observation, State, observe, observe_closure
+from ..observation import Field, Metric, Objective, Observation, State, name_of, observe, observe_closure
 from ..observation.closures import run
 from ..problem import Bound
 from ..solvers import solve
@@ -99,7 +99,7 @@ class Step:
             self._check(field)
         needs = tuple(request for field in fields for request in field.needs)
         if self.bound is not None:
-            return observe(self.bound, needs, fields[0].name, train=True)
+            return observe(self.bound, needs, name_of(fields[0]), train=True)
         seen = observe_closure(self.source, self.parameters, self.groups.names)
         return seen if self.scale is None else replace(seen, gradient=vec.scale(seen.gradient, 1 / self.scale))
 
@@ -186,8 +186,8 @@ class Step:
     def _check(self, field: Field[Any]) -> None:
         for request in field.needs:
             if self.bound is None:
-                raise TypeError(f"{field.name} needs {request.lacking}")
-            request.check(self.bound, field.name)
+                raise TypeError(f"{name_of(field)} needs {request.lacking}")
+            request.check(self.bound, name_of(field))
 
     def _keep(self) -> bool:
         return self.bound is not None and lands(self.bound, self.parameters)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from ..core import Vectors
+from ..core import Norm, Vectors
 from .functional import Opened, called, refuse_plain_references
 from .likelihoods import Likelihood
 from .losses import Loss, SampleLoss, in_float64, one_number, widened
@@ -27,13 +27,6 @@ class Structure(NamedTuple):
     entries: int
     random: bool
     coupled: bool
-
-
-class Explains(Protocol):
-    """What can explain how it would observe a batch: a metric."""
-
-    def explain(self, point: Any) -> str:
-        """A table to print."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +145,9 @@ class Bound:
             loss.backward()
         return loss.detach()
 
-    def explain(self, metric: Explains) -> str:
-        """What the metric's engine would do for each parameter on this batch, and why, as a table to print."""
-        return metric.explain(self)
+    def explain(self, metric: Any) -> str:
+        """As ``metric.explain``: what its engine would do for each parameter on this batch. A norm needs none."""
+        if isinstance(metric, Norm):
+            return f"{type(metric).__name__} needs no per-sample gradients: no engine is used."
+        table: str = metric.explain(self)
+        return table

@@ -41,7 +41,7 @@ class Rows(ABC):
 
     def add(self, c: Vectors, factor: vec.Scalar, a: Tensor) -> list[Tensor]:
         """factor · c + Jᵀa. A c = Jᵀb of the same layer and pass need not be formed."""
-        return vec.axpy(self.materialise(a), factor, c)
+        return vec.axpy(self.vjp(a), factor, c)
 
     def square(self, a: Tensor) -> Tensor | None:
         """‖Jᵀa‖², float64, where it is cheaper than Jᵀa itself; else None."""
@@ -53,7 +53,7 @@ class Rows(ABC):
         return [(range(len(self.like)), self)]
 
     @abstractmethod
-    def materialise(self, a: Tensor) -> list[Tensor]:
+    def vjp(self, a: Tensor) -> list[Tensor]:
         """The vector-Jacobian product Jᵀa, a of shape [n], as tensors with the parameters' shapes in a's type."""
 
     @abstractmethod
@@ -64,7 +64,7 @@ class Rows(ABC):
         """(g, (1/n) Σᵢ gᵢ²), g = Jᵀ1/n in the parameters' type."""
         like = self.like[0]
         even = torch.full((self.n,), 1 / self.n, dtype=like.dtype, device=like.device)
-        return self.materialise(even), self.mean_squares()
+        return self.vjp(even), self.mean_squares()
 
     @property
     def held(self) -> int:
@@ -111,7 +111,7 @@ class Pulled(Sequence[Tensor]):
         """The vector itself."""
         if self.rows in (rows for _, rows in self.rows.parts):
             with vec.as_given(self.coordinates):
-                wide = self.rows.materialise(self.coordinates)
+                wide = self.rows.vjp(self.coordinates)
             return vec.cast(wide, self.rows.like)
         return vec.assemble((index, part.tensors) for index, part in self._parts.items())
 

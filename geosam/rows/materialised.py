@@ -42,7 +42,7 @@ class Materialised(Rows):
             done[i] += block.shape[1]
         return total
 
-    def materialise(self, a: Tensor) -> list[Tensor]:
+    def vjp(self, a: Tensor) -> list[Tensor]:
         """Jᵀa; J is converted block by block where a's type is wider."""
         return self._reduced(lambda block: a @ block, a.dtype)
 
@@ -62,7 +62,7 @@ class Materialised(Rows):
     def spent(self) -> tuple[list[Tensor], list[Tensor]]:
         """(g, (1/n) Σ gᵢ²) in the rows' type. Overwrites the rows by their squares."""
         even = torch.full((self.n,), 1 / self.n, dtype=self.like[0].dtype, device=self.like[0].device)
-        return self.materialise(even), self._reduced(lambda block: even @ block.square_(), even.dtype)
+        return self.vjp(even), self._reduced(lambda block: even @ block.square_(), even.dtype)
 
     @property
     def held(self) -> int:

@@ -38,9 +38,9 @@ class Stacked(Rows):
         """Part by part."""
         return self._dealt(lambda index, rows: rows.add(_part(c, index), factor, a))
 
-    def materialise(self, a: Tensor) -> list[Tensor]:
+    def vjp(self, a: Tensor) -> list[Tensor]:
         """Part by part."""
-        return self._dealt(lambda _, rows: rows.materialise(a))
+        return self._dealt(lambda _, rows: rows.vjp(a))
 
     def mean_squares(self) -> list[Tensor]:
         """Part by part."""

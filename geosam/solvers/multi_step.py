@@ -46,11 +46,7 @@ class MultiStep(Solver):
 
     def borrow(self, loan: Loan) -> MultiStep:
         """Uses the loan's covector around θ."""
-        return self if loan.covector is None else self.along(loan.covector)
-
-    def along(self, gradient: Covector) -> MultiStep:
-        """The same, with this function for the covector at θ + ε."""
-        return replace(self, gradient=gradient)
+        return self if loan.covector is None else replace(self, gradient=loan.covector)
 
     def solve(self, geometry: Norm | Divergence, c: Vectors, rho: float) -> Perturbation:
         """ε_steps, with ‖ε‖ ≤ rho."""
@@ -62,7 +58,7 @@ class MultiStep(Solver):
         if self.gradient is None:
             raise TypeError(
                 "MultiStep asks for the gradient at θ + ε, and solve() knows only that at θ. Use "
-                "SAM(base, solver=MultiStep(k)), geosam.ascend(problem.on(x, y), ...), or MultiStep(k).along(gradient)."
+                "SAM(base, solver=MultiStep(k)), geosam.ascend(problem.on(x, y), ...), or MultiStep(k, gradient=...)."
             )
         epsilon, finite, radius = found.epsilon, found.finite, found.radius
         for _ in range(1, self.steps):

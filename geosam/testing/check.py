@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..core import Divergence, Norm, Vectors
 from ..norms import LowRank
-from ..observation import Metric, Objective, Observation, as_metric, observe
+from ..observation import Metric, Objective, Observation, as_metric, name_of, observe
 from ..problem import Bound
 from ..rows import Pulled
 from ..solvers import solve
@@ -90,7 +90,7 @@ def check_metric(
     @st.composite
     def located(draw: DrawFn) -> tuple[Bound, Observation, Norm | Divergence, Drawn]:
         bound = draw(chosen) if isinstance(chosen, SearchStrategy) else chosen
-        seen = observe(bound, metric.needs, metric.name)
+        seen = observe(bound, metric.needs, name_of(metric))
         geometry = metric.at(seen)
         rows = seen.gradient.rows if isinstance(seen.gradient, Pulled) else None
         drawn = draw(draws(list(seen.parameters), rows, [seen.gradient]))

@@ -40,7 +40,7 @@ def test_rows_and_squares_are_those_of_a_loop(engine, name, dtype):
     close([found], [losses], tolerance)
     basis = torch.eye(len(x), dtype=dtype)
     for i in range(len(x)):
-        close(rows.materialise(basis[i]), [j[i] for j in jacobian], tolerance)
+        close(rows.vjp(basis[i]), [j[i] for j in jacobian], tolerance)
     flat = torch.cat([j.reshape(len(x), -1) for j in jacobian], 1).double()
     close([rows.gram()], [flat @ flat.T], tolerance)
 
@@ -75,7 +75,7 @@ def test_rows_average_to_the_gradient_whatever_the_reduction_divides_by(engine, 
     model, x = build(mlp), draw(6, 4)
     expected = torch.autograd.grad(loss(model(x), targets), list(model.parameters()))
     bound, parameters = bind(model, x, targets, loss), list(model.parameters())
-    close(engine.rows(bound, parameters)[1].materialise(torch.full((6,), 1 / 6)), expected, 1e-6)
+    close(engine.rows(bound, parameters)[1].vjp(torch.full((6,), 1 / 6)), expected, 1e-6)
     close(engine.squares(bound, parameters)[1], expected, 1e-6)
 
 
@@ -86,7 +86,7 @@ def test_some_of_the_parameters_in_an_order_of_their_own(engine):
     some = [3, 0]
     parameters = [list(model.parameters())[i] for i in some]
     bound = bind(model, x, y).wrt(parameters)
-    close(engine.rows(bound, parameters)[1].materialise(torch.eye(6)[2]), [jacobian[i][2] for i in some], 1e-5)
+    close(engine.rows(bound, parameters)[1].vjp(torch.eye(6)[2]), [jacobian[i][2] for i in some], 1e-5)
     close(engine.squares(bound, parameters)[2], [jacobian[i].square().mean(0) for i in some], 1e-5)
 
 
@@ -130,7 +130,7 @@ def test_outputs_that_no_activation_enters_still_have_rows(engine):
     _, jacobian = loop(model, x, y)
     rows = engine.rows(bind(model, x, y), list(model.parameters()))[1]
     for i, e in enumerate(torch.eye(6)):
-        close(rows.materialise(e), [j[i] for j in jacobian], 1e-6)
+        close(rows.vjp(e), [j[i] for j in jacobian], 1e-6)
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def test_cotangents_are_drawn_and_pulled_back_under_the_masks_of_the_losses(make
     model, x, y = build(make), draw(6, *shape), labels(6)
     captured = Func(chunk).capture(bind(model, x, y), list(model.parameters()), slopes(y))
     for e in torch.eye(6):
-        close(captured.drawn.materialise(e), captured.rows.materialise(e), 1e-6)
+        close(captured.drawn.vjp(e), captured.rows.vjp(e), 1e-6)
     state = torch.get_rng_state()
     torch.manual_seed(0)
     Func(chunk).capture(bind(model, x, y), list(model.parameters()))
@@ -46,7 +46,7 @@ def test_samples_taken_one_by_one_keep_their_masks(monkeypatch):
     monkeypatch.setattr(torch.func, "vmap", no_rule)
     captured = Func().capture(bound, parameters, slopes(y))
     for e in torch.eye(6):
-        close(captured.drawn.materialise(e), captured.rows.materialise(e), 1e-6)
+        close(captured.drawn.vjp(e), captured.rows.vjp(e), 1e-6)
 
 
 def test_other_masks_than_those_of_the_losses_are_refused(monkeypatch):

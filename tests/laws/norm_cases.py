@@ -112,7 +112,7 @@ def matrix_free(tolerance):
 
     def build(rows):
         def product(v):
-            return [t.to(like.dtype) for t, like in zip(rows.materialise(rows.apply(v) / rows.n), v, strict=True)]
+            return [t.to(like.dtype) for t, like in zip(rows.vjp(rows.apply(v) / rows.n), v, strict=True)]
 
         return norms.MatrixFree(product, rows.like, 0.1, tolerance, 200)
 

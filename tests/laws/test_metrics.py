@@ -58,7 +58,7 @@ def test_float32_at_damping_1e_8_matches_a_dense_float64_solve():
     def trial(bound):
         seen = geosam.observe(bound, metrics.EmpiricalFisher().needs)
         unit = torch.eye(bound.n, dtype=torch.float64)
-        rows = torch.stack([torch.cat([t.reshape(-1) for t in rows_of(seen).materialise(e)]) for e in unit])
+        rows = torch.stack([torch.cat([t.reshape(-1) for t in rows_of(seen).vjp(e)]) for e in unit])
         dense = rows.T @ rows / bound.n + 1e-8 * torch.eye(rows.shape[1], dtype=torch.float64)
         want = torch.linalg.solve(dense, rows.mean(0))
         want *= 0.05 / (rows.mean(0) @ want).sqrt()

@@ -119,7 +119,7 @@ def test_groups_with_radii_of_their_own_average_apart():
 
 
 @pytest.mark.parametrize("metric", AVERAGED[:7], ids=repr)
-def test_evidence_that_is_not_finite_does_not_enter(metric):
+def test_an_observation_that_is_not_finite_does_not_enter(metric):
     if isinstance(metric.metric, metrics.ParameterScaled):
         bad = geosam.Problem(build(mlp, dtype=FLOAT64), nn.CrossEntropyLoss())
     else:

@@ -77,7 +77,7 @@ def every_label(bound):
         y = torch.full((bound.n,), k)
         seen = geosam.observe(geosam.Problem(model, nn.CrossEntropyLoss()).on(bound.x, y), EmpiricalFisher().needs)
         eye = torch.eye(bound.n, dtype=FLOAT64)
-        rows = torch.stack([flat(rows_of(seen).materialise(e)) for e in eye])
+        rows = torch.stack([flat(rows_of(seen).vjp(e)) for e in eye])
         total = total + rows.T @ (p[:, k : k + 1] * rows) / bound.n
     return total
 
@@ -161,7 +161,7 @@ class TestRefusals:
         with pytest.raises(TypeError, match=r"Pass problem.on\(x, y\)"):
             geosam.SAM(torch.optim.SGD(model.parameters(), lr=0.1), metric).step(lambda: torch.tensor(0.0))
 
-    def test_evidence_that_was_not_asked_for_it(self):
+    def test_an_observation_that_was_not_asked_for_it(self):
         seen = geosam.observe(bind(), Fisher(0.1).needs)
         with pytest.raises(TypeError, match="DiagonalFisher needs the model's predictive distribution"):
             DiagonalFisher(0.1).at(seen)

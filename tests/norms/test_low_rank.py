@@ -60,7 +60,7 @@ def solved(rows, damping, outside=None):
 
 @settings(deadline=None, max_examples=60)
 @given(st.sampled_from([plain, twice, scaled, leaning]), st.integers(0, 2**31), st.sampled_from([1e-2, 1e-4, 1e-6, 1e-8]))
-def test_whatever_is_believed_is_right(make, seed, damping):
+def test_whatever_is_accurate_is_right(make, seed, damping):
     assert solved(make(seed), damping) <= 1e-4
 
 
@@ -72,8 +72,8 @@ def test_across_the_rows_too(make, seed, damping):
 
 @pytest.mark.parametrize("make", [twice, leaning])
 def test_without_the_judgement_float32_products_would_show(make, monkeypatch):
-    """What the judgement is for: the same rows, believed blindly."""
-    monkeypatch.setattr(Shifted, "believed", lambda *_: True)
+    """What the judgement is for: the same rows, accepted without it."""
+    monkeypatch.setattr(Shifted, "accurate", lambda *_: True)
     assert not all(solved(make(seed), 1e-8) <= 1e-3 for seed in range(5))  # NaN where there is no factor
 
 

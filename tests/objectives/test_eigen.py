@@ -131,6 +131,17 @@ def test_a_gradient_of_zero_and_one_that_is_not_finite():
         assert all(t.isfinite().all() for t in state["vector"])
 
 
+def test_a_first_estimate_that_is_not_finite_leaves_the_gradient_and_is_repeated():
+    bound, objective = bind(), Eigen(every=1)
+    seen = geosam.observe(bound, objective.needs)
+    broken = {HessianProducts(): lambda v: [torch.full_like(t, math.nan) for t in v]}
+    g = flat(seen.gradient)
+    c, state = objective.step(geosam.Observation(seen.parameters, seen.gradient, seen.loss, None, broken), {})
+    torch.testing.assert_close(flat(c), g / g.norm())
+    _, after = objective.step(seen, state)
+    torch.testing.assert_close(flat(after["vector"]), flat(objective.step(seen, {})[1]["vector"]))
+
+
 @pytest.mark.parametrize("arguments", [{"alpha": -1.0}, {"alpha": math.nan}, {"every": 0}, {"iterations": 2.5}])
 def test_bad_settings(arguments):
     with pytest.raises(ValueError, match="must be"):

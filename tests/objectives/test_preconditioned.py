@@ -49,7 +49,7 @@ def test_the_sharp_of_a_metric_is_the_preconditioner():
     def trial(bound):
         seen = geosam.observe(bound, metrics.EmpiricalFisher().needs)
         eye = torch.eye(bound.n, dtype=torch.float64)
-        jacobian = torch.stack([flat(rows_of(seen).materialise(row)) for row in eye])
+        jacobian = torch.stack([flat(rows_of(seen).vjp(row)) for row in eye])
         dense = jacobian.T @ jacobian / bound.n + 0.1 * torch.eye(jacobian.shape[1], dtype=torch.float64)
         want = torch.linalg.solve(dense, jacobian.mean(0))
         got = flat(Preconditioned(metrics.EmpiricalFisher(0.1)).at(bound))

@@ -41,7 +41,7 @@ def bind(model: nn.Module) -> geosam.problem.Bound:
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=name_of)
-def test_evidence_is_of_the_parameters_as_they_are(metric):
+def test_an_observation_is_of_the_parameters_as_they_are(metric):
     model = build(mlp)
     bound = bind(model)
     geosam.observe(bound, metric.needs)
@@ -178,7 +178,7 @@ class TestDropout:
         assert (2 * divergence(pert.epsilon)).sqrt().item() == pytest.approx(0.1, rel=0.01)
 
 
-def test_evidence_gives_a_block_its_own_view():
+def test_an_observation_gives_a_block_its_own_view():
     seen = geosam.observe(bind(build(mlp)), EmpiricalFisher(0.1).needs + Fisher(0.1).needs)
     part = seen.restrict([2, 0])
     assert part.names == ["2.weight", "0.weight"]
@@ -189,7 +189,7 @@ def test_evidence_gives_a_block_its_own_view():
 
 
 @pytest.mark.parametrize("name", ["cnn", "transformer", "lstm", "embedding", "tied"])
-def test_every_kind_of_evidence_for_every_kind_of_network(name):
+def test_every_kind_of_observation_for_every_kind_of_network(name):
     model, x, y = network(name)
     bound = geosam.Problem(model, nn.CrossEntropyLoss()).on(x, y)
     expected = torch.autograd.grad(F.cross_entropy(model(x), y), list(model.parameters()))

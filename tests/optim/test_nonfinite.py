@@ -138,7 +138,7 @@ METRICS = [
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=repr)
-def test_every_metric_survives_evidence_that_is_nan(metric):
+def test_every_metric_survives_an_observation_that_is_nan(metric):
     model = build(Poisoned)
     bound = geosam.Problem(model, nn.CrossEntropyLoss()).on(X, Y)
     opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1), metric)

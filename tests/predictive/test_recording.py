@@ -293,7 +293,7 @@ def test_a_linear_layer_costs_two_kernels_a_product_and_the_first_one():
     assert sorted(n for n in names if n not in ("t", "expand")) == ["addmm", "addmm", "addmm", "tanh_backward"]
 
 
-def test_a_wrong_recording_is_not_believed(monkeypatch):
+def test_a_wrong_recording_is_not_used(monkeypatch):
     """Outputs right and tangents doubled: only ⟨u, Jv⟩ = ⟨Jᵀu, v⟩ can tell."""
     right = Recorder.at
 

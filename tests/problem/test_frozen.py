@@ -33,7 +33,7 @@ TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-10}
 
 
 def dense(rows) -> Tensor:
-    return torch.stack([vec.flatten(rows.materialise(e)) for e in torch.eye(rows.n, dtype=torch.float64)])
+    return torch.stack([vec.flatten(rows.vjp(e)) for e in torch.eye(rows.n, dtype=torch.float64)])
 
 
 def gap(found: Tensor, want: Tensor) -> float:
@@ -146,7 +146,7 @@ def test_steps_run_and_running_statistics_see_the_two_passes_as_ever(metric):
 
 
 @pytest.mark.parametrize("metric", PER_SAMPLE, ids=repr)
-def test_the_gradient_is_the_frozen_one_whatever_the_per_sample_evidence(metric):
+def test_the_gradient_is_the_frozen_one_whatever_the_per_sample_requests(metric):
     bound = bind(build(batch_norm_net, dtype=torch.float64))
     bound = geosam.Problem(bound.model, bound.loss, frozen_statistics=True).on(bound.x.double(), bound.y)
     found = vec.flatten(list(geosam.observe(bound, metric.needs).gradient))

@@ -46,7 +46,7 @@ class Quadratic:
         return float(vec.dot(self.g, epsilon) + 0.5 * (self.signs * along**2).sum())
 
     def gradient(self, epsilon):
-        return vec.add(self.g, self.rows.materialise(self.signs * self.rows.apply(epsilon)))
+        return vec.add(self.g, self.rows.vjp(self.signs * self.rows.apply(epsilon)))
 
 
 @st.composite
@@ -60,7 +60,7 @@ def quadratics(draw, kind, convex=True):
 
 
 def ascended(norm, quadratic, rho, steps, step=1.0):
-    return geosam.solve(norm, quadratic.g, rho, MultiStep(steps, step).along(quadratic.gradient))
+    return geosam.solve(norm, quadratic.g, rho, MultiStep(steps, step, quadratic.gradient))
 
 
 def never_falls(case, step, steps=4, ascended=ascended):
@@ -160,7 +160,7 @@ def backwards(norm, quadratic, rho, steps, step=1.0):
     def gradient(epsilon):
         return vec.scale(quadratic.gradient(epsilon), -1.0)
 
-    return geosam.solve(norm, quadratic.g, rho, MultiStep(steps, step).along(gradient))
+    return geosam.solve(norm, quadratic.g, rho, MultiStep(steps, step, gradient))
 
 
 def by_the_euclidean_length(norm, quadratic, rho, steps, step=1.0):
@@ -204,7 +204,7 @@ def test_a_covector_that_is_zero_or_not_finite(value, when):
         return [torch.full((2,), value)] if len(seen) == when else good
 
     c = good if when else [torch.full((2,), value)]
-    found = geosam.solve(norms.Identity(), c, RHO, MultiStep(3).along(covector))
+    found = geosam.solve(norms.Identity(), c, RHO, MultiStep(3, gradient=covector))
     assert bool(found.finite) == math.isfinite(value)
     if not math.isfinite(value):
         assert not found.epsilon[0].any() and found.radius == 0 and found.dual_norm.isnan()
@@ -223,7 +223,7 @@ def test_gradients_of_every_scale_in_float32(kind, power):
 
     def at(scale):
         c = [t / 10.0**power * scale for t in g]
-        found = geosam.solve(norm, c, RHO, MultiStep(3).along(lambda e: [c[0] + scale * turn[0] * e[0]]))
+        found = geosam.solve(norm, c, RHO, MultiStep(3, gradient=lambda e: [c[0] + scale * turn[0] * e[0]]))
         return found, found.epsilon[0].double()
 
     (found, extreme), (_, plain) = at(10.0**power), at(1.0)
@@ -234,7 +234,9 @@ def test_the_host_reads_nothing():
     """On a device without numbers any reading raises."""
     g = [torch.ones(2, 3, device="meta"), torch.ones(2, device="meta")]
     for norm in (norms.Identity(), norms.Sup(), norms.Diagonal.of(g), norms.RankOne([2 * t for t in g])):
-        found = geosam.solve(norm, g, RHO, MultiStep(3).along(lambda epsilon: [t + e for t, e in zip(g, epsilon, strict=True)]))
+        found = geosam.solve(
+            norm, g, RHO, MultiStep(3, gradient=lambda epsilon: [t + e for t, e in zip(g, epsilon, strict=True)])
+        )
         assert [e.shape for e in found.epsilon] == [t.shape for t in g]
 
 

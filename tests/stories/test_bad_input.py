@@ -11,9 +11,10 @@ from torch import nn
 from torch.nn import functional as F
 
 import geosam
-from geosam import SAM
-from geosam.engines import Func
+from geosam import SAM, norms
+from geosam.engines import Auto, Func, Hooks
 from geosam.metrics import (
+    BlockDiagonal,
     Blockwise,
     DiagonalEmpiricalFisher,
     EmpiricalFisher,
@@ -26,6 +27,7 @@ from geosam.metrics import (
     Relative,
 )
 from geosam.objectives import Smoothed
+from geosam.observation import Metric, PerSampleGradients
 from tests.networks import Closure, build, draw, labels, mlp
 
 X, Y = draw(6, 4), labels(6)
@@ -370,10 +372,48 @@ class TestMisc:
         with pytest.raises(ValueError, match=r"shapes \[\(2,\)\] are not those"):
             geosam.solve(norm, [torch.zeros(2)], 0.1)
 
-    def test_evidence_cannot_be_added_to(self):
+    def test_an_observation_cannot_be_added_to(self):
         seen = geosam.observe(problem(build(mlp)), Euclidean().needs)
-        with pytest.raises(TypeError, match="EmpiricalFisher needs per-sample gradients"):
+        with pytest.raises(
+            TypeError,
+            match=r"EmpiricalFisher needs per-sample gradients, and this observation does not hold PerSampleGradients",
+        ):
             EmpiricalFisher().at(seen)
+
+    def test_needs_that_are_no_tuple_of_requests(self):
+        bound = problem(build(mlp))
+        for needs in (PerSampleGradients(Auto()), [PerSampleGradients(Auto())], (Auto(),)):
+            with pytest.raises(TypeError, match="needs is a tuple of requests"):
+                geosam.observe(bound, needs)
+
+    def test_an_engine_that_cannot_be_compared(self):
+        class Mine(Hooks):
+            __hash__ = None  # type: ignore[assignment]
+
+        with pytest.raises(TypeError, match="hashable"):
+            geosam.observe(problem(build(mlp)), (PerSampleGradients(Mine()),))
+
+    def test_a_norm_of_all_parameters_for_groups_and_blocks(self):
+        bound = problem(build(mlp))
+        whole = norms.Diagonal.of([torch.ones_like(p) for p in bound.parameters])
+        base = torch.optim.SGD([{"params": [p], "rho": 0.1 * (i + 1)} for i, p in enumerate(bound.parameters)], lr=0.1)
+        with pytest.raises(ValueError, match=r"Diagonal was made for parameters of shapes .* no part for a group"):
+            geosam.SAM(base, whole).step(bound)
+        with pytest.raises(ValueError, match="Diagonal was made for"):
+            BlockDiagonal(whole).at(bound)
+
+    def test_a_metric_may_have_a_name_of_its_own(self):
+        class Mine(Metric):
+            def __init__(self):
+                self.name = "mine"
+
+            def local(self, observation):
+                return norms.Identity()
+
+        assert geosam.compare(problem(build(mlp)), [Mine()], rho=0.1).rows[0].name == "Mine"
+
+    def test_a_norm_explains_itself(self):
+        assert "no engine is used" in problem(build(mlp)).explain(norms.Sup())
 
     @pytest.mark.parametrize("loss", [None, "mse", 3])
     def test_a_loss_that_cannot_be_called(self, loss):

@@ -44,7 +44,7 @@ def seeded(ask, bound: geosam.problem.Bound):
 
 
 def rows(bound: geosam.problem.Bound) -> list[Tensor]:
-    return Hooks().rows(bound, bound.parameters)[1].materialise(torch.eye(6, dtype=torch.float64)[2])
+    return Hooks().rows(bound, bound.parameters)[1].vjp(torch.eye(6, dtype=torch.float64)[2])
 
 
 def step(metric):

@@ -60,7 +60,7 @@ def own_rows(bound: geosam.problem.Bound, engine: object = None) -> None:
     for i, unit in enumerate(torch.eye(bound.n, dtype=torch.float64)):
         loss = bound.loss(bound.model(bound.x[i : i + 1]), bound.y[i : i + 1])
         true = torch.autograd.grad(loss, bound.parameters, allow_unused=True, materialize_grads=True)
-        torch.testing.assert_close(rows_of(seen).materialise(unit), [t.double() for t in true], rtol=1e-8, atol=1e-10)
+        torch.testing.assert_close(rows_of(seen).vjp(unit), [t.double() for t in true], rtol=1e-8, atol=1e-10)
 
 
 def bind(model: nn.Module, *shape: int, problem: geosam.Problem | None = None) -> geosam.problem.Bound:
@@ -131,7 +131,7 @@ class Experts(nn.Module):
 
 @pytest.mark.parametrize("n, length", [(4, 2), (4, 3), (6, 3)])
 @pytest.mark.parametrize("how", ["mask", "sorted"])
-def test_a_layout_is_not_believed_for_a_batch_that_data_route_elsewhere(how, n, length):
+def test_a_layout_is_not_used_for_a_batch_that_data_route_elsewhere(how, n, length):
     model = build(lambda: Experts(how), dtype=torch.float64)
     x = draw(n, length, 4, dtype=torch.float64)
     x[:, 0, 0] = x[:, 0, 0].abs()
@@ -200,10 +200,10 @@ def test_rows_under_autocast_have_the_precision_of_the_parameters():
     with torch.autocast("cpu", torch.bfloat16):
         rows = Hooks().rows(bound, parameters)[1]
         assert {choice.form for choice in Hooks().explain(bound, parameters)} == {"rows"}
-        summed = rows.materialise(torch.ones(6))
-        single = [rows.materialise(unit) for unit in torch.eye(6, dtype=torch.float64)]
+        summed = rows.vjp(torch.ones(6))
+        single = [rows.vjp(unit) for unit in torch.eye(6, dtype=torch.float64)]
     assert all(t.dtype == torch.float32 for t in summed)
-    for total, *parts, exact in zip(summed, *single, true.materialise(torch.ones(6)), strict=True):
+    for total, *parts, exact in zip(summed, *single, true.vjp(torch.ones(6)), strict=True):
         torch.testing.assert_close(total.double(), torch.stack(parts).sum(0).double(), rtol=1e-5, atol=1e-6)
         assert (total - exact).norm() < 0.05 * exact.norm()
 
@@ -281,7 +281,7 @@ def test_samples_that_products_route_are_followed():
     for i, unit in enumerate(torch.eye(6, dtype=torch.float64)):
         loss = F.cross_entropy(model(x), y, reduction="none")[i]
         true = torch.autograd.grad(loss, bound.parameters, allow_unused=True, materialize_grads=True)
-        torch.testing.assert_close(rows.materialise(unit), list(true))
+        torch.testing.assert_close(rows.vjp(unit), list(true))
 
 
 @pytest.mark.parametrize("engine", [Hooks(), Func(), Auto()], ids=repr)

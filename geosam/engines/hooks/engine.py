@@ -187,7 +187,7 @@ def _right(bound: Bound, plan: Plan, deltas: Sequence[Any], still: Still) -> boo
         told = told and all(g is None or bool(g.to_dense().any()) for g in alone)
         unit = torch.zeros(bound.n, dtype=torch.float64, device=held[0].device)
         unit[i] = 1
-        row = [t for _, rows in parts for t in rows.materialise(unit)]
+        row = [t for _, rows in parts for t in rows.vjp(unit)]
         wanted = [torch.zeros_like(p) if g is None else g.to_dense() for g, p in zip(alone, held, strict=True)]
         gap, size = vec.norm(vec.add(row, vec.map(Tensor.double, wanted), -1.0)), vec.norm(wanted)
         if not torch.isfinite(gap):

@@ -68,10 +68,10 @@ class Formed(Rows):
         return self._rows().apply(v)
 
     @torch.no_grad()
-    def materialise(self, a: Tensor) -> list[Tensor]:
+    def vjp(self, a: Tensor) -> list[Tensor]:
         """By one weight gradient for each operation in the parameters' type, from the formed rows in a wider one."""
         if self._kept is not None or a.dtype != self.like[0].dtype:
-            return self._rows().materialise(a)
+            return self._rows().vjp(a)
         even = vec.reads_are_free([a]) and bool((a == a[0]).all())  # the batch gradient: no weights are needed
 
         def weighted(layout: Layout, deltas: Sequence[Tensor]) -> Sequence[Tensor]:

@@ -26,7 +26,7 @@ class Inputs:
     @property
     def kept(self) -> bool:
         """Whether aaᵀ is small enough to be kept for later calls."""
-        return (self._tensor.shape[0] * self._tensor.shape[1]) ** 2 <= limits.CACHE
+        return (self._tensor.shape[0] * self._tensor.shape[1]) ** 2 <= limits.GRAM
 
     def gram(self, strip: slice, precision: torch.dtype) -> Tensor:
         """aaᵀ: the positions of the samples ``strip`` by those of all samples up to its end."""

@@ -100,7 +100,7 @@ class Linear(Rows):
         weights, deltas = a.view(*self.deltas.shape[:2], 1, 1), self.deltas.to(a.dtype)
         return (deltas[0] * weights[0] if len(deltas) == 1 else (deltas * weights).sum(0)).flatten(0, 1)
 
-    def materialise(self, a: Tensor) -> list[Tensor]:
+    def vjp(self, a: Tensor) -> list[Tensor]:
         """Σ (a∘δ)ᵀ inputs, and Σ a∘δ: one weight gradient for any K."""
         return self._pulled(self._weighted(a))
 

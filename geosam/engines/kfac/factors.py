@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...core import Vectors
+from ...core import Vectors, limits
 from ...norms import Factor, Factors
 from ...problem import Bound
 from ...problem.losses import sample_loss, widened
@@ -45,7 +45,7 @@ class KFAC:
         covered = [i for i in range(len(parameters)) if i not in bare]
         seed = self.sampling.seed() if isinstance(self.sampling, MonteCarlo) else 0
         blocks = self._blocks(operator, bound, parameters, covered, seed, replay) if covered else []
-        if any(not 1e-30 < float(t.abs().amax()) < 1e37 for block in blocks for t in (block.outer, block.inner)):
+        if any(not limits.fits(t.abs().amax()) for block in blocks for t in (block.outer, block.inner)):
             wide = _widened(bound, parameters)
             blocks = self._blocks(operator, wide, wide.parameters, covered, seed, replay)
         return Factors(blocks, bare)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from ...core import Vectors
-from ...observation import Field, observe
+from ...observation import Field, name_of, observe
 from ...problem import Bound
 from ..measure import holds, identical
 
@@ -25,19 +25,19 @@ def at_is_deterministic(field: Field[Any], bound: Bound, read: Read) -> None:
 
 def sees_only_what_it_needs(field: Field[Any], bound: Bound, read: Read) -> None:
     """The value at an observation that holds what ``needs`` says is the value at the problem."""
-    seen = observe(bound, field.needs, field.name)
+    seen = observe(bound, field.needs, name_of(field))
     identical("the value at the observation", read(field.at(seen)), read(field.at(bound)))
 
 
 def first_step_has_no_memory(field: Field[Any], bound: Bound, read: Read) -> None:
     """``step`` with an empty state is ``local``."""
-    seen = observe(bound, field.needs, field.name)
+    seen = observe(bound, field.needs, name_of(field))
     identical("the value of the first step", read(field.step(seen, {})[0]), read(field.local(seen)))
 
 
 def its_memory_is_explicit(field: Field[Any], bound: Bound, read: Read) -> None:
     """``step`` depends on observation and state alone, and does not write into the state."""
-    seen = observe(bound, field.needs, field.name)
+    seen = observe(bound, field.needs, name_of(field))
     _, state = field.step(seen, {})
     before = copy.deepcopy(state)
     first, second = read(field.step(seen, state)[0]), read(field.step(seen, state)[0])
@@ -53,7 +53,7 @@ def leaves_the_problem_alone(field: Field[Any], bound: Bound, read: Read) -> Non
     for i, p in enumerate(parameters):
         p.grad = torch.full_like(p, 3.0) if i % 2 else None
     try:
-        for point in (bound, observe(bound, field.needs, field.name, train=True)):
+        for point in (bound, observe(bound, field.needs, name_of(field), train=True)):
             before = _trace(bound)
             read(field.at(point))
             identical("parameters, .grad, buffers, modes and random state", _trace(bound), before)

@@ -184,7 +184,7 @@ def same_rows(bound: geosam.problem.Bound) -> None:
     found, true = (engine.rows(bound, bound.parameters)[1] for engine in (Hooks(), Func()))
     assert isinstance(true, Materialised)
     flat = torch.cat([j.reshape(bound.n, -1) for j in true.jacobian], 1).double()
-    own = torch.stack([torch.cat([t.reshape(-1) for t in found.materialise(e)]) for e in torch.eye(bound.n).double()])
+    own = torch.stack([torch.cat([t.reshape(-1) for t in found.vjp(e)]) for e in torch.eye(bound.n).double()])
     torch.testing.assert_close(own, flat, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(found.gram(), flat @ flat.T, rtol=1e-5, atol=1e-6)
 
@@ -270,7 +270,7 @@ def test_drawn_rows_are_those_of_the_cotangents_that_were_drawn(name):
             unit = torch.zeros(12, dtype=torch.float64)
             unit[6 * k + i] = 1
             for found in captured:
-                torch.testing.assert_close(found.drawn.materialise(unit), list(expected))
+                torch.testing.assert_close(found.drawn.vjp(unit), list(expected))
     assert all(found.drawn.n == 12 and found.rows.n == 6 for found in captured)
 
 
@@ -305,7 +305,7 @@ def test_with_dropout_all_rows_see_one_mask():
     bound = geosam.Problem(model, nn.CrossEntropyLoss()).on(draw(6, 4), labels(6))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
-        rows = Hooks().rows(bound, bound.parameters)[1].materialise(torch.eye(6)[0])
+        rows = Hooks().rows(bound, bound.parameters)[1].vjp(torch.eye(6)[0])
     mask = 2.0 * (rows[0].abs().sum(1) != 0)
     hidden = model[0](bound.x[:1]) * mask
     alone = torch.autograd.grad(

@@ -1,4 +1,4 @@
-"""Records are written whole, and believed only when whole and of the run that is asked for."""
+"""Records are written whole, and used only when whole and of the run that is asked for."""
 
 import json
 import os
@@ -57,7 +57,7 @@ def _of_another_seed(text):
 @pytest.mark.parametrize(
     "spoil", [_cut, _without_result, _of_another_seed, lambda text: ""], ids=["cut", "part", "other", "empty"]
 )
-def test_a_record_that_cannot_be_believed_is_none_and_is_named(store, spoil):
+def test_a_record_that_cannot_be_used_is_none_and_is_named(store, spoil):
     store.save(Job(0), Number(value=1.0), 1.0)
     path = store.path(Job(0))
     path.write_text(spoil(path.read_text()))

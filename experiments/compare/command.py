@@ -18,7 +18,8 @@ def command(
     kl: Annotated[float, typer.Option(help="KL that all radii are calibrated to, in nats.")] = 0.02,
 ) -> Study:
     """Train a small CNN in many geometries at matched KL, and show what each does to the perturbation."""
-    from .config import Calibration, Config, Training
+    from ..common.training import Training
+    from .config import Calibration, Config
     from .study import Compare
 
     training = Training(epochs=epochs, label_noise=label_noise)

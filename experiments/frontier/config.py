@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..compare.config import Training
+from ..common.training import Training
 from .methods import METHODS, Method
 
 NETWORKS = ("cnn", "mlp")

@@ -7,7 +7,8 @@ import pytest
 
 import geosam
 from experiments.common.describe import describe, fingerprint, name
-from experiments.compare.config import Config, Run, Training
+from experiments.common.training import Training
+from experiments.compare.config import Config, Run
 from experiments.compare.methods import METHODS
 from geosam.metrics import Blockwise, Euclidean, Fisher, ParameterScaled, Relative
 
@@ -59,7 +60,7 @@ def test_names_are_those_that_a_user_imports():
     assert described["engine"]["type"] == "geosam.engines.Auto"
     assert describe(ParameterScaled())["where"] == "geosam.metrics.matrices"
     assert name(geosam.SAM) == "geosam.SAM" and name(geosam.solve) == "geosam.solvers.solve"
-    assert describe(Training())["type"] == "experiments.compare.Training"
+    assert describe(Training())["type"] == "experiments.common.Training"
 
 
 @pytest.mark.parametrize("value", [Fisher(), Relative(0.1), Euclidean(), Training()], ids=lambda v: type(v).__name__)
@@ -82,11 +83,11 @@ def test_what_geosam_keeps_private_has_no_name():
 def test_two_things_of_one_name_in_a_study_are_refused():
     @dataclass(frozen=True)
     class Twin:
-        """Of compare's configuration, by name."""
+        """Of the shared configuration, by name."""
 
     name(Training)
-    Twin.__module__, Twin.__qualname__ = "experiments.compare.other", "Training"
-    with pytest.raises(TypeError, match=r"would be called experiments\.compare\.Training in records: rename one"):
+    Twin.__module__, Twin.__qualname__ = "experiments.common.other", "Training"
+    with pytest.raises(TypeError, match=r"would be called experiments\.common\.Training in records: rename one"):
         describe(Twin())
 
 

@@ -7,8 +7,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from experiments.common.store import Record, Store
+from experiments.common.training import Training
 from experiments.compare import study as module
-from experiments.compare.config import Calibration, Config, Snapshots, Training
+from experiments.compare.config import Calibration, Config, Snapshots
 from experiments.compare.methods import PUBLISHED, REFERENCE, SGD_EQUAL, Method
 from experiments.compare.result import Outcome
 from experiments.compare.study import Compare

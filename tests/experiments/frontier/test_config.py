@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.compare.config import Training
+from experiments.common.training import Training
 from experiments.frontier.config import Config, Looks, Run
 from experiments.frontier.methods import METHODS
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from matplotlib.figure import Figure
 
-from experiments.compare.config import Training
+from experiments.common.training import Training
 from experiments.frontier import study as module
 from experiments.frontier.config import Config, Looks
 from experiments.frontier.methods import FLOOR, METHODS, REFERENCE

@@ -39,12 +39,12 @@ def test_the_page_adds_one_of_each():
 
 
 def test_the_study_of_the_page_runs_and_is_not_run_again(added, tmp_path):
-    arguments = ["radius", "--seeds", "2", "--workers", "1", "--out", str(tmp_path / "out")]
-    for said in ("6 to do", "6 have a record"):
+    arguments = ["radius", "--seeds", "1", "--workers", "1", "--out", str(tmp_path / "out")]
+    for said in ("3 to do", "3 have a record"):
         done = CliRunner().invoke(command_line(), arguments)
         assert done.exit_code == 0 and said in " ".join(done.output.split()), done.output
     page = (tmp_path / "out" / "report.html").read_text()
-    assert page.count("<img ") == 1 and "The radius of SAM" in page and page.count(">0.1</th>") == 2
+    assert page.count("<img ") == 1 and "The radius of SAM" in page and page.count(">0.1</th>") == 1
     assert (tmp_path / "out" / "figures" / "overview.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 import geosam
-from geosam.core import vectors as vec
 from geosam.engines import Func, Hooks
 from geosam.metrics import Blockwise, DiagonalEmpiricalFisher, EmpiricalFisher, Euclidean, Fisher, KLExact, MonteCarlo
 from geosam.observation import (
@@ -141,52 +140,6 @@ class TestErrors:
     def test_what_nobody_asked_for(self):
         with pytest.raises(TypeError, match="was not asked for HessianProducts"):
             _ = geosam.observe(bind())[HessianProducts()]
-
-
-class TestHessianProducts:
-    def dense(self, bound):
-        theta, call = bound.parameters, bound.pure(bound.parameters)
-
-        def loss(point):
-            return bound.loss(call(vec.unflatten(point, theta), bound.x), bound.y)
-
-        return torch.autograd.functional.hessian(loss, flat([p.detach() for p in theta]))
-
-    def test_a_block_is_that_of_the_dense_matrix(self):
-        bound, index = bind(), [2, 1]
-        hessian, sizes = self.dense(bound), [p.numel() for p in bound.parameters]
-        places = torch.cat([torch.arange(sum(sizes[:i]), sum(sizes[: i + 1])) for i in index])
-        seen = geosam.observe(bound, (HessianProducts(),)).restrict(index)
-        v = [draw(*p.shape, seed=i, dtype=FLOAT64) for i, p in enumerate(seen.parameters)]
-        torch.testing.assert_close(flat(seen[HessianProducts()](v)), hessian[places][:, places] @ flat(v))
-
-    def test_nothing_is_computed_before_the_first_product(self):
-        bound, calls = bind(), []
-        bound.model.register_forward_pre_hook(lambda *_: calls.append(1))
-        seen = geosam.observe(bound, (HessianProducts(),))
-        assert len(calls) == 1
-        for _ in range(3):
-            seen[HessianProducts()](list(seen.parameters))
-        assert len(calls) == 2
-
-    @pytest.mark.parametrize("overwritten", ["x", "y", "another parameter"])
-    def test_what_was_overwritten_is_not_differentiated(self, overwritten):
-        bound = bind()
-        bound = bound.wrt(list(bound.parameters)[1:])
-        seen = geosam.observe(bound, (HessianProducts(),))
-        with torch.no_grad():
-            {"x": bound.x, "y": bound.y, "another parameter": bound.model[0].weight}[overwritten].add_(0)
-        with pytest.raises(RuntimeError, match="were overwritten"):
-            seen[HessianProducts()](list(seen.parameters))
-
-    def test_parameters_that_moved_since_do_not_matter(self):
-        bound = bind()
-        seen, matrix = geosam.observe(bound, (HessianProducts(),)), self.dense(bound)
-        with torch.no_grad():
-            for p in bound.parameters:
-                p.mul_(2)
-        v = [draw(*p.shape, dtype=FLOAT64) for p in seen.parameters]
-        torch.testing.assert_close(flat(seen[HessianProducts()](v)), matrix @ flat(v))
 
 
 @dataclass(frozen=True)

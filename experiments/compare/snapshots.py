@@ -42,7 +42,7 @@ def cosines(s: Summary) -> Figure:
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     bar = figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02, label="cosine")
-    bar.outline.set_visible(False)
+    bar.ax.spines["outline"].set_visible(False)
     return figure
 
 

@@ -8,12 +8,19 @@ from typing import Any
 
 def check_instance(name: str, value: Any, kind: type) -> None:
     """TypeError unless value is an instance of kind; passing the class itself is a common mistake."""
+    if isinstance(value, type):
+        raise TypeError(f"{name} is the class {value.__name__}; pass an instance of it: {value.__name__}()")
     if not isinstance(value, kind):
-        raise TypeError(f"{name} must be an instance of {kind.__name__}, e.g. with () behind its name; got {value!r}")
+        raise TypeError(f"{name} must be an instance of {kind.__name__}, got {value!r}")
 
 
-def check_radius(rho: float) -> float:
-    """rho as a float; TypeError or ValueError unless it is a finite number ≥ 0."""
+def check_radius(rho: Any) -> float:
+    """rho as a float, also from a 0-dimensional tensor or array, which is read on the host.
+
+    Raises: TypeError or ValueError unless it is a finite number ≥ 0.
+    """
+    if getattr(rho, "ndim", None) == 0:
+        rho = rho.item()
     if isinstance(rho, bool) or not isinstance(rho, int | float):
         raise TypeError(f"rho must be a number, got {rho!r}")
     if not (math.isfinite(rho) and rho >= 0):

@@ -5,22 +5,38 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from ..core import check_radius
+from ..core import Vectors, check_radius
+from ..core import vectors as vec
 from ..metrics.blockwise import Part
 from ..norms import Identity
 from ..observation import Constant, Metric
+from ..rows import Pulled
+
+
+def radius_key(base: torch.optim.Optimizer) -> str:
+    """The key of a group's radius: ``rho``, or ``sam_rho`` where the base optimizer has a ``rho`` of its own (Adadelta)."""
+    if "rho" not in base.defaults:
+        return "rho"
+    if "sam_rho" in base.defaults:
+        raise ValueError(
+            f"the groups of {type(base).__name__} have both a rho and a sam_rho of their own, which leaves no name for the "
+            "radius. Rename one of them in its defaults."
+        )
+    return "sam_rho"
 
 
 class Groups:
-    """Parameters that require gradients, their names and their radii, in the groups' order."""
+    """Parameters that require gradients, their names and their radii (under ``key``), in the groups' order."""
 
-    def __init__(self, groups: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, groups: Sequence[Mapping[str, Any]], key: str = "rho") -> None:
         self._members = [[p for p in group["params"] if p.requires_grad] for group in groups]
         self._named = [group.get("param_names") for group in groups]
         self._params = [group["params"] for group in groups]
-        self.radii = [check_radius(group["rho"]) for group in groups]
+        self._maximised = [bool(group.get("maximize", False)) for group in groups]
+        self.radii = [check_radius(group[key]) for group in groups]
         self.parameters: list[Tensor] = [p for members in self._members for p in members]
 
     @property
@@ -48,6 +64,15 @@ class Groups:
     def radius(self) -> float | None:
         """The radius that all groups share, or None."""
         return self.radii[0] if len(set(self.radii)) == 1 else None
+
+    def worse(self, g: Vectors) -> Vectors:
+        """g turned towards what is worse for the base optimizer: −g in the groups whose objective it maximises."""
+        if not any(self._maximised):
+            return g
+        if all(self._maximised):
+            return g.rows.pull(-g.coordinates) if isinstance(g, Pulled) else vec.scale(g, -1.0)
+        signs = [sign for sign, members in zip(self._maximised, self._members, strict=True) for _ in members]
+        return [-t if sign else t for sign, t in zip(signs, g, strict=True)]
 
     def parts(self, metric: Metric) -> list[Part]:
         """One joint ball of radius 1, in which a group's radius is its weight. A group of radius 0 needs no geometry."""

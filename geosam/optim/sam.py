@@ -16,7 +16,7 @@ from ..metrics import Euclidean
 from ..objectives import Gradient
 from ..observation import Metric, Objective, State, as_metric
 from ..problem import Bound
-from .groups import Groups
+from .groups import Groups, radius_key
 from .last import Last, Perturbed
 from .move import Copy, Move
 from .step import Source, Step
@@ -24,9 +24,15 @@ from .updates import Sharp, Update
 
 _MEMORY = ("objective", "metric", "solver")
 
+_PARTS = {"objective": Objective, "move": Move, "update": Update, "solver": Solver}
+
+_NO_CLOSURE = (
+    "step() takes two passes and needs a closure (zero_grad, forward, backward, return the loss) or problem.on(x, y): "
+    "opt.step(closure)"
+)
 _NOT_THROUGH_SCALER = (
-    "step() needs a closure or problem.on(x, y), and is not to be called through scaler.step(opt): the scaler cannot see both "
-    "passes. Call opt.step(closure, scaler=scaler), then scaler.update()."
+    "step() is not to be called through scaler.step(opt): the scaler cannot see both passes. Call "
+    "opt.step(closure, scaler=scaler), then scaler.update()."
 )
 
 
@@ -38,15 +44,17 @@ class SAM(torch.optim.Optimizer):
 
     base: an optimizer that holds the parameters; built from ``named_parameters()`` it gives their names to the metric.
     metric, objective, rho, solver: the geometry; a norm means the metric with this norm at every θ. Groups of ``base``
-    may carry their own ``rho``: these become weights of one joint ball, ‖ε‖² = Σ_b (‖ε_b‖_b / rho_b)² ≤ 1, with the metric
-    taken group by group. rho = 0 is the base optimizer's step.
+    may carry their own ``rho`` (``sam_rho`` where the base has a ``rho`` of its own, as Adadelta has): these become weights of
+    one joint ball, ‖ε‖² = Σ_b (‖ε_b‖_b / rho_b)² ≤ 1, with the metric taken group by group. rho = 0 is the base optimizer's
+    step. In groups with ``maximize`` the worst point is the one of lower value.
     move: how θ + ε gets into the parameters, :class:`geosam.Copy` or :class:`geosam.Swap`.
     update: what the base optimizer steps with, by default the gradient at θ + ε*; :class:`geosam.updates.SurrogateGap` is GSAM.
     raise_nonfinite: raise FloatingPointError (θ restored, one host read per step) where a pass is not finite (with a scaler,
     which expects overflow, only the first). By default such a first pass gives ε* = 0, and such a second pass skips the
     update (on an accelerator the base optimizer steps with zero gradients).
 
-    ``.grad`` after a step is the second pass's. param_groups and state are the base optimizer's own, so schedulers work.
+    ``.grad`` after a step is the second pass's. param_groups and state are the base optimizer's own, so schedulers work; so are
+    methods that torch's optimizers do not have (``train`` and ``eval`` of schedule-free ones).
     last: numbers of the last step, None before the first.
     Source: Foret et al. 2021; Kim et al. 2022, algorithm 1.
     """
@@ -65,23 +73,19 @@ class SAM(torch.optim.Optimizer):
     ) -> None:
         if not isinstance(base, torch.optim.Optimizer) or isinstance(base, SAM):
             raise TypeError(f"base must be a torch optimizer that holds the parameters, e.g. torch.optim.SGD; got {base!r}")
+        self._key = radius_key(base)
+        super().__init__(base.param_groups, {**base.defaults, self._key: check_radius(rho)})
         self.base = base
         self.metric = Euclidean() if metric is None else metric
         self.objective = Gradient() if objective is None else objective
         self.move = Copy() if move is None else move
         self.update = Sharp() if update is None else update
         self.solver, self.raise_nonfinite = solver, raise_nonfinite
-        check_instance("objective", self.objective, Objective)
-        check_instance("move", self.move, Move)
-        check_instance("update", self.update, Update)
-        if solver is not None:
-            check_instance("solver", solver, Solver)
         closure = inspect.signature(type(base).step).parameters.get("closure")
         self._searches = closure is not None and closure.default is inspect.Parameter.empty  # LBFGS calls it by itself
         self.last: Last | None = None
         self.memory: dict[str, State] = {name: {} for name in _MEMORY}
-        super().__init__(base.param_groups, {**base.defaults, "rho": check_radius(rho)})
-        parameters = Groups(self.param_groups).parameters
+        parameters = self._groups().parameters
         if any(p.device.type == "mps" for p in parameters):
             raise NotImplementedError("geosam's scalars are float64, which MPS does not have; use a CPU or a CUDA device")
         if not parameters:
@@ -96,15 +100,34 @@ class SAM(torch.optim.Optimizer):
     def metric(self, metric: Metric | Norm) -> None:
         self._metric = as_metric(metric)
 
-    # The groups and the state are the base optimizer's, also after it has loaded a checkpoint and replaced them.
+    @property
+    def rho(self) -> float:
+        """The radius of all groups. Raises: ValueError, also where it is assigned, if they have radii of their own."""
+        radii = set(self._groups().radii)
+        if len(radii) > 1:
+            raise ValueError(
+                f"the groups have radii of their own, {sorted(radii)}: use group[{self._key!r}] of opt.param_groups"
+            )
+        return radii.pop()
+
+    @rho.setter
+    def rho(self, rho: float) -> None:
+        _ = self.rho
+        self.defaults[self._key] = check_radius(rho)
+        for group in self.param_groups:
+            group[self._key] = self.defaults[self._key]
+
+    # The groups and the state are the base optimizer's, also after it has loaded a checkpoint and replaced them. torch's
+    # constructor, which assigns both and adds the groups, runs before there is a base.
     @property
     def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
-        """The base optimizer's groups, each with its ``rho``."""
+        """The base optimizer's groups, each with its radius."""
         return self.base.param_groups
 
     @param_groups.setter
     def param_groups(self, groups: list[dict[str, Any]]) -> None:
-        """Ignored: torch's constructor assigns an empty list."""
+        if "base" in vars(self):
+            self.base.param_groups = groups
 
     @property
     def state(self) -> Any:  # type: ignore[override]
@@ -113,13 +136,40 @@ class SAM(torch.optim.Optimizer):
 
     @state.setter
     def state(self, state: Any) -> None:
-        """Ignored: torch's constructor assigns an empty state."""
+        if "base" in vars(self):
+            self.base.state = state
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group to the base optimizer; ``rho`` is the constructor's unless the group has its own."""
-        if not any(group is param_group for group in self.base.param_groups):
+        """Add a group to the base optimizer; its radius is the constructor's unless the group has its own."""
+        if "base" in vars(self):
+            check_radius(param_group.setdefault(self._key, self.defaults[self._key]))
             self.base.add_param_group(param_group)
-        param_group.setdefault("rho", self.defaults["rho"])
+
+    def _groups(self) -> Groups:
+        """The base optimizer's groups; a group that was added to it directly, or loaded, gets the constructor's radius."""
+        for group in self.param_groups:
+            group.setdefault(self._key, self.defaults[self._key])
+        return Groups(self.param_groups, self._key)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _PARTS and not (name == "solver" and value is None):
+            check_instance(name, value, _PARTS[name])
+        super().__setattr__(name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        """What only the base optimizer has, such as ``train`` and ``eval``."""
+        if name.startswith("_") or "base" not in vars(self):
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        try:
+            return getattr(self.base, name)
+        except AttributeError:
+            raise AttributeError(f"neither SAM nor {type(self.base).__name__} has an attribute {name!r}") from None
+
+    def __repr__(self) -> str:
+        parts = {"base": type(self.base).__name__, "metric": self.metric, "objective": self.objective}
+        parts |= {"solver": self.solver, "move": type(self.move).__name__, "update": self.update}
+        lines = "".join(f"\n    {name}: {value}" for name, value in parts.items() if value is not None)
+        return super().__repr__().replace(" (", " (" + lines, 1)
 
     @torch.no_grad()
     def step(self, closure: Source | None = None, scaler: Any = None) -> Tensor:  # type: ignore[override]
@@ -129,16 +179,18 @@ class SAM(torch.optim.Optimizer):
         is called twice. scaler: the GradScaler with which a closure scales its own loss; call ``scaler.update()`` afterwards.
         The parameters are restored whatever is raised in between.
         """
-        if closure is None or hasattr(self, "grad_scale"):
-            vars(self).pop("grad_scale", None)
+        if "grad_scale" in vars(self):
+            del self.grad_scale
             raise TypeError(_NOT_THROUGH_SCALER)
+        if closure is None:
+            raise TypeError(_NO_CLOSURE)
         if scaler is not None and isinstance(closure, Bound):
             raise TypeError("a scaler goes with a closure that scales its own loss; a bound problem does not scale")
         if scaler is not None and self._searches:
             raise TypeError(
                 f"a GradScaler cannot drive {type(self.base).__name__}, which steps by itself; use bfloat16 or float32"
             )
-        groups = Groups(self.param_groups)
+        groups = self._groups()
         if self._searches:
             return self._line_search(closure, groups)
         step = Step(self, closure, groups, scaler)
@@ -149,7 +201,7 @@ class SAM(torch.optim.Optimizer):
 
         Blocks do not nest: a second one, or a step, begins by restoring θ and so ends the first.
         """
-        return Step(self, source, Groups(self.param_groups), scaler).displaced()
+        return Step(self, source, self._groups(), scaler).displaced()
 
     def _line_search(self, source: Source, groups: Groups) -> Tensor:
         """For base optimizers that call a closure themselves (LBFGS): every call is one sharpness-aware gradient."""
@@ -168,25 +220,35 @@ class SAM(torch.optim.Optimizer):
         return losses[0]
 
     def __getstate__(self) -> dict[str, Any]:
-        """For copies: everything but ``step``, which may be a scheduler's wrapper; torch's version drops the base optimizer."""
-        return {name: value for name, value in vars(self).items() if name != "step"}
+        """For copies: all but hooks, as in torch, and ``step``, which may be a scheduler's wrapper."""
+        return {k: v for k, v in vars(self).items() if k != "step" and not k.startswith("_optimizer_")}
 
     def state_dict(self) -> dict[str, Any]:
         """The base optimizer's state_dict, with the objective's, the metric's and the solver's memory under "geosam"."""
-        return {**self.base.state_dict(), "geosam": {name: dict(state) for name, state in self.memory.items()}}
+        for before in self._optimizer_state_dict_pre_hooks.values():
+            before(self)
+        state = {**self.base.state_dict(), "geosam": {name: dict(state) for name, state in self.memory.items()}}
+        for after in self._optimizer_state_dict_post_hooks.values():
+            changed = after(self, state)
+            state = state if changed is None else changed
+        return state
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Load all of it. A checkpoint of the plain base optimizer is accepted: then all memory is empty."""
-        memory = state_dict.get("geosam", {})
-        self.base.load_state_dict({k: v for k, v in state_dict.items() if k != "geosam"})
-        for group in self.param_groups:
-            group.setdefault("rho", self.defaults["rho"])
-        device = Groups(self.param_groups).parameters[0].device
+        state = dict(state_dict)
+        for before in self._optimizer_load_state_dict_pre_hooks.values():
+            changed = before(self, state)
+            state = state if changed is None else changed
+        memory = state.pop("geosam", {})
+        self.base.load_state_dict(state)
+        device = self._groups().parameters[0].device
 
         def own(value: Any) -> Any:
             return value.to(device, copy=True) if isinstance(value, Tensor) else value
 
         self.memory = {name: tree_map(own, dict(memory.get(name, {}))) for name in _MEMORY}
+        for after in self._optimizer_load_state_dict_post_hooks.values():
+            after(self)
 
 
 # GradScaler sets its scale as an attribute on optimizers with this flag: so step() detects a call by a scaler.

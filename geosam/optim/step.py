@@ -112,7 +112,7 @@ class Step:
         """(ε*, the loss at θ); ε* = 0 where the loss, the covector or what was made of it is not finite."""
         rule, memory, radius = self.rule, self.rule.memory, self.groups.radius
         loan = Loan(rule.move.buffers, self._covector(memory["objective"]), self._keep, memory["solver"])
-        c, memory["objective"] = rule.objective.step(seen, memory["objective"])
+        c, memory["objective"] = self._ascent(seen, memory["objective"])
         if radius is not None:
             geometry, memory["metric"] = rule.metric.step(seen, memory["metric"])
         else:
@@ -192,6 +192,10 @@ class Step:
     def _keep(self) -> bool:
         return self.bound is not None and lands(self.bound, self.parameters)
 
+    def _ascent(self, seen: Observation, state: State) -> tuple[Vectors, State]:
+        """(the objective's covector, its next state), where what the base optimizer maximises is to be lowered."""
+        return self.rule.objective.step(replace(seen, gradient=self.groups.worse(seen.gradient)), state)
+
     def _covector(self, state: State) -> Callable[[Vectors], Vectors]:
         """ε ↦ the objective's covector at θ + ε, with its memory from before this step; θ is restored on return."""
 
@@ -199,7 +203,7 @@ class Step:
             move, one = self.rule.move, torch.ones((), dtype=torch.float64, device=self.parameters[0].device)
             try:
                 move.displace(self.parameters, Perturbation(epsilon, one, one, one, one > 0))
-                return self.rule.objective.step(self.observe(self.rule.objective), state)[0]
+                return self._ascent(self.observe(self.rule.objective), state)[0]
             finally:
                 move.restore()
 

@@ -146,3 +146,24 @@ def test_a_deep_copy_goes_on_by_itself():
     train(model, opt, range(2, 4))
     train(twin, other, range(2, 4))
     assert same(clones(model), clones(twin))
+
+
+def test_distributed_checkpoints_take_the_base_and_the_memory_apart():
+    from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
+
+    def parts() -> tuple[nn.Module, SAM]:
+        model = build(mlp)
+        return model, SAM(torch.optim.AdamW(model.named_parameters(), lr=0.1), rho=0.3, objective=Smoothed(0.8))
+
+    model, opt = parts()
+    train(model, opt, range(3))
+    opt.zero_grad()  # torch steps an optimizer that has no state yet, and asks for no gradients before
+    saved = {"base": get_optimizer_state_dict(model, opt.base), "geosam": opt.state_dict()["geosam"]}
+    saved, weights = through_file(saved), copy.deepcopy(model.state_dict())
+    train(model, opt, range(3, 5))
+    resumed, other = parts()
+    resumed.load_state_dict(weights)
+    set_optimizer_state_dict(resumed, other.base, saved["base"])
+    other.load_state_dict({**other.base.state_dict(), "geosam": saved["geosam"]})
+    train(resumed, other, range(3, 5))
+    assert same(clones(model), clones(resumed))

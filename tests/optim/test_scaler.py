@@ -93,7 +93,8 @@ def test_scaler_step_is_refused_with_the_cure(with_closure, enabled):
         scaler.step(opt, closure)  # a disabled scaler hands the call on: this is opt.step(closure)
         assert not same(clones(model), values)
         return
-    with pytest.raises(TypeError, match=r"opt\.step\(closure, scaler=scaler\)"):
+    # a disabled scaler cannot be told from a plain step() without a closure
+    with pytest.raises(TypeError, match=r"opt\.step\(closure, scaler=scaler\)" if enabled else r"opt\.step\(closure\)"):
         scaler.step(opt, closure) if with_closure else scaler.step(opt)
     assert same(clones(model), values)
     fresh = scaler_of(enabled=enabled)
@@ -125,3 +126,29 @@ def test_a_scaled_first_pass_alone_gives_the_unscaled_epsilon():
     with opt.perturbed(Closure(model, X, Y)) as p:
         for e, f in zip(ours, p.epsilon, strict=True):
             torch.testing.assert_close(e, f, rtol=1e-5, atol=1e-8)
+
+
+def test_a_step_without_a_closure_is_told_of_no_scaler():
+    opt = SAM(torch.optim.SGD(build(mlp).parameters(), lr=0.1))
+    with pytest.raises(TypeError, match="needs a closure") as caught:
+        opt.step()
+    assert "scaler" not in str(caught.value)
+
+
+def test_clipping_of_unscaled_gradients_in_a_hook_of_the_base():
+    """The place to clip: after both passes and after the scaler has unscaled, with a scaler and without one."""
+    ends = []
+    for scaler in (scaler_of(), None):
+        model = build(mlp)
+        opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1))
+
+        def clip(base: torch.optim.Optimizer, *_: object, model: nn.Module = model) -> None:
+            nn.utils.clip_grad_norm_(model.parameters(), 0.01)
+
+        opt.base.register_step_pre_hook(clip)
+        before = clones(model)
+        opt.step(scaled(model, scaler) if scaler else Closure(model, X, Y), scaler=scaler)
+        moved = torch.cat([(a - b).flatten() for a, b in zip(clones(model), before, strict=True)])
+        assert moved.norm().item() == pytest.approx(0.1 * 0.01, rel=1e-3)
+        ends.append(moved)
+    torch.testing.assert_close(*ends)

@@ -1,4 +1,4 @@
-"""One thread, one dtype, and the Hypothesis profile that HYPOTHESIS_PROFILE names: dev (default), ci or deep."""
+"""One thread, one dtype, one device, and the Hypothesis profile HYPOTHESIS_PROFILE: dev (default), brief, ci or deep."""
 
 import os
 
@@ -6,12 +6,31 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from tests.placement import place
+
 settings.register_profile("dev", deadline=None, max_examples=6, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("dev"), max_examples=10, derandomize=True, database=None)
+settings.register_profile("brief", settings.get_profile("dev"), max_examples=2)
 settings.register_profile("deep", settings.get_profile("dev"), max_examples=10_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 torch.set_num_threads(1)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--device", default="cpu", help="where models and batches lie: cpu, cuda, ...")
+    parser.addoption("--no-host-reads", action="store_true", help="the library's branches for accelerators, on any device")
+
+
+def pytest_configure(config):
+    place(config.getoption("--device"), reads=not config.getoption("--no-host-reads"))
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--device") != "cpu" or config.getoption("--no-host-reads"):
+        for item in items:
+            for mark in item.iter_markers("host"):
+                item.add_marker(pytest.mark.skip(reason=f"of the host alone: {mark.args[0]}"))
 
 
 @pytest.fixture(autouse=True)

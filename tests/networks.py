@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
+from tests.placement import device
+
 M = TypeVar("M", bound=nn.Module)
 
 CLASSES = 3
@@ -18,9 +20,9 @@ FEATURES = 4
 
 def build(make: Callable[[], M], seed: int = 0, dtype: torch.dtype = torch.float32) -> M:
     """A model whose weights depend on the seed alone; the global random stream is left where it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return make().to(dtype)
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.default_generator.manual_seed(seed)
+        return make().to(device(), dtype)
 
 
 def draw(*shape: int, seed: int = 1, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -68,7 +68,7 @@ def _third(instance: kl_expansion.Instance, v: torch.Tensor, t: torch.Tensor) ->
 @given(SEEDS, st.sampled_from([1.0, 1e-2, 1e-4]))
 def test_the_full_empirical_fisher_is_the_reweighted_gradient(seed, relative):
     instance = push_through.instance(seed)
-    jacobian, damping = torch.from_numpy(instance.jacobian), relative * instance.scale
+    jacobian, damping = torch.as_tensor(instance.jacobian), relative * instance.scale
     rows = Materialised([jacobian])
     norm, gradient = LowRank(rows, damping), rows.pull(torch.full((len(jacobian),), 1 / len(jacobian), dtype=torch.float64))
     direction, dual = norm.ascend(gradient)
@@ -80,7 +80,7 @@ def test_the_full_empirical_fisher_is_the_reweighted_gradient(seed, relative):
 @given(SEEDS)
 def test_undamped_the_empirical_fisher_raises_every_loss_by_rho(seed):
     instance = push_through.instance(seed)
-    rows = Materialised([torch.from_numpy(instance.jacobian)])
+    rows = Materialised([torch.as_tensor(instance.jacobian)])
     norm = LowRank(rows, 1e-13 * instance.scale)
     found = geosam.solve(norm, rows.pull(torch.full((rows.n,), 1 / rows.n, dtype=torch.float64)), rho=0.3)
     assert math.isclose(found.dual_norm.item(), 1.0, rel_tol=1e-6)

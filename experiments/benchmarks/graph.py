@@ -5,9 +5,11 @@ The second part, and its timings, run only where there is a CUDA device; elsewhe
 
 from __future__ import annotations
 
+import traceback
 import warnings
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -93,13 +95,16 @@ def on_device(device: torch.device, rounds: int) -> dict[str, Any]:
 
 
 def without_synchronising(job: Callable[[], Any], device: torch.device) -> str | bool:
-    """True, or torch's message where the host had to wait."""
+    """True, or torch's message where the host had to wait, with the library's line."""
     torch.cuda.synchronize(device)
     torch.cuda.set_sync_debug_mode("error")
     try:
         job()
     except RuntimeError as error:
-        return str(error).splitlines()[0]
+        home = str(Path(geosam.__file__).parent)
+        lines = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(home)]
+        at = f", at {Path(lines[-1].filename).relative_to(home)}:{lines[-1].lineno}" if lines else ""
+        return f"{str(error).splitlines()[0]}{at}"
     finally:
         torch.cuda.set_sync_debug_mode("default")
     return True

@@ -8,7 +8,7 @@ write θ + ε, then read the copy and write θ. Swapped buffers need 4: read g; 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -42,11 +42,11 @@ TARGETS = (
 class Scene:
     """Parameters and preset gradients, shared by all jobs that keep the storages: all use the same memory pages."""
 
-    def __init__(self) -> None:
+    def __init__(self, shapes: Sequence[tuple[int, ...]] = (SHAPE,) * TENSORS, device: str = "cpu") -> None:
         torch.manual_seed(0)
-        self.parameters = [nn.Parameter(0.05 * torch.randn(SHAPE)) for _ in range(TENSORS)]
-        self.gradients = [0.01 * torch.randn(SHAPE) for _ in range(TENSORS)]
-        self.loss = torch.zeros(())
+        self.parameters = [nn.Parameter(0.05 * torch.randn(shape, device=device)) for shape in shapes]
+        self.gradients = [0.01 * torch.randn(shape, device=device) for shape in shapes]
+        self.loss = torch.zeros((), device=device)
 
     def bare(self) -> None:
         """No gradients."""
@@ -102,18 +102,20 @@ def _solved(scene: Scene) -> list[Job]:
     ]
 
 
+def perturbing(scene: Scene, name: str, metric: geosam.Metric, move: geosam.Copy | geosam.Swap) -> Job:
+    """geosam, through ``perturbed()``."""
+    optimizer = geosam.SAM(Still(scene.parameters), metric, RHO, move=move)
+
+    def go() -> None:
+        with optimizer.perturbed(scene.closure):
+            pass
+
+    return Job(name, go, scene.bare)
+
+
 def _perturbed(scene: Scene) -> list[Job]:
-    def job(name: str, metric: geosam.Metric, move: geosam.Copy | geosam.Swap) -> Job:
-        optimizer = geosam.SAM(Still(scene.parameters), metric, RHO, move=move)
-
-        def go() -> None:
-            with optimizer.perturbed(scene.closure):
-                pass
-
-        return Job(name, go, scene.bare)
-
     return [
-        job(f"perturbed(), {how.lower()}, {name}", metric, getattr(geosam, how)())
+        perturbing(scene, f"perturbed(), {how.lower()}, {name}", metric, getattr(geosam, how)())
         for name, metric in GEOMETRIES.items()
         for how in ("Copy", "Swap")
     ]
@@ -127,15 +129,19 @@ def _two_steps(scene: Scene, name: str, optimizer: Any) -> Job:
     return Job(name, go, scene.closure)
 
 
-def _peers(scene: Scene) -> list[Job]:
+def theirs(scene: Scene, name: str, **options: Any) -> Job:
+    """pytorch_optimizer's two steps. Raises: ImportError where it is not installed."""
     peer = pytorch_optimizer_sam()
     if peer is None:
-        return []
+        raise ImportError(INSTALL)
+    return _two_steps(scene, name, peer(scene.parameters, _still, rho=RHO, **options))
+
+
+def _peers(scene: Scene) -> list[Job]:
     settings = {"": {}, ", adaptive": {"adaptive": True}, ", foreach": {"foreach": True}}
-    return [
-        _two_steps(scene, f"pytorch_optimizer SAM{name}", peer(scene.parameters, _still, rho=RHO, **options))
-        for name, options in settings.items()
-    ]
+    if pytorch_optimizer_sam() is None:
+        return []
+    return [theirs(scene, f"pytorch_optimizer SAM{name}", **options) for name, options in settings.items()]
 
 
 def _reference(scene: Scene) -> list[Job]:

@@ -80,37 +80,59 @@ def run(quick: bool, allocator: str) -> dict[str, Any]:
 
 def _race(scene: Callable[[], Training], rounds: int, targets: tuple[Target, ...]) -> dict[str, Any]:
     training = scene()
-    by_hand, sgd = training.base(), training.base()
-
-    def floor() -> None:
-        training.closure()
-        training.closure()
-        by_hand.step()
-
-    def plain() -> None:
-        training.closure()
-        sgd.step()
-
-    jobs = [training.job("one SGD step", plain), *_geosam(training), *_peers(training), *_reference(scene())]
-    raced = race(training.job("floor", floor), jobs, rounds, targets)
+    jobs = [passes(training, "one SGD step", 1), *_geosam(training), *_peers(training), *_reference(scene())]
+    raced = race(passes(training, "floor", 2), jobs, rounds, targets)
     one = raced["jobs"]["one SGD step"]["process_ms"]
     for row in raced["jobs"].values():
         row["to_sgd"] = round(row["process_ms"] / one, 4)
     return {**raced, "notes": [] if pytorch_optimizer_sam() else [INSTALL]}
 
 
-def _geosam(training: Training) -> list[Job]:
-    def job(name: str, metric: geosam.Metric, move: geosam.Copy | geosam.Swap, source: Callable[[], Any]) -> Job:
-        optimizer = geosam.SAM(training.base(), metric, RHO, move=move)
-        return training.job(name, lambda: optimizer.step(source))
+def passes(training: Training, name: str, count: int) -> Job:
+    """By hand: so many forward/backward passes and one base step."""
+    base = training.base()
 
+    def go() -> None:
+        for _ in range(count):
+            training.closure()
+        base.step()
+
+    return training.job(name, go)
+
+
+def ours(
+    training: Training,
+    name: str,
+    metric: geosam.Metric,
+    move: geosam.Copy | geosam.Swap,
+    source: Callable[[], Any] | None = None,
+) -> Job:
+    """A whole step of geosam, by default from the plain closure."""
+    optimizer, source = geosam.SAM(training.base(), metric, RHO, move=move), source or training.closure
+    return training.job(name, lambda: optimizer.step(source))
+
+
+def theirs(training: Training, name: str, **options: Any) -> Job:
+    """A whole step of pytorch_optimizer's SAM. Raises: ImportError where it is not installed."""
+    peer = pytorch_optimizer_sam()
+    if peer is None:
+        raise ImportError(INSTALL)
+    return _two_passes(training, name, peer(training.parameters, torch.optim.SGD, rho=RHO, **options, **SGD))
+
+
+def reference(training: Training, name: str, adaptive: bool = False) -> Job:
+    """A whole step of the reference."""
+    return _two_passes(training, name, ReferenceSAM(training.base(), RHO, adaptive))
+
+
+def _geosam(training: Training) -> list[Job]:
     jobs = [
-        job(f"{how.lower()}, {name}", metric, getattr(geosam, how)(), training.closure)
+        ours(training, f"{how.lower()}, {name}", metric, getattr(geosam, how)())
         for name, metric in GEOMETRIES.items()
         for how in ("Copy", "Swap")
     ]
     bound = training.problem.on(training.x, training.y)
-    return [*jobs, job("copy, Euclidean, bound problem", geosam.metrics.Euclidean(), geosam.Copy(), bound)]
+    return [*jobs, ours(training, "copy, Euclidean, bound problem", geosam.metrics.Euclidean(), geosam.Copy(), bound)]
 
 
 def _two_passes(training: Training, name: str, optimizer: Any) -> Job:
@@ -122,17 +144,13 @@ def _two_passes(training: Training, name: str, optimizer: Any) -> Job:
 
 
 def _peers(training: Training) -> list[Job]:
-    peer = pytorch_optimizer_sam()
-    if peer is None:
+    if pytorch_optimizer_sam() is None:
         return []
-    return [
-        _two_passes(training, name, peer(training.parameters, torch.optim.SGD, rho=RHO, adaptive=adaptive, **SGD))
-        for name, adaptive in (("pytorch_optimizer SAM", False), ("pytorch_optimizer SAM, adaptive", True))
-    ]
+    names = (("pytorch_optimizer SAM", False), ("pytorch_optimizer SAM, adaptive", True))
+    return [theirs(training, name, adaptive=adaptive) for name, adaptive in names]
 
 
 def _reference(training: Training) -> list[Job]:
     return [
-        _two_passes(training, name, ReferenceSAM(training.base(), RHO, adaptive))
-        for name, adaptive in (("reference SAM", False), ("reference SAM, adaptive", True))
+        reference(training, name, adaptive) for name, adaptive in (("reference SAM", False), ("reference SAM, adaptive", True))
     ]

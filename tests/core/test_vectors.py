@@ -127,6 +127,7 @@ def test_linear_combinations(shapes, factor, seed):
     assert all(torch.equal(a, b) for a, b in zip(u, kept, strict=True))
 
 
+@pytest.mark.host("a read chooses without copying")
 def test_select_chooses_and_does_not_multiply():
     poison, clean = [torch.tensor([math.nan, math.inf])], [torch.tensor([1.0, 2.0])]
     assert torch.equal(vec.select(torch.tensor(False), poison, clean)[0], clean[0])

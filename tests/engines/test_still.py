@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from geosam.engines.still import Still
 from tests.networks import build, draw, mlp
+from tests.placement import device
 
 
 class Noisy(nn.Module):
@@ -49,6 +50,6 @@ def test_a_check_is_as_sharp_as_the_narrowest_type_that_was_met():
     with Still() as wide:
         model(x)
     model, x = build(mlp), draw(2, 4)
-    with Still() as narrow, torch.autocast("cpu", torch.bfloat16):
+    with Still() as narrow, torch.autocast(device().type, torch.bfloat16):
         model(x)
     assert wide.tolerance < 1e-6 and narrow.tolerance == 0.2

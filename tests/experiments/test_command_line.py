@@ -18,8 +18,8 @@ OPTIONS = {
     "experiments compare": {"--seeds", "--epochs", "--label-noise", "--kl"},
     "experiments frontier": {"--seeds", "--batches"},
     "experiments toy": {"--settings", "--seeds", "--grid"},
-    "experiments benchmarks": {"--quick", "--allocator", "--records", "--figure", "accelerator"},
-    "experiments.benchmarks": {"--quick", "--allocator", "--records", "--figure", "accelerator"},
+    "experiments benchmarks": {"--quick", "--allocator", "--records", "--figure", "--budget", "accelerator"},
+    "experiments.benchmarks": {"--quick", "--allocator", "--records", "--figure", "--budget", "accelerator"},
 }
 ASK = """
 import json, runpy, sys

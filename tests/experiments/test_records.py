@@ -39,6 +39,6 @@ def test_the_summary_of_the_toy_is_that_of_its_configuration():
 def test_no_file_is_left_over():
     assert {path.name for path in ROOT.iterdir()} == {*STUDIES, "toy", "benchmarks"}
     assert [path.name for path in (ROOT / "toy").iterdir()] == ["summary.json"]
-    assert {path.stem for path in RECORDS.iterdir()} <= set(NAMES)
-    for path in RECORDS.iterdir():
-        assert json.loads(path.read_text())["name"] == path.stem
+    for path in RECORDS.iterdir():  # "accelerator-h200" is a record of accelerator
+        name = path.stem.partition("-")[0]
+        assert name in NAMES and json.loads(path.read_text())["name"] == name

@@ -63,7 +63,7 @@ def pulled(norm, rows=None):
     rows = norm.rows if rows is None else rows
     least, most = (-12, 9) if norm.like[0].dtype == FLOAT32 else (-20, 20)
     powers = st.integers(least, most)
-    coordinates = st.builds(lambda a, k: torch.from_numpy(a * 10.0**k), numbers(rows.n), powers)
+    coordinates = st.builds(lambda a, k: torch.as_tensor(a * 10.0**k), numbers(rows.n), powers)
     return coordinates.map(rows.pull).filter(lambda c: max(float(t.abs().max()) for t in c) > 10.0 ** (least - 6))
 
 
@@ -100,7 +100,7 @@ def kronecker(damping):
         for i, t in enumerate(like):
             o = t.shape[0] if t.dim() else 1
             sides = [draw(numbers(draw(st.integers(1, 4)) * w)).reshape(-1, w) for w in (o, t.numel() // o)]
-            outer, inner = (torch.from_numpy(side.T @ side).to(t.dtype) for side in sides)
+            outer, inner = (torch.as_tensor(side.T @ side).to(t.dtype) for side in sides)
             found.append(norms.Factor(i, None, outer, inner))
         return norms.Kronecker(found, like, damping)
 

@@ -15,6 +15,7 @@ from geosam.norms import Diagonal, Identity, LowRank, RankOne
 from geosam.rows import Materialised
 from geosam.testing import strategies
 from geosam.testing.check import examine
+from tests.placement import device
 
 FLOAT64 = torch.float64
 
@@ -283,7 +284,7 @@ def test_each_law_refutes_its_mutants_and_passes_the_right_one(name, law, pair, 
 
 
 def generator(seed):
-    return torch.Generator().manual_seed(seed)
+    return torch.Generator(device()).manual_seed(seed)
 
 
 def whitened(norm, dense, count, seed):

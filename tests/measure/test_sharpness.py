@@ -105,7 +105,7 @@ def test_the_reported_residual_is_that_of_the_vector(metric, dense):
     ritz = _lanczos.largest(bound.surface(seen.parameters).hessian(), metric.at(seen), start, 4, 1e-12)
     matrix, h, v = dense(bound).detach(), hessian(bound), vec.flatten(ritz.vector)
     rest = h @ v - ritz.value * matrix @ v
-    largest = abs(torch.from_numpy(scipy.linalg.eigh(h.numpy(), matrix.numpy(), eigvals_only=True))).max()
+    largest = abs(torch.as_tensor(scipy.linalg.eigh(h.numpy(), matrix.numpy(), eigvals_only=True))).max()
     assert not ritz.converged and ritz.iterations == 4
     # relative to the largest |Ritz value|, which is at most the largest |eigenvalue|
     length = torch.sqrt(rest @ torch.linalg.solve(matrix, rest)).item()

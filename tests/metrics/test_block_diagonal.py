@@ -12,6 +12,7 @@ from geosam.observation import LabelDraws
 from tests.fishers import bind, closeness, dense, epsilon, rand_labels
 from tests.laws import oracles
 from tests.networks import build, draw, labels, mlp
+from tests.placement import device
 
 FLOAT64 = torch.float64
 
@@ -36,12 +37,12 @@ class TestBlocks:
         assert closeness(*found) < 1e-4
 
     def test_two_samplings_in_one_geometry_are_two_sets_of_rows(self):
-        parts = {"0.*": (Fisher(0.1), 1.0), "*": (Fisher(0.1, MonteCarlo(1, torch.Generator().manual_seed(0))), 1.0)}
+        parts = {"0.*": (Fisher(0.1), 1.0), "*": (Fisher(0.1, MonteCarlo(1, torch.Generator(device()).manual_seed(0))), 1.0)}
         bound, whole = bind(), metrics.Blockwise(parts)
         needs = whole.needs
         assert len({request for request in needs if isinstance(request, LabelDraws)}) == 2
         seen = geosam.observe(bound, needs)
         found = dense(whole.at(seen), bound.parameters)
         assert closeness(found[:30, :30], oracles.fisher(0.1)(bound)[:30, :30]) < 1e-9
-        seeded = torch.Generator().manual_seed(0)
+        seeded = torch.Generator(device()).manual_seed(0)
         assert closeness(found[30:, 30:], oracles.drawn_fisher(0.1, rand_labels(1, seeded))(bound)[30:, 30:]) < 1e-9

@@ -66,7 +66,7 @@ GIVEN = ContextVar("labels")
 
 def curvlinops_labels(loss, z, count, seed):
     """What its Monte Carlo Fisher draws, from a generator of this seed."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(z.device).manual_seed(seed)
     if isinstance(loss, nn.CrossEntropyLoss):
         return z.softmax(1).multinomial(count, replacement=True, generator=generator).T
     if isinstance(loss, nn.BCEWithLogitsLoss):

@@ -17,6 +17,7 @@ from geosam.problem.likelihoods import mean_kl
 from tests.fishers import LIKELIHOODS, WAYS, bind, closeness, dense, dense_diagonal, epsilon, flat, rand_labels, rows_of
 from tests.laws import oracles
 from tests.networks import build, cnn, draw, labels, mlp, network
+from tests.placement import device
 
 FLOAT64 = torch.float64
 
@@ -52,7 +53,7 @@ def test_the_diagonal_and_the_blocks_are_those_of_the_dense_one(loss):
 @pytest.mark.parametrize("way", WAYS[:2], ids=str)
 def test_monte_carlo_is_the_mean_over_the_labels_that_its_generator_drew(way):
     bound = bind()
-    seeded = lambda: torch.Generator().manual_seed(3)  # noqa: E731
+    seeded = lambda: torch.Generator(device()).manual_seed(3)  # noqa: E731
     want = oracles.drawn_fisher(0.1, rand_labels(4, seeded()))(bound)
     norm = Fisher(0.1, MonteCarlo(4, seeded()), **way).at(bound)
     assert closeness(dense(norm, bound.parameters), want) < 1e-9
@@ -62,7 +63,7 @@ def test_monte_carlo_is_the_mean_over_the_labels_that_its_generator_drew(way):
 
 
 def test_relative_damping_of_drawn_labels_is_the_same_by_both_ways():
-    bound, drawn = bind(n=20), [MonteCarlo(3, torch.Generator().manual_seed(1)) for _ in range(2)]
+    bound, drawn = bind(n=20), [MonteCarlo(3, torch.Generator(device()).manual_seed(1)) for _ in range(2)]
     gram, free = (Fisher(Relative(0.01), d, **way).at(bound) for d, way in zip(drawn, WAYS[:2], strict=True))
     assert float(gram.damping) == pytest.approx(float(free.damping), rel=1e-12)
 
@@ -130,7 +131,7 @@ def test_float32_finds_the_gradient_s_direction_at_every_damping(name, damping):
     assert closeness(*found) < 2e-4
 
 
-DRAWN = MonteCarlo(3, torch.Generator().manual_seed(0))
+DRAWN = MonteCarlo(3, torch.Generator(device()).manual_seed(0))
 
 
 @pytest.mark.parametrize(

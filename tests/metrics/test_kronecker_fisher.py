@@ -13,6 +13,7 @@ from geosam.problem.likelihoods import categorical
 from tests.fishers import FLOAT64, bind, closeness, dense, epsilon, flat
 from tests.laws import oracles
 from tests.networks import NETWORKS, batch_norm_net, build, cnn, draw, labels, mlp, network
+from tests.placement import device
 
 
 def factored(norm):
@@ -56,12 +57,12 @@ def test_gaussian_outputs_of_one_layer_are_the_full_fisher_for_every_batch():
 def test_the_last_layer_s_expectation_over_labels_is_exact_and_drawn_labels_come_near_it(loss):
     bound = bind(loss)
     exact = dense(KroneckerFisher(0.1).at(bound), bound.parameters)
-    sampling = MonteCarlo(500, torch.Generator().manual_seed(0))
+    sampling = MonteCarlo(500, torch.Generator(device()).manual_seed(0))
     assert closeness(dense(KroneckerFisher(0.1, sampling).at(bound), bound.parameters), exact) < 0.2
 
 
 def test_drawn_labels_repeat_in_a_look_and_change_from_step_to_step():
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator(device()).manual_seed(0)
     state, stream = generator.get_state(), torch.get_rng_state()
     for sampling in (MonteCarlo(1), MonteCarlo(1, generator)):
         metric, bound = KroneckerFisher(0.1, sampling), bind()

@@ -13,6 +13,7 @@ from geosam.norms.shifted import Shifted
 from geosam.rows import Materialised
 from tests.fishers import flat, rows_of
 from tests.networks import build, draw, labels, mlp
+from tests.placement import device
 
 FLOAT64 = torch.float64
 
@@ -70,6 +71,7 @@ def test_across_the_rows_too(make, seed, damping):
     assert solved(make(seed), damping, outside=shaped(seed + 7, 1).squeeze(0)) <= 1e-4
 
 
+@pytest.mark.host("a read judges the float32 products")
 @pytest.mark.parametrize("make", [twice, leaning])
 def test_without_the_judgement_float32_products_would_show(make, monkeypatch):
     """What the judgement is for: the same rows, accepted without it."""
@@ -77,6 +79,7 @@ def test_without_the_judgement_float32_products_would_show(make, monkeypatch):
     assert not all(solved(make(seed), 1e-8) <= 1e-3 for seed in range(5))  # NaN where there is no factor
 
 
+@pytest.mark.host("a read judges the float32 products")
 def test_well_conditioned_rows_are_solved_for_by_float32_products_alone():
     """Half the time: float64 is not asked for where it would change nothing."""
     asked = []
@@ -116,7 +119,7 @@ def test_a_vector_across_the_rows_may_have_any_scale(scale):
 def test_a_vector_of_kindred_rows_may_have_any_scale(scale):
     """Which is met layer by layer, in float32."""
     bound = geosam.Problem(build(mlp), nn.CrossEntropyLoss()).on(draw(6, 4), labels(6))
-    metric = Fisher(0.1, MonteCarlo(2, torch.Generator().manual_seed(0)))
+    metric = Fisher(0.1, MonteCarlo(2, torch.Generator(device()).manual_seed(0)))
     seen = geosam.observe(bound, metric.needs)
     norm, even = metric.at(seen), torch.full((6,), 1 / 6)
     plain_dual, scaled_dual = (norm.dual_norm(rows_of(seen).pull(s * even)).item() for s in (1.0, scale))

@@ -115,6 +115,7 @@ def test_a_step_holds_one_copy_of_the_parameters_beyond_the_base_optimizers(metr
     assert 0.99 < peak < 1.05 and 0.99 < kept < 1.01
 
 
+@pytest.mark.host("ε is not formed where it may be read whether it is finite")
 @pytest.mark.parametrize("move", [Copy, Swap])
 @pytest.mark.parametrize("metric, most", [(Euclidean(), 0.05), (GradientMagnitude(), 1.05), (ParameterScaled(), 1.3)], ids=repr)
 def test_later_steps_allocate_no_more_than_the_direction(metric, most, move):

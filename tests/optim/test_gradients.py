@@ -10,6 +10,7 @@ from geosam import SAM, Copy, Swap
 from geosam.metrics import EmpiricalFisher, Euclidean, GradientMagnitude, KLExact, Monge
 from geosam.objectives import Gradient, Smoothed
 from tests.networks import Closure, build, clones, draw, labels, mlp, same
+from tests.placement import device
 
 X, Y = draw(6, 4), labels(6)
 MOVES = [Copy, Swap]
@@ -171,7 +172,7 @@ def test_autocast_around_the_step_sees_the_displaced_weights():
     for rho in (0.0, 1.0):
         model = build(mlp)
         opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1), rho=rho)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast(device().type, dtype=torch.bfloat16):
             opt.step(geosam.Problem(model, nn.CrossEntropyLoss()).on(draw(6, 4), labels(6)))
         ends.append(clones(model))
     assert not same(*ends)

@@ -57,6 +57,7 @@ def test_buffers_are_kept_from_step_to_step(move):
     assert addresses[0] == addresses[1] == addresses[2]
 
 
+@pytest.mark.host("a read tells that there is nothing to add")
 @pytest.mark.parametrize("move", MOVES)
 @pytest.mark.parametrize("scale, finite", [(0.0, True), (0.1, False), (float("nan"), False)])
 def test_nothing_to_add_moves_nothing(move, scale, finite):

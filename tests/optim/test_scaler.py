@@ -12,12 +12,13 @@ from geosam import SAM, Copy, Swap
 from geosam.metrics import Euclidean, GradientMagnitude, Monge
 from geosam.objectives import Smoothed
 from tests.networks import Closure, build, clones, draw, labels, mlp, same
+from tests.placement import device
 
 X, Y = draw(6, 4), labels(6)
 
 
 def scaler_of(scale: float = 1024.0, **settings: object) -> torch.amp.GradScaler:
-    return torch.amp.GradScaler("cpu", init_scale=scale, **settings)
+    return torch.amp.GradScaler(device().type, init_scale=scale, **settings)
 
 
 def scaled(model: nn.Module, scaler: torch.amp.GradScaler, poison: int = 0):

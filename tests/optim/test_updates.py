@@ -19,6 +19,7 @@ from geosam.solvers import MultiStep
 from geosam.testing import strategies
 from tests.networks import Closure, Unruly, build, clones, draw, labels, mlp, same
 from tests.optim.test_cost import Wide, peak_and_kept
+from tests.placement import device
 
 X, Y, RHO, ALPHA = draw(6, 4, dtype=torch.float64), labels(6), 0.1, 0.7
 
@@ -206,7 +207,7 @@ def test_sparse_gradients_are_refused_with_the_cure():
 def test_a_scaled_run_equals_the_unscaled_one(enabled):
     model, opt = model_and_opt(dtype=torch.float32)
     twin, plain = model_and_opt(dtype=torch.float32)
-    scaler, x = torch.amp.GradScaler("cpu", init_scale=1024.0, enabled=enabled), X.float()
+    scaler, x = torch.amp.GradScaler(device().type, init_scale=1024.0, enabled=enabled), X.float()
 
     def closure() -> Tensor:
         model.zero_grad()

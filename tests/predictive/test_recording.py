@@ -11,6 +11,7 @@ from geosam.predictive import recording as _linear
 from geosam.predictive.recording import Recorder
 from tests.fishers import closeness, flat
 from tests.networks import NETWORKS, batch_norm_net, build, draw, dropout_net, labels, mlp, network
+from tests.placement import device
 
 FLOAT64 = torch.float64
 MADE = {**NETWORKS, "BatchNorm": (batch_norm_net, (4,)), "dropout": (dropout_net, (4,))}
@@ -266,7 +267,7 @@ def test_autocast_is_in_the_recording(name, traces):
     model, x, _ = network(name)
     problem = geosam.Problem(model, nn.CrossEntropyLoss())
     for _ in range(2):
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(device().type, torch.bfloat16):
             predictive = predictive_of(problem, x)
             v = direction(predictive)
             found, want = flat(predictive.fisher(v)), oracle(predictive, v)

@@ -15,6 +15,7 @@ from geosam.metrics import DiagonalFisher, Exact, Fisher, MonteCarlo
 from geosam.problem.likelihoods import bernoulli, categorical, gaussian
 from tests.fishers import LIKELIHOODS, bind, closeness, epsilon
 from tests.networks import build, draw, labels, mlp
+from tests.placement import device
 
 FLOAT64 = torch.float64
 
@@ -58,7 +59,7 @@ def test_a_label_is_drawn_at_every_place():
 @given(st.integers(1, 3), st.lists(st.booleans(), min_size=1, max_size=5), st.integers(0, 2**32 - 1))
 @settings(deadline=None)
 def test_a_drawn_score_that_is_parallel_to_a_sample_s_slope_tells_it(draws, matched, seed):
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(device()).manual_seed(seed)
     u = torch.randn(draws, len(matched), 3, generator=generator, dtype=FLOAT64)
     slopes = torch.randn(len(matched), 3, generator=generator, dtype=FLOAT64)
     for i, same in enumerate(matched):
@@ -86,7 +87,7 @@ class TestDraws:
         return duals
 
     def test_a_look_leaves_no_trace_and_sees_the_same_labels_again(self):
-        generator = torch.Generator().manual_seed(1)
+        generator = torch.Generator(device()).manual_seed(1)
         before, mine = torch.get_rng_state(), generator.get_state()
         for sampling in (MonteCarlo(2), MonteCarlo(2, generator)):
             for metric in (Fisher(0.1, sampling), Fisher(0.1, sampling, rows_limit=0), DiagonalFisher(0.1, sampling)):
@@ -95,7 +96,7 @@ class TestDraws:
         assert torch.equal(torch.get_rng_state(), before) and torch.equal(generator.get_state(), mine)
 
     def test_a_training_step_draws_on(self):
-        generator = torch.Generator().manual_seed(1)
+        generator = torch.Generator(device()).manual_seed(1)
         mine = generator.get_state()
         self.step(MonteCarlo(1, generator))
         assert not torch.equal(generator.get_state(), mine)
@@ -105,14 +106,14 @@ class TestDraws:
         assert not torch.equal(torch.get_rng_state(), before)
 
     def test_the_same_generator_gives_the_same_steps_and_leaves_torch_s_stream_alone(self):
-        first, again = (self.step(MonteCarlo(1, torch.Generator().manual_seed(1)), seed, 3) for seed in (1, 2))
+        first, again = (self.step(MonteCarlo(1, torch.Generator(device()).manual_seed(1)), seed, 3) for seed in (1, 2))
         assert first == again
         assert len(set(first)) == 3 and self.step(MonteCarlo(1), 1) != self.step(MonteCarlo(1), 2)
 
     def test_other_distributions_sample_under_a_stream_that_the_generator_seeds(self):
         z, before = draw(5, 3, dtype=FLOAT64), torch.get_rng_state()
         poisson = LIKELIHOODS["Poisson"]
-        u = [MonteCarlo(4, torch.Generator().manual_seed(1)).cotangents(poisson, z) for _ in range(2)]
+        u = [MonteCarlo(4, torch.Generator(device()).manual_seed(1)).cotangents(poisson, z) for _ in range(2)]
         assert torch.equal(*u) and torch.equal(torch.get_rng_state(), before)
         counts = z.exp() - u[0] * math.sqrt(3)  # the score of a Poisson count y in log rate z is y − e^z
         torch.testing.assert_close(counts, counts.round(), rtol=0, atol=1e-12)

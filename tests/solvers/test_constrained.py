@@ -109,7 +109,7 @@ def test_against_a_search_over_all_angles():
         ray = np.array([math.cos(angle), math.sin(angle)])
 
         def excess(t):
-            return math.sqrt(2 * definition(vec.unflatten(torch.from_numpy(t * ray), c)).item()) - rho
+            return math.sqrt(2 * definition(vec.unflatten(torch.as_tensor(t * ray), c)).item()) - rho
 
         return flat @ ray * brentq(excess, 0.0, 20 * rho, xtol=1e-14)
 

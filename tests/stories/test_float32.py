@@ -10,6 +10,7 @@ import geosam
 from geosam.metrics import EmpiricalFisher, Fisher, MonteCarlo, Relative
 from tests.fishers import flat
 from tests.networks import build, draw, labels, mlp
+from tests.placement import device
 
 FLOAT64 = torch.float64
 
@@ -38,7 +39,7 @@ def direction(metric, model, x, y, dtype):
 @pytest.mark.parametrize("kind", [EmpiricalFisher, Fisher, "Monte Carlo"], ids=str)
 def test_fitted_samples_keep_their_direction(kind, damping, fitted):
     def metric():
-        drawn = MonteCarlo(1, torch.Generator().manual_seed(0))
+        drawn = MonteCarlo(1, torch.Generator(device()).manual_seed(0))
         return Fisher(damping, drawn) if kind == "Monte Carlo" else kind(damping)
 
     model, x, y = fitted

@@ -320,11 +320,11 @@ def test_it_transforms_at_every_point_and_under_every_map_of_the_kind(row, kind,
 
     def trial(drawn):
         shift, chosen = drawn
-        phi = numbers(kind.phi) + 0.2 * torch.from_numpy(shift)
-        regular, least = conditions(kind, phi, torch.from_numpy(chosen))
+        phi = numbers(kind.phi) + 0.2 * torch.as_tensor(shift)
+        regular, least = conditions(kind, phi, torch.as_tensor(chosen))
         assume(least > 1e-4 and (regular > 1e-4 or kind.symmetry))
-        assume(not limit or left_by_damping(kind, phi, torch.from_numpy(chosen)) < IN_THE_LIMIT / 3)
-        found = gap(row.on(kind), kind, phi, torch.from_numpy(chosen))
+        assume(not limit or left_by_damping(kind, phi, torch.as_tensor(chosen)) < IN_THE_LIMIT / 3)
+        found = gap(row.on(kind), kind, phi, torch.as_tensor(chosen))
         assert found.image <= IN_THE_LIMIT if answer == OUTPUTS or limit else found.tangent <= EXACT, found
 
     # half of the profile's: the stored point has said the same already

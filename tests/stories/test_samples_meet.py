@@ -11,6 +11,7 @@ from geosam.engines import Auto, Func, Hooks
 from geosam.metrics import DiagonalEmpiricalFisher, DiagonalFisher, EmpiricalFisher, KLExact
 from tests.fishers import rows_of
 from tests.networks import Transformer, build, draw, labels, mlp
+from tests.placement import device
 
 
 class Mixing(nn.Module):
@@ -183,7 +184,7 @@ def test_autocast_is_not_taken_for_samples_that_meet(metric):
         model = build(make)
         optimizer = geosam.SAM(torch.optim.SGD(model.parameters(), lr=0.1), metric, 0.1)
         bound = geosam.Problem(model, nn.CrossEntropyLoss()).on(draw(6, 4), labels(6))
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(device().type, torch.bfloat16):
             if refused:
                 with pytest.raises(ValueError, match="lets samples meet"):
                     optimizer.step(bound)
@@ -197,7 +198,7 @@ def test_rows_under_autocast_have_the_precision_of_the_parameters():
     parameters = [model.norm.weight, model.norm.bias, model.gain, *model.convolution.parameters()]
     bound = geosam.Problem(model, nn.CrossEntropyLoss()).on(draw(6, 4), labels(6)).wrt(parameters)
     true = Hooks().rows(bound, parameters)[1]
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(device().type, torch.bfloat16):
         rows = Hooks().rows(bound, parameters)[1]
         assert {choice.form for choice in Hooks().explain(bound, parameters)} == {"rows"}
         summed = rows.vjp(torch.ones(6))

@@ -24,12 +24,13 @@ from geosam.metrics import (
 from geosam.problem.likelihoods import categorical
 from tests.fishers import FLOAT64, closeness, dense, epsilon, flat
 from tests.networks import build, draw, labels, mlp
+from tests.placement import device
 
 X, Y = draw(8, 4, dtype=FLOAT64), labels(8)
 
 
 def seeded():
-    return MonteCarlo(2, torch.Generator().manual_seed(1))
+    return MonteCarlo(2, torch.Generator(device()).manual_seed(1))
 
 
 FAMILY = {
@@ -127,7 +128,7 @@ def test_a_scaler_with_a_bound_problem_is_refused():
     bound = bind(nn.CrossEntropyLoss())
     opt = geosam.SAM(torch.optim.SGD(bound.model.parameters(), lr=0.1), Fisher(0.1))
     with pytest.raises(TypeError, match="scaler"):
-        opt.step(bound, scaler=torch.amp.GradScaler("cpu", enabled=False))
+        opt.step(bound, scaler=torch.amp.GradScaler(device().type, enabled=False))
 
 
 @pytest.mark.parametrize("metric", [Fisher, DiagonalFisher])

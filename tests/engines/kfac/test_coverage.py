@@ -14,6 +14,7 @@ from geosam.metrics import Empirical, EmpiricalFisher, Fisher, KroneckerFisher, 
 from tests.fishers import FLOAT64, bind, closeness, dense, rand_labels
 from tests.laws import oracles
 from tests.networks import build, cnn, draw, labels, mlp, network
+from tests.placement import device
 
 REST = metrics.Euclidean()
 
@@ -64,11 +65,11 @@ def test_the_data_s_labels_give_the_factors_of_the_losses_own_slopes(make, loss)
 
 @pytest.mark.parametrize("make", [mlp, cnn])
 def test_drawn_labels_give_the_factors_of_these_labels(make):
-    bound, sampling = bind(make=make), MonteCarlo(3, torch.Generator().manual_seed(4))
+    bound, sampling = bind(make=make), MonteCarlo(3, torch.Generator(device()).manual_seed(4))
     with sampling.looking():
         seed = sampling.seed()
     with torch.no_grad():
-        drawn = rand_labels(3, torch.Generator().manual_seed(seed))(bound.model(bound.x).softmax(1))
+        drawn = rand_labels(3, torch.Generator(device()).manual_seed(seed))(bound.model(bound.x).softmax(1))
     found = dense(KroneckerFisher(0.1, sampling).at(bound), bound.parameters)
     assert closeness(found, oracles.kronecker_fisher(0.1, oracles.these_labels(drawn))(bound)) < 1e-12
 

@@ -1,8 +1,11 @@
-"""Peaks without a profiler."""
+"""Peaks without a profiler, and turns without a ledger."""
+
+import time
 
 import pytest
 
-from experiments.benchmarks import budget, growth
+from experiments.benchmarks import contest, growth
+from experiments.benchmarks.ledger import Turn
 
 
 def one_mb(run, device):
@@ -13,5 +16,11 @@ def one_mb(run, device):
 @pytest.fixture
 def light(monkeypatch):
     """Without the profiler that counts bytes on a CPU, which takes seconds to start: a run still runs."""
-    for module in (budget, growth):
+    for module in (contest, growth):
         monkeypatch.setattr(module, "peak_bytes", one_mb)
+
+
+@pytest.fixture
+def turn():
+    """Of an hour, which writes nothing."""
+    return Turn(time.monotonic() + 3600, {}, lambda job: None)

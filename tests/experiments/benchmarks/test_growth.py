@@ -8,7 +8,7 @@ import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.benchmarks import command as module
+from experiments.benchmarks import measure as module
 from experiments.benchmarks.command import command
 from experiments.benchmarks.growth import NAMES, line, point, polynomial, read
 
@@ -77,7 +77,7 @@ def test_the_figure_says_what_the_record_says(grown):
 
 
 def test_the_command_draws_without_measuring(grown, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_inside", lambda *_: pytest.fail("nothing is to be measured"))
+    monkeypatch.setattr(module, "inside", lambda *_: pytest.fail("nothing is to be measured"))
     picture = tmp_path / "growth.png"
     command(["growth"], records=grown.parent, figure=picture)
     assert picture.read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,91 @@
+"""A race on a device within a budget of seconds, in which any job may fail, run out of memory, or be too slow."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+
+from ..common.memory import peak_bytes
+from ..common.timing import DEVICE, PROCESS, Clock, Job, race
+from .launches import launches
+from .ledger import Turn, reason
+
+LEAST, TO_COUNT = 5, 0.15
+"""Rounds that a race must have, or the slowest job is left out; the share of its time in which launches are counted."""
+
+
+class Tried(NamedTuple):
+    """A job that ran, with the seconds and the peak in MB of a run."""
+
+    job: Job
+    seconds: float
+    peak: float
+
+
+def contest(jobs: Mapping[str, Callable[[], Job]], rounds: int, device: torch.device, turn: Turn) -> dict[str, Any]:
+    """Each job made and tried alone, then a race of those that ran, against the first. left_out: the others, with the reasons.
+
+    A job owns what it runs on, so that one that fails halfway harms no other. peak_mb: of a run, over what was alive before it
+    (parameters, momentum, batch). launches: kernels, copies and graphs that the host launches in a run; only on a device.
+    """
+    clock = DEVICE if device.type == "cuda" else PROCESS
+    trials = {name: partial(_try, make, clock, device) for name, make in jobs.items()}
+    tried, left_out = turn.each(trials, device)
+    floor = next(iter(jobs))
+    if floor not in tried:
+        return {"left_out": left_out}
+    end = turn.until - TO_COUNT * (turn.until - time.monotonic())
+    while True:
+        while len(tried) > 1 and end - time.monotonic() < LEAST * sum(each.seconds for each in tried.values()):
+            slowest = max((name for name in tried if name != floor), key=lambda name: tried[name].seconds)
+            one = tried.pop(slowest)
+            left_out[slowest] = f"too slow for {LEAST} rounds: {one.seconds:.3g} s, {one.peak} MB"
+        jobs_left = [_named(each.job) for each in tried.values()]
+        try:
+            raced = race(jobs_left[0], jobs_left[1:], rounds, warmup=1, clock=clock, until=end)
+            break
+        except Failed as error:
+            left_out[error.job] = f"{error.why}, in the race"
+            del tried[error.job]
+        turn.go_on(device)
+        if floor not in tried:
+            return {"left_out": left_out}
+    for name, each in tried.items():
+        raced["jobs"][name]["peak_mb"] = each.peak
+        if device.type == "cuda" and not turn.over():
+            each.job.prepare()
+            raced["jobs"][name]["launches"] = launches(each.job.run)
+    return {**raced, "left_out": left_out}
+
+
+class Failed(Exception):
+    """A job that ran before failed in the race."""
+
+    def __init__(self, job: str, why: str) -> None:
+        super().__init__(job, why)
+        self.job, self.why = job, why
+
+
+def _named(job: Job) -> Job:
+    def run() -> None:
+        try:
+            job.run()
+        except Exception as error:
+            raise Failed(job.name, reason(error)) from error
+
+    return Job(job.name, run, job.prepare)
+
+
+def _try(make: Callable[[], Job], clock: Clock, device: torch.device) -> Tried:
+    """After a first run, which makes what is kept: structure, momentum, kernels."""
+    job = make()
+    job.prepare()
+    job.run()
+    job.prepare()
+    peak = peak_bytes(job.run, device)
+    job.prepare()
+    return Tried(job, clock.measure(job.run) / 1e3, round(peak / 2**20, 1))

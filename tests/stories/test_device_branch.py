@@ -1,0 +1,92 @@
+"""The branches of an accelerator, on the CPU with host reads switched off: the same ε* and steps in every geometry."""
+
+import pytest
+import torch
+from torch import nn
+
+import geosam
+from geosam import Copy, Swap, metrics, norms, objectives, solvers, updates
+from tests.fishers import flat
+from tests.laws.metric_cases import CASES
+from tests.networks import build, clones, draw, labels, mlp
+from tests.placement import reads_switched_off
+
+METRICS = {case.name: case.metric for case in CASES}
+NORMS = {"Sup": norms.Sup(), "Spectral": norms.Spectral()}
+KL = {
+    "KL along ḡ²": metrics.KLExact(along=metrics.GradientMagnitude()),
+    "KL": metrics.KLExact(),
+}
+EVERY = {**METRICS, **NORMS, **KL}
+
+
+def bind(dtype):
+    model = build(mlp, dtype=dtype)
+    return model, geosam.Problem(model, nn.CrossEntropyLoss()).on(draw(7, 4, dtype=dtype), labels(7))
+
+
+def epsilon(metric, dtype):
+    torch.manual_seed(0)
+    model, bound = bind(dtype)
+    with geosam.SAM(torch.optim.SGD(model.parameters(), lr=0.1), metric, rho=0.1).perturbed(bound) as p:
+        return flat(p.epsilon)
+
+
+def gap(found, want):
+    return float((found - want).norm() / want.norm())
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_epsilon_is_that_of_the_cpu_s_branch(name):
+    for dtype, tolerance in ((torch.float64, 1e-7), (torch.float32, 2e-3)):
+        here = epsilon(EVERY[name], dtype)
+        with reads_switched_off():
+            assert gap(epsilon(EVERY[name], dtype), here) < tolerance
+
+
+WAYS = {
+    "copy": {},
+    "swap": {"move": Swap()},
+    "VaSSO": {"objective": objectives.Smoothed(0.5)},
+    "GSAM": {"update": updates.SurrogateGap(0.2)},
+    "two steps": {"solver": solvers.MultiStep(2)},
+    "KL": {"metric": metrics.KLExact(along=metrics.Euclidean())},
+    "diagonal": {"metric": metrics.GradientMagnitude(), "move": Copy()},
+}
+
+
+def trained(steps=3, **settings):
+    model, bound = bind(torch.float64)
+    base = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    optimizer = geosam.SAM(base, rho=0.1, **settings)
+    for _ in range(steps):
+        optimizer.step(bound)
+    return flat(clones(model))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_whole_steps_are_those_of_the_cpu_s_branch(way):
+    here = trained(**WAYS[way])
+    with reads_switched_off():
+        assert gap(trained(**WAYS[way]), here) < 1e-12
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_pass_that_is_not_finite_moves_nothing(value):
+    """Without momentum and weight decay: there zero gradients are no step."""
+    for bad in (1, 2):
+        model, bound = bind(torch.float64)
+        optimizer, before = geosam.SAM(torch.optim.SGD(model.parameters(), lr=0.1), rho=0.1), clones(model)
+        calls = iter((1, 2))
+
+        def closure(bound=bound, calls=calls, bad=bad, model=model):
+            loss = bound()
+            if next(calls) == bad:
+                next(model.parameters()).grad[0, 0] = value
+            return loss
+
+        with reads_switched_off():
+            optimizer.step(closure)
+        moved = any(not torch.equal(a, b) for a, b in zip(clones(model), before, strict=True))
+        assert moved == (bad == 1)  # a bad first pass is a step with ε = 0
+        assert bool(optimizer.last.finite) == (bad == 2)

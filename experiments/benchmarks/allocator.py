@@ -18,4 +18,5 @@ SETTINGS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "KINETO_LOG_LEVEL": 
 def environment(allocator: str) -> dict[str, str]:
     """All variables, for an allocator that is "pinned" or "unpinned"."""
     plain = {key: value for key, value in os.environ.items() if not key.startswith("MALLOC_")}
-    return {**plain, **SETTINGS, **(PINNED if allocator == "pinned" else {}), "PYTHONPATH": str(ROOT)}
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**plain, **SETTINGS, **(PINNED if allocator == "pinned" else {}), "PYTHONPATH": path}

@@ -55,7 +55,7 @@ def _end(process: subprocess.Popen[bytes], path: Path, end: float, keep: Callabl
             if time.monotonic() > min(word + PATIENCE, end + PATIENCE / 3):
                 process.kill()
                 process.wait()
-                return f"stopped after {time.monotonic() - word:.0f} s without an end"
+                return f"stopped: no word for {time.monotonic() - word:.0f} s, {end - time.monotonic():.0f} s before its end"
     finally:
         if process.poll() is None:
             process.kill()

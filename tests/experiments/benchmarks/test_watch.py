@@ -36,7 +36,7 @@ write()
 """
 
 
-@pytest.mark.parametrize("act, how", [("die", "the process ended with 9"), ("hang", "stopped after")])
+@pytest.mark.parametrize("act, how", [("die", "the process ended with 9"), ("hang", "stopped: no word for")])
 def test_another_worker_goes_on_without_the_job_that_one_died_in(act, how, tmp_path, monkeypatch):
     monkeypatch.setattr(watch, "PATIENCE", 0.6)
     monkeypatch.setattr(watch, "POLL", 0.02)

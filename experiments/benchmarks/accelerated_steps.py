@@ -12,7 +12,7 @@ from geosam import metrics
 
 from ..common.timing import Job
 from . import move, step
-from .captured import captured, captured_passes, graphed
+from .captured import captured, captured_passes, captures, graphed
 from .contest import contest
 from .ledger import Turn
 from .scenes import Scene
@@ -72,7 +72,11 @@ def moves_of(shapes: Sequence[tuple[int, ...]], rounds: int, device: torch.devic
         return name, lambda: move.perturbing(scene(), name, metric, how)
 
     def whole(name: str, metric: geosam.Metric) -> tuple[str, Callable[[], Job]]:
-        return name, lambda: Job(name, graphed(move.perturbing(scene(), name, metric, geosam.Copy()).run))
+        def make() -> Job:
+            captures()
+            return Job(name, graphed(move.perturbing(scene(), name, metric, geosam.Copy()).run))
+
+        return name, make
 
     jobs = {
         "floor": floor,

@@ -48,10 +48,15 @@ def captured_passes(training: Training, name: str) -> Job:
     return Job(name, graphed(go))
 
 
-def captured(training: Training, name: str, metric: geosam.Metric) -> Job:
-    """A whole captured step with the batch copied into it. Raises: NotImplementedError where this version cannot capture."""
+def captures() -> Any:
+    """``SAM.captured``. Raises: NotImplementedError where this version cannot capture: a failed capture spoils the process."""
     make = getattr(geosam.SAM, "captured", None)
     if make is None:
         raise NotImplementedError("this version has no SAM.captured")
-    step = make(geosam.SAM(fused(training), metric, RHO), training.problem, training.x, training.y)
+    return make
+
+
+def captured(training: Training, name: str, metric: geosam.Metric) -> Job:
+    """A whole captured step with the batch copied into it."""
+    step = captures()(geosam.SAM(fused(training), metric, RHO), training.problem, training.x, training.y)
     return Job(name, lambda: step(training.x, training.y))

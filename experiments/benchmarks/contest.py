@@ -56,10 +56,21 @@ def contest(jobs: Mapping[str, Callable[[], Job]], rounds: int, device: torch.de
             return {"left_out": left_out}
     for name, each in tried.items():
         raced["jobs"][name]["peak_mb"] = each.peak
-        if device.type == "cuda" and not turn.over():
-            each.job.prepare()
-            raced["jobs"][name]["launches"] = launches(each.job.run)
+    for name, count in _counted(tried, device, turn).items():
+        raced["jobs"][name]["launches"] = count
     return {**raced, "left_out": left_out}
+
+
+def _counted(tried: Mapping[str, Tried], device: torch.device, turn: Turn) -> dict[str, int]:
+    """Launches, on a device and while time is left."""
+
+    def count(job: Job) -> int:
+        job.prepare()
+        return launches(job.run)
+
+    return (
+        turn.each({name: partial(count, each.job) for name, each in tried.items()}, device)[0] if device.type == "cuda" else {}
+    )
 
 
 class Failed(Exception):

@@ -28,12 +28,12 @@ class NotRun(Exception):
 @dataclass(frozen=True)
 class Turn:
     """What a part is given. until: a reading of ``time.monotonic`` by which it should end. stopped: jobs that a worker died in,
-    each with the reason. trying: is told the name of a job before it begins, None where no job is to blame.
+    each with the reason. trying: is told the name of a job before it begins, None where no job is to blame, and why it failed.
     """
 
     until: float
     stopped: Mapping[str, str]
-    trying: Callable[[str | None], None]
+    trying: Callable[[str | None, str], None]
 
     def over(self) -> bool:
         """Whether the time is used up."""
@@ -48,14 +48,15 @@ class Turn:
             if self.over():
                 left_out[name] = "no time was left to try it"
                 continue
-            self.trying(name)
+            self.trying(name, "")
             try:
                 found[name] = job()
             except Exception as error:  # any failure is a result: devices name their limits differently
                 left_out[name] = reason(error)
             if name in left_out:  # here, where no traceback holds the job's memory any more
+                self.trying(name, left_out[name])
                 self.go_on(device)
-        self.trying(None)
+        self.trying(None, "")
         return found, left_out
 
     def go_on(self, device: torch.device) -> None:
@@ -101,10 +102,10 @@ class Ledger:
             part, known = left.pop(title), stopped.get(title, {})
             until = time.monotonic() + part.weight * share
 
-            def trying(job: str | None, title: str = title) -> None:
-                self.write(at=[title, job])
+            def trying(job: str | None, why: str, title: str = title) -> None:
+                self.write(at=[title, job, why])
 
-            trying(None)
+            trying(None, "")
             try:
                 result = {"failed": known[""]} if "" in known else part.run(Turn(until, known, trying))
             except Exception as error:  # any failure is a result: devices name their limits differently

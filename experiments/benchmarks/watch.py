@@ -38,7 +38,7 @@ def watched(
         if time.monotonic() > end:
             return record | {"died": f"{died}, in {at[0]}: {at[1] or 'between jobs'}"}
         known = record.setdefault("stopped", {}).setdefault(at[0], {})
-        known[at[1] or ""] = died
+        known[at[1] or ""] = at[2] or died
         write_json(path, record)
 
 

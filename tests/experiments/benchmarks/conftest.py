@@ -23,4 +23,4 @@ def light(monkeypatch):
 @pytest.fixture
 def turn():
     """Of an hour, which writes nothing."""
-    return Turn(time.monotonic() + 3600, {}, lambda job: None)
+    return Turn(time.monotonic() + 3600, {}, lambda job, why: None)

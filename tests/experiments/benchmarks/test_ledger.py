@@ -15,7 +15,7 @@ def test_parts_are_written_as_they_end_and_not_done_again(tmp_path):
     path, seen = tmp_path / "record.json", []
 
     def fails(turn):
-        turn.trying("a job")
+        turn.trying("a job", "")
         seen.append(json.loads(path.read_text()))
         raise ValueError("no\nmore words")
 
@@ -29,7 +29,7 @@ def test_parts_are_written_as_they_end_and_not_done_again(tmp_path):
     Ledger(path).go_through(parts, 100.0)
     assert seen == [
         {"done": 1, "stopped": {"died": {"": "the process ended with 9"}}, "died": {"failed": "the process ended with 9"}}
-        | {"at": ["fails", "a job"]}
+        | {"at": ["fails", "a job", ""]}
     ]
     record = json.loads(path.read_text())
     assert record["fails"] == {"failed": "ValueError: no"} and record["runs"] == {} and "at" not in record

@@ -24,11 +24,11 @@ for title, jobs in {"first": ["good", "bad"], "second": ["good"]}.items():
         continue
     stopped, done = record.get("stopped", {}).get(title, {}), []
     for job in jobs:
-        write(at=[title, job])
+        write(at=[title, job, "its own reason" if act == "spoil" else ""])
         if job in stopped:
             continue
         if job == "bad":
-            os._exit(9) if act == "die" else time.sleep(60)
+            time.sleep(60) if act == "hang" else os._exit(9)
         done.append(job)
     write(**{title: done})
 record.pop("at")
@@ -36,7 +36,9 @@ write()
 """
 
 
-@pytest.mark.parametrize("act, how", [("die", "the process ended with 9"), ("hang", "stopped: no word for")])
+@pytest.mark.parametrize(
+    "act, how", [("die", "the process ended with 9"), ("hang", "stopped: no word for"), ("spoil", "its own reason")]
+)
 def test_another_worker_goes_on_without_the_job_that_one_died_in(act, how, tmp_path, monkeypatch):
     monkeypatch.setattr(watch, "PATIENCE", 0.6)
     monkeypatch.setattr(watch, "POLL", 0.02)

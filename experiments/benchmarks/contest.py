@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,8 +15,9 @@ from ..common.timing import DEVICE, PROCESS, Clock, Job, race
 from .launches import launches
 from .ledger import Turn, reason
 
-LEAST, TO_COUNT = 5, 0.15
-"""Rounds that a race must have, or the slowest job is left out; the share of its time in which launches are counted."""
+LEAST, ENOUGH, TO_COUNT = 5, 15, 0.15
+"""Rounds that a race must have, or the slowest job is left out; rounds that it has though the trials took long; the share of
+its time in which launches are counted."""
 
 
 class Tried(NamedTuple):
@@ -32,13 +34,14 @@ def contest(jobs: Mapping[str, Callable[[], Job]], rounds: int, device: torch.de
     A job owns what it runs on, so that one that fails halfway harms no other. peak_mb: of a run, over what was alive before it
     (parameters, momentum, batch). launches: kernels, copies and graphs that the host launches in a run; only on a device.
     """
-    clock = DEVICE if device.type == "cuda" else PROCESS
+    clock, share = DEVICE if device.type == "cuda" else PROCESS, turn.until - time.monotonic()
     trials = {name: partial(_try, make, clock, device) for name, make in jobs.items()}
     tried, left_out = turn.each(trials, device)
     floor = next(iter(jobs))
     if floor not in tried:
         return {"left_out": left_out}
-    end = turn.until - TO_COUNT * (turn.until - time.monotonic())
+    wanted = min(ENOUGH * sum(each.seconds for each in tried.values()), share)
+    end = max(turn.until - TO_COUNT * share, time.monotonic() + wanted)  # what this borrows, later parts lack
     while True:
         while len(tried) > 1 and end - time.monotonic() < LEAST * sum(each.seconds for each in tried.values()):
             slowest = max((name for name in tried if name != floor), key=lambda name: tried[name].seconds)
@@ -56,7 +59,7 @@ def contest(jobs: Mapping[str, Callable[[], Job]], rounds: int, device: torch.de
             return {"left_out": left_out}
     for name, each in tried.items():
         raced["jobs"][name]["peak_mb"] = each.peak
-    for name, count in _counted(tried, device, turn).items():
+    for name, count in _counted(tried, device, replace(turn, until=max(turn.until, end + TO_COUNT * share))).items():
         raced["jobs"][name]["launches"] = count
     return {**raced, "left_out": left_out}
 

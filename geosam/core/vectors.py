@@ -2,6 +2,9 @@
 
 A vector is a sequence of tensors with the parameters' shapes, in parameter order. Returned scalars are 0-dimensional
 float64 tensors on the vector's device: a dual norm may lie between 1e-25 and 1e18, and its square leaves the range of float32.
+
+On a CPU a tensor is taken at a time, so that it stays in the cache, and numbers are read. Elsewhere a read waits for the
+device and a launch costs more than small arithmetic: all tensors of a type and device are taken by one multi-tensor operation.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,8 +27,13 @@ _SAFE_SUM = 1e-22
 # Longer sums are taken in pieces of this many terms: float32 accumulation loses 1e-3 to 1e-2 over 2e7 terms.
 _PIECE = 2**18
 
+_BLOCK = 2**24
+
 _SAFE_FACTOR = 1e38
 _WIDE = (torch.float32, torch.float64)
+_BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_FUSED = (torch.float32, torch.bfloat16, torch.float16)
+_LARGEST = torch.finfo(torch.float32).max / 2
 
 
 def reads_are_free(v: Vectors) -> bool:
@@ -38,13 +47,59 @@ def as_given(like: Tensor) -> AbstractContextManager[Any]:
     return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
 
+def _alike(*lists: Sequence[Tensor]) -> bool:
+    """Whether each list has one type and device, as multi-tensor operations and their scalars need it."""
+    return all(len({t.get_device() for t in v}) == 1 == len({t.dtype for t in v}) for v in lists)
+
+
+def _kinds(*lists: Vectors) -> list[tuple[Sequence[int], list[list[Tensor]]]]:
+    """(positions, lists) of each combination of types and devices."""
+    if _alike(*lists):
+        return [(range(len(lists[0])), [list(v) for v in lists])]
+    groups: dict[Any, list[int]] = {}
+    for i, tensors in enumerate(zip(*lists, strict=True)):
+        groups.setdefault(tuple((t.dtype, t.device) for t in tensors), []).append(i)
+    return [(index, [[v[i] for i in index] for v in lists]) for index in groups.values()]
+
+
+def _together(operation: Callable[..., Sequence[Tensor]], *lists: Vectors) -> list[Tensor]:
+    """operation(*lists), by one call for the tensors of each type and device."""
+    return assemble((index, operation(*parts)) for index, parts in _kinds(*lists))
+
+
+def gathered(numbers: Sequence[Tensor]) -> Tensor:
+    """0-dimensional tensors as one, of shape [len(numbers)], on the first one's device."""
+    device = numbers[0].device
+    return torch.stack(list(numbers) if _alike(numbers) else [t.to(device) for t in numbers])
+
+
+def _sizes(v: Vectors, order: float) -> Tensor:
+    """The p-norms of the tensors, float64, shape [len(v)], in any order."""
+    return gathered([t for _, (part,) in _kinds(v) for t in torch._foreach_norm(part, order, dtype=torch.float64)])
+
+
 def dot(u: Vectors, v: Vectors) -> Tensor:
     """⟨u, v⟩ as a 0-dimensional float64 tensor, safe against under- and overflow of the vectors' own precision."""
-    return map_dot(lambda i, t: v[i], u)[1]
+    if reads_are_free(u):
+        return map_dot(lambda i, t: v[i], u)[1]
+    if all(a is b for a, b in zip(u, v, strict=True)):
+        return norm(u).square()
+    return gathered([each for _, parts in _kinds(u, v) for each in _dots(*parts)]).sum()
+
+
+def _dots(u: list[Tensor], v: list[Tensor]) -> list[Tensor]:
+    """⟨u, v⟩ in float64 blocks that are formed and then discarded: one number a block."""
+    found, start, size = [], 0, 0
+    for end, t in enumerate(u, 1):
+        size += t.numel()
+        if size > _BLOCK or end == len(u):
+            found.append(torch.dot(*(flatten(w[start:end]).double() for w in (u, v))))
+            start, size = end, 0
+    return found
 
 
 def map_dot(f: Callable[[int, Tensor], Tensor], u: Vectors) -> tuple[list[Tensor], Tensor]:
-    """v with vᵢ = f(i, uᵢ), and ⟨u, v⟩: each product is computed while its tensors are in the cache."""
+    """v with vᵢ = f(i, uᵢ), and ⟨u, v⟩: each product is computed while its tensors are in a CPU's cache."""
     v, total, exact = [], 0.0, reads_are_free(u)
     for i, t in enumerate(u):
         v.append(f(i, t))
@@ -72,13 +127,15 @@ def _dot64(a: Tensor, b: Tensor) -> Tensor:
 
 def norm(v: Vectors) -> Tensor:
     """Euclidean norm ‖v‖₂, float64."""
-    return dot(v, v).sqrt()
+    return dot(v, v).sqrt() if reads_are_free(v) else torch.linalg.vector_norm(_sizes(v, 2))
 
 
 def sup(v: Vectors) -> Tensor:
     """Largest absolute entry, float64. NaN propagates."""
-    device = v[0].device
-    return torch.stack([t.abs().amax().to(device, torch.float64) for t in v if t.numel()]).amax()
+    filled = [t for t in v if t.numel()]
+    if not reads_are_free(v):
+        return _sizes(filled, math.inf).amax()
+    return torch.stack([t.abs().amax().double() for t in filled]).amax()
 
 
 def within_range(squares: Vectors) -> bool:
@@ -88,19 +145,95 @@ def within_range(squares: Vectors) -> bool:
 
 def absolute_sum(v: Vectors) -> Tensor:
     """Σ |v_i|, float64."""
-    device = v[0].device
-    return torch.stack([t.abs().sum(dtype=torch.float64).to(device) for t in v]).sum()
+    return torch.stack([t.abs().sum(dtype=torch.float64) for t in v]).sum() if reads_are_free(v) else _sizes(v, 1).sum()
+
+
+def norms(v: Vectors) -> list[Tensor]:
+    """‖v_i‖₂ of each tensor, in its type."""
+    return list(torch._foreach_norm(list(v)))
+
+
+def absolute(v: Vectors) -> list[Tensor]:
+    """|v|, entry by entry."""
+    return list(torch._foreach_abs(list(v)))
+
+
+def sign(v: Vectors) -> list[Tensor]:
+    """The sign of each entry."""
+    return list(torch._foreach_sign(list(v)))
+
+
+def sqrt_(v: list[Tensor]) -> list[Tensor]:
+    """v ← √v, entry by entry; v."""
+    torch._foreach_sqrt_(v)
+    return v
+
+
+def shift_(v: list[Tensor], number: float) -> list[Tensor]:
+    """v ← v + number, entry by entry; v."""
+    torch._foreach_add_(v, number)
+    return v
+
+
+def scale_(v: list[Tensor], number: float) -> list[Tensor]:
+    """v ← number · v; v."""
+    torch._foreach_mul_(v, number)
+    return v
+
+
+def mul(u: Vectors, v: Vectors) -> list[Tensor]:
+    """u v, entry by entry, broadcast within each tensor."""
+    return list(torch._foreach_mul(list(u), list(v)))
+
+
+def div(u: Vectors, v: Vectors) -> list[Tensor]:
+    """u / v, entry by entry, broadcast within each tensor."""
+    return list(torch._foreach_div(list(u), list(v)))
+
+
+def mul_(u: list[Tensor], v: Vectors) -> None:
+    """u ← u v."""
+    torch._foreach_mul_(u, list(v))
+
+
+def div_(u: list[Tensor], v: Vectors) -> None:
+    """u ← u / v."""
+    torch._foreach_div_(u, list(v))
+
+
+def over(number: float, size: Tensor) -> Tensor:
+    """number / size, the factor that gives a vector of this size that length; 0 where size is 0 or not finite.
+
+    On an accelerator factors are rounded to float32, and one beyond its range is 0 too: a vector of denormal numbers is none.
+    """
+    if not reads_are_free([size]):
+        size = torch.nn.functional.threshold(size, number / _LARGEST, 0.0)
+    return (number / size).nan_to_num(0.0, 0.0, 0.0)
+
+
+def on(value: Scalar, like: Tensor) -> Scalar:
+    """The value on the device of ``like``."""
+    return value.to(like.device) if isinstance(value, Tensor) else value
 
 
 def scale(v: Vectors, factor: Scalar) -> list[Tensor]:
-    """factor · v. A tensor factor stays on the device; it is not rounded to the vectors' precision first."""
+    """factor · v. A tensor factor stays on the device; it is not rounded to a type below float32."""
     if isinstance(factor, Tensor) and reads_are_free(v):
         factor = factor.item()
-    if isinstance(factor, Tensor):
-        return [(t * factor.to(t.device)).to(t.dtype) for t in v]
+    if isinstance(factor, Tensor):  # in two steps within the range of float32; 0 / 0 stands for no second one
+        near = factor.clamp(-_LARGEST, _LARGEST)
+        far = (factor / near).nan_to_num(1.0, math.inf, -math.inf)
+        return _together(lambda part: _scaled(far, list(_scaled(near, part))), v)
     if abs(factor) > _SAFE_FACTOR:  # infinite in float32; 1/‖v‖ is so large for a v of denormal numbers
         return [(t.double() * factor).to(t.dtype) for t in v]
     return list(torch._foreach_mul(list(v), factor))
+
+
+def _scaled(factor: Tensor, v: list[Tensor]) -> Sequence[Tensor]:
+    if v[0].dtype.itemsize < 4:
+        factor = factor.to(v[0].device, torch.float32)
+        return [(t.float() * factor).to(t.dtype) for t in v]
+    return torch._foreach_mul(v, factor.to(v[0].device, v[0].dtype))  # of one type, or it is a launch a tensor
 
 
 def add(u: Vectors, v: Vectors, factor: float = 1.0) -> list[Tensor]:
@@ -117,6 +250,45 @@ def axpy(u: Vectors, factor: Scalar, v: Vectors) -> list[Tensor]:
     return add(u, v, factor)
 
 
+def axpy_(u: Vectors, factor: Tensor, v: Vectors, where: Tensor) -> None:
+    """u ← u + factor · v on an accelerator, where the 0-dimensional condition holds; else u is left as it is."""
+    for _, parts in _kinds(u, v):
+        _axpy_(factor, where, *parts)
+
+
+def _axpy_(factor: Tensor, where: Tensor, u: list[Tensor], v: list[Tensor]) -> None:
+    if not _fusible(u, v):
+        torch._foreach_add_(u, _kept(where, list(_scaled(factor, v))))
+        return
+    rate = factor.to(u[0].device, torch.float32)
+    skip = torch.logical_not(where.to(rate.device), out=torch.empty_like(rate))
+    # One kernel that rounds once: SGD with step size −factor, skipped by the flag that a gradient scaler would give it.
+    options: dict[str, Any] = {
+        "weight_decay": 0.0,
+        "momentum": 0.0,
+        "dampening": 0.0,
+        "nesterov": False,
+        "is_first_step": False,
+    }
+    torch._fused_sgd_(u, v, [], lr=rate, maximize=True, found_inf=skip, **options)
+
+
+def _fusible(u: Vectors, v: Vectors) -> bool:
+    """Whether torch's fused SGD takes u + factor · v: plain dense tensors, alike in type and layout, of at most 4 bytes."""
+    if torch.compiler.is_compiling() or u[0].dtype not in _FUSED or u[0].device.type not in ("cuda", "cpu"):
+        return False
+    plain = {type(t) for t in (*u, *v)} <= {Tensor, torch.nn.Parameter}
+    return plain and all(a.dtype == b.dtype and _lies_as(a, b) for a, b in zip(u, v, strict=True))
+
+
+def _lies_as(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors of one shape are dense and have their entries in the same order."""
+    kinds = (torch.contiguous_format, torch.channels_last if a.dim() == 4 else torch.channels_last_3d)
+    return any(
+        a.is_contiguous(memory_format=k) and b.is_contiguous(memory_format=k) for k in kinds[: 2 if a.dim() in (4, 5) else 1]
+    )
+
+
 def stepped(u: Vectors, factor: Tensor, v: Vectors) -> list[Tensor]:
     """u + factor · v, rounded once where reads are free: bit for bit as ``Move.displace``."""
     if reads_are_free(u):
@@ -130,28 +302,69 @@ def lerp(u: Vectors, v: Vectors, weight: float) -> list[Tensor]:
     return list(torch._foreach_lerp(list(u), list(v), weight))
 
 
+def _bits(v: Vectors) -> list[Tensor]:
+    """The same memory as integers. A product with 0 or 1 selects there: 0 · NaN would be NaN."""
+    return [t.view(_BITS[t.element_size()]) for t in v]
+
+
+def _flag(condition: Tensor, bits: Vectors) -> Tensor:
+    return condition.to(bits[0].device, bits[0].dtype)
+
+
 def select(condition: Tensor, u: Vectors, v: Vectors) -> list[Tensor]:
-    """u where the 0-dimensional condition holds, else v. A selection, not a product: 0 · NaN would be NaN."""
+    """u where the 0-dimensional condition holds, else v, whatever the other holds."""
     if reads_are_free(u):
         return list(u if condition else v)
-    return [torch.where(condition.to(a.device), a, b) for a, b in zip(u, v, strict=True)]
+    return _together(partial(_selected, condition), u, v)
+
+
+def _selected(condition: Tensor, u: list[Tensor], v: list[Tensor]) -> list[Tensor]:
+    one, other = _bits(u), _bits(v)
+    chosen = torch._foreach_mul(one, _flag(condition, one))
+    torch._foreach_add_(chosen, torch._foreach_mul(other, _flag(~condition, other)))
+    return [t.view(a.dtype) for t, a in zip(chosen, u, strict=True)]
 
 
 def zeros_like(v: Vectors) -> list[Tensor]:
     """The zero vector."""
-    return [torch.zeros_like(t, requires_grad=False) for t in v]
+    zero = [torch.empty_like(t, requires_grad=False) for t in v]
+    torch._foreach_zero_(zero)
+    return zero
+
+
+def clone(v: Vectors) -> list[Tensor]:
+    """A copy."""
+    copy = [torch.empty_like(t, requires_grad=False) for t in v]
+    copy_(copy, v)
+    return copy
 
 
 def keep(condition: Tensor, v: Vectors) -> list[Tensor]:
-    """v where the 0-dimensional condition holds, else 0, by a selection."""
+    """v where the 0-dimensional condition holds, else 0, whatever v holds."""
     if reads_are_free(v):
         return list(v) if condition else zeros_like(v)
-    return [torch.where(condition.to(t.device), t, 0) for t in v]
+    return _together(partial(_kept, condition), v)
+
+
+def _kept(condition: Tensor, v: list[Tensor]) -> list[Tensor]:
+    bits = _bits(v)
+    return [t.view(a.dtype) for t, a in zip(torch._foreach_mul(bits, _flag(condition, bits)), v, strict=True)]
+
+
+def keep_(condition: Tensor, v: Vectors) -> None:
+    """The same in place."""
+    if reads_are_free(v):
+        if not condition:
+            torch._foreach_zero_(list(v))
+        return
+    for _, (part,) in _kinds(v):
+        bits = _bits(part)
+        torch._foreach_mul_(bits, _flag(condition, bits))
 
 
 def finite(v: Vectors) -> Tensor:
     """Whether every entry is finite, on the device: one pass over v."""
-    return torch.isfinite(dot(v, v))
+    return torch.isfinite(dot(v, v)) if reads_are_free(v) else _sizes(v, 1).sum() < math.inf
 
 
 def assemble(parts: Iterable[tuple[Sequence[int], Vectors]]) -> list[Tensor]:
@@ -188,12 +401,24 @@ def unflatten(flat: Tensor, like: Vectors) -> list[Tensor]:
 
 def copy_(target: Vectors, source: Vectors) -> None:
     """target ← source, in place."""
-    torch._foreach_copy_(list(target), list(source))
+    for _, (to, of) in _kinds(target, source):
+        torch._foreach_copy_(to, of)
 
 
 def add_(target: Vectors, v: Vectors) -> None:
     """target ← target + v, in place."""
     torch._foreach_add_(list(target), list(v))
+
+
+def axpby_(factor: Tensor, u: Vectors, number: float, v: Vectors) -> None:
+    """u ← factor · u + number · v, in place."""
+    if reads_are_free(u):
+        for a, b in zip(u, v, strict=True):
+            a.mul_(factor).add_(b, alpha=number)
+        return
+    for _, (one, other) in _kinds(u, v):
+        torch._foreach_mul_(one, factor.to(one[0].device, one[0].dtype))
+        torch._foreach_add_(one, other, alpha=number)
 
 
 def shares_storage(t: Tensor) -> bool:

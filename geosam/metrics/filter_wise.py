@@ -45,11 +45,8 @@ class FilterWise(Metric):
         scaled = [self.where(name, p) for name, p in observation.named()]
         whole = [p.dim() >= 2 and self.filters(name, p) for name, p in observation.named()]
 
-        def entries(i: int) -> Tensor:
+        def size(i: int) -> Tensor:
             w = observation.parameters[i].detach()
-            if not scaled[i]:
-                return torch.ones((), dtype=w.dtype, device=w.device)
-            size = torch.linalg.vector_norm(w, dim=tuple(range(1, w.dim())), keepdim=True) if whole[i] else w.abs()
-            return size.add_(self.eta).square_()
+            return torch.linalg.vector_norm(w, dim=tuple(range(1, w.dim())), keepdim=True) if whole[i] else w.abs()
 
-        return Diagonal(entries, observation.parameters, inverse=True)
+        return Diagonal.scaled(lambda index: [size(i) for i in index], self.eta, scaled, observation.parameters)

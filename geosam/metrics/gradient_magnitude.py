@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..core import check_damping, singular
+from ..core import vectors as vec
 from ..norms import Diagonal
 from ..observation import Metric, Observation
 
@@ -42,4 +43,10 @@ class GradientMagnitude(Metric):
             base = torch.full((), self.damping, dtype=g[i].dtype, device=g[i].device)
             return torch.addcmul(base, g[i], g[i], value=self.eta)
 
-        return Diagonal(entries, observation.parameters)
+        def roots() -> list[Tensor]:
+            squares = vec.mul(g, g)
+            if self.eta != 1:
+                vec.scale_(squares, self.eta)
+            return vec.sqrt_(vec.shift_(squares, self.damping))
+
+        return Diagonal(entries, observation.parameters, roots=roots)

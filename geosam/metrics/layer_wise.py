@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-import torch
-from torch import Tensor
-
+from ..core import vectors as vec
 from ..norms import Diagonal
 from ..observation import Metric, Observation
 from .parameter_scaled import Where, matrices
@@ -32,11 +30,5 @@ class LayerWise(Metric):
     def local(self, observation: Observation) -> Diagonal:
         """The norm at the observation's parameters."""
         scaled = [self.where(name, p) for name, p in observation.named()]
-
-        def entries(i: int) -> Tensor:
-            w = observation.parameters[i].detach()
-            if not scaled[i]:
-                return torch.ones((), dtype=w.dtype, device=w.device)
-            return torch.linalg.vector_norm(w).add_(self.eta).square_()
-
-        return Diagonal(entries, observation.parameters, inverse=True)
+        w = [p.detach() for p in observation.parameters]
+        return Diagonal.scaled(lambda index: vec.norms([w[i] for i in index]), self.eta, scaled, observation.parameters)

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
+from ..core import vectors as vec
 from ..norms import Diagonal
 from ..observation import Metric, Observation
 
@@ -39,9 +39,5 @@ class ParameterScaled(Metric):
     def local(self, observation: Observation) -> Diagonal:
         """The norm at the observation's parameters."""
         scaled = [self.where(name, parameter) for name, parameter in observation.named()]
-
-        def entries(i: int) -> Tensor:
-            w = observation.parameters[i].detach()
-            return w.abs().add_(self.eta).square_() if scaled[i] else torch.ones((), dtype=w.dtype, device=w.device)
-
-        return Diagonal(entries, observation.parameters, inverse=True)
+        w = [p.detach() for p in observation.parameters]
+        return Diagonal.scaled(lambda index: vec.absolute([w[i] for i in index]), self.eta, scaled, observation.parameters)

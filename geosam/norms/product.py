@@ -62,11 +62,11 @@ class JointBall(Norm):
         parts = [block.norm.ascend(block.of(c)) for block in self.blocks]
         sharp = [vec.scale(v, b.weight**2) for b, (v, _) in zip(self.blocks, parts, strict=True)]
         squares = [(b.weight * d).square() for b, (_, d) in zip(self.blocks, parts, strict=True)]
-        return _assemble(self.blocks, sharp), torch.stack(squares).sum().sqrt()
+        return _assemble(self.blocks, sharp), vec.gathered(squares).sum().sqrt()
 
     def norm(self, v: Vectors) -> Tensor:
         """‖v‖."""
-        return torch.stack([_over(b.norm.norm(b.of(v)), b.weight) for b in self.blocks]).square().sum().sqrt()
+        return vec.gathered([_over(b.norm.norm(b.of(v)), b.weight) for b in self.blocks]).square().sum().sqrt()
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,16 +135,17 @@ class BallEach(Norm):
     def ascend(self, c: Vectors) -> tuple[Vectors, Tensor]:
         """(♯c, ‖c‖*). A block whose covector is 0 gets ♯c_b = 0."""
         parts = [block.norm.ascend(block.of(c)) for block in self.blocks]
-        duals = torch.stack([b.weight * d for b, (_, d) in zip(self.blocks, parts, strict=True)])
+        duals = vec.gathered([b.weight * d for b, (_, d) in zip(self.blocks, parts, strict=True)])
         total = duals.sum()
         sharp = [
-            vec.scale(v, torch.where(d == 0, 0, total * b.weight / d)) for b, (v, d) in zip(self.blocks, parts, strict=True)
+            vec.scale(v, torch.where(d == 0, 0, total.to(d.device) * b.weight / d))
+            for b, (v, d) in zip(self.blocks, parts, strict=True)
         ]
         return _assemble(self.blocks, sharp), total
 
     def norm(self, v: Vectors) -> Tensor:
         """‖v‖."""
-        return torch.stack([_over(b.norm.norm(b.of(v)), b.weight) for b in self.blocks]).amax()
+        return vec.gathered([_over(b.norm.norm(b.of(v)), b.weight) for b in self.blocks]).amax()
 
 
 def joint(blocks: Sequence[Block], like: Vectors | None = None) -> JointBall | JointInnerProduct:

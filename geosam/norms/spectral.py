@@ -28,16 +28,16 @@ class Spectral(Norm):
 
     def ascend(self, c: Vectors) -> tuple[Vectors, Tensor]:
         """(♯c, ‖c‖*). Entries that are not finite make ‖c‖* NaN; they are never decomposed."""
-        finite = torch.stack([torch.isfinite(t).all() for t in c]).all()
+        finite = vec.finite(c)
         polar, dual = [], torch.zeros((), dtype=torch.float64, device=c[0].device)
         for t in vec.keep(finite, c):
             u, s, vh = torch.linalg.svd(_matrix(t).double(), full_matrices=False)
             kept = s > torch.finfo(t.dtype).eps * s.amax()
             polar.append((u * kept @ vh).reshape(t.shape).to(t.dtype))
-            dual = dual + s.sum()
+            dual = dual + s.sum().to(dual.device)
         dual = torch.where(finite, dual, torch.nan)
         return vec.scale(polar, dual), dual
 
     def norm(self, v: Vectors) -> Tensor:
         """‖v‖."""
-        return torch.stack([torch.linalg.matrix_norm(_matrix(t).double(), 2) for t in v]).amax()
+        return vec.gathered([torch.linalg.matrix_norm(_matrix(t).double(), 2) for t in v]).amax()

@@ -19,7 +19,7 @@ class Sup(Norm):
     def ascend(self, c: Vectors) -> tuple[Vectors, Tensor]:
         """(♯c, ‖c‖*)."""
         dual = vec.absolute_sum(c)
-        return vec.scale(vec.map(Tensor.sign, c), dual), dual
+        return vec.scale(vec.sign(c), dual), dual
 
     def norm(self, v: Vectors) -> Tensor:
         """‖v‖."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import torch
-
 from ..core import Vectors
 from ..core import vectors as vec
 from ..observation import State
@@ -23,5 +21,5 @@ def past(state: State, like: Vectors) -> Vectors | None:
 def averaged(g: Vectors, last: Vectors | None, decay: float) -> tuple[Vectors, Vectors]:
     """m_t = decay · m_{t−1} + (1 − decay) · g_t, m_0 = g_0; and what to keep: m_{t−1} (at first 0) if g_t is not finite."""
     # cloned, because the second pass overwrites the memory of the first one's gradient
-    average = vec.map(torch.clone, g) if last is None else vec.lerp(last, g, 1 - decay)
+    average = vec.clone(g) if last is None else vec.lerp(last, g, 1 - decay)
     return average, vec.select(vec.finite(g), average, vec.zeros_like(g) if last is None else last)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -48,8 +49,8 @@ class Move(ABC):
             try:
                 with torch.no_grad():
                     while self._away:
-                        self._put_back(*self._away[-1])
-                        self._away.pop()
+                        self._put_back(self._away)
+                        self._away = []
             except KeyboardInterrupt as caught:
                 interrupt = caught
         torch.clear_autocast_cache()
@@ -60,16 +61,23 @@ class Move(ABC):
         """θ' − θ as the parameters' precision holds it: bfloat16 rounds most of a small ε away."""
         before = {id(p): saved for p, saved in self._away}
         with torch.no_grad():
+            if all(id(p) in before for p in parameters):
+                return vec.add(parameters, [before[id(p)] for p in parameters], -1.0)
             return [p - before[id(p)] if id(p) in before else torch.zeros_like(p) for p in parameters]
 
     def check(self, parameters: Vectors) -> None:
         """Raises where this kind of move would be wrong."""
 
+    def _apart(self, direction: Vectors) -> Vectors:
+        """The direction, in memory of its own: the buffers are overwritten before it is read."""
+        return [v.clone() if v is buffer else v for v, buffer in zip(direction, self.buffers, strict=True)]
+
     @abstractmethod
     def _displace(self, parameters: Vectors, perturbation: Perturbation) -> None: ...
 
     @abstractmethod
-    def _put_back(self, parameter: Tensor, saved: Tensor) -> None: ...
+    def _put_back(self, away: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Give each parameter its own value again; may be repeated."""
 
 
 class Copy(Move):
@@ -77,10 +85,10 @@ class Copy(Move):
 
     def _displace(self, parameters: Vectors, perturbation: Perturbation) -> None:
         if not vec.reads_are_free(parameters):
-            epsilon = perturbation.epsilon
+            direction = self._apart(perturbation.direction)
             vec.copy_(self.buffers, parameters)
             self._away = list(zip(parameters, self.buffers, strict=True))
-            vec.add_(parameters, epsilon)
+            vec.axpy_(parameters, perturbation.scale, direction, perturbation.finite)
         elif perturbation.finite and perturbation.scale != 0:
             scale = perturbation.scale.item()
             # one tensor at a time: the addition finds it in the cache after the copy
@@ -93,8 +101,8 @@ class Copy(Move):
                 else:
                     p.copy_(moved)
 
-    def _put_back(self, parameter: Tensor, saved: Tensor) -> None:
-        parameter.copy_(saved)
+    def _put_back(self, away: Sequence[tuple[Tensor, Tensor]]) -> None:
+        vec.copy_([p for p, _ in away], [saved for _, saved in away])
 
 
 class Swap(Move):
@@ -107,8 +115,9 @@ class Swap(Move):
 
     def _displace(self, parameters: Vectors, perturbation: Perturbation) -> None:
         if not vec.reads_are_free(parameters):
-            for p, buffer, e in zip(parameters, self.buffers, perturbation.epsilon, strict=True):
-                torch.add(p, e, out=buffer)
+            direction = self._apart(perturbation.direction)
+            vec.copy_(self.buffers, parameters)
+            vec.axpy_(self.buffers, perturbation.scale, direction, perturbation.finite)
         elif perturbation.finite and perturbation.scale != 0:
             scale = perturbation.scale.item()
             for p, buffer, v in zip(parameters, self.buffers, perturbation.direction, strict=True):
@@ -119,8 +128,9 @@ class Swap(Move):
             self._away.append((p, p.data))
             p.data = buffer
 
-    def _put_back(self, parameter: Tensor, saved: Tensor) -> None:
-        parameter.data = saved
+    def _put_back(self, away: Sequence[tuple[Tensor, Tensor]]) -> None:
+        for p, saved in away:
+            p.data = saved
 
     def check(self, parameters: Vectors) -> None:
         """ValueError for a parameter whose storage is shared."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -120,13 +121,13 @@ class Step:
         found = solve(geometry, c, 1.0 if radius is None else radius, rule.solver, loan)
         if found.memory:
             memory["solver"] = found.memory
-        finite = found.finite & torch.isfinite(seen.loss).to(found.finite.device)
+        finite = found.finite & (seen.loss.abs() < math.inf).to(found.finite.device)
         if rule.raise_nonfinite and not finite:
             raise FloatingPointError(
                 f"the first pass is not finite: loss {seen.loss.item()}, dual norm {found.dual_norm.item()}"
             )
         self.kept = rule.update.keep(seen.gradient, finite)
-        return replace(found, finite=finite, scale=torch.where(finite, found.scale, 0.0)), seen.loss
+        return replace(found, finite=finite), seen.loss
 
     @torch.no_grad()
     def displace(self, found: Perturbation, loss: Tensor) -> Last:
@@ -173,9 +174,8 @@ class Step:
         skipped = self._skipped(~finite)
         if self.rule.raise_nonfinite and not finite:
             raise FloatingPointError("the second pass's gradient is not finite; the parameters are those before the step")
-        if not (vec.reads_are_free(gradients) and finite):
-            for g in gradients:
-                g.masked_fill_(skipped.to(g.device), 0)
+        if gradients:
+            vec.keep_(finite, gradients)
         return skipped
 
     def _skipped(self, skipped: Tensor) -> Tensor:

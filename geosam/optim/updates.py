@@ -61,7 +61,7 @@ class SurrogateGap(Update):
 
     def keep(self, gradient: Vectors, finite: Tensor) -> list[Tensor]:
         """A copy of g: the second pass may overwrite the first one's gradient."""
-        return vec.keep(finite, [t.detach().clone() for t in gradient])
+        return vec.keep(finite, vec.clone([t.detach() for t in gradient]))
 
     def apply(self, kept: Vectors, parameters: Vectors, scale: float) -> None:
         """s ← (1 + αa)s − αg with a = ⟨g, s⟩/‖s‖², one tensor at a time."""
@@ -70,8 +70,7 @@ class SurrogateGap(Update):
             return
         if any(s.layout != torch.strided for _, s in pairs):
             raise TypeError("SurrogateGap adds two gradients and needs dense ones. Use nn.Embedding(..., sparse=False).")
-        square = vec.dot([s for _, s in pairs], [s for _, s in pairs])
-        along = torch.where(square > 0, vec.dot([g for g, _ in pairs], [s for _, s in pairs]) / square, 0.0)
-        stretch = 1 + self.alpha * scale * along
-        for g, s in pairs:
-            s.mul_(stretch.to(s.device)).add_(g, alpha=-self.alpha * scale)
+        g, s = ([pair[k] for pair in pairs] for k in (0, 1))
+        square = vec.dot(s, s)
+        along = torch.where(square > 0, vec.dot(g, s) / square, 0.0)
+        vec.axpby_(1 + self.alpha * scale * along, s, -self.alpha * scale, g)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
-import torch
-
 from ..core import Divergence, Loan, Norm, Perturbation, Solver, Vectors
+from ..core import vectors as vec
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,12 @@ class DualNorm(Solver):
         if not isinstance(geometry, Norm):
             raise TypeError("DualNorm needs a norm; a divergence has no ♯. Use solvers.Radial().")
         direction, dual = geometry.ascend_into(self.scratch, c)
-        finite = torch.isfinite(dual)
-        usable = finite & (dual > 0)
+        scale = vec.over(rho, dual)
         return Perturbation(
             direction=direction,
-            scale=torch.where(usable, rho / dual, 0.0),
+            scale=scale,
             dual_norm=dual,
-            radius=usable.to(torch.float64) * rho,
-            finite=finite,
+            radius=scale.sign() * rho,
+            finite=dual < math.inf,
             report=geometry.report,
         )

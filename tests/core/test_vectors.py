@@ -1,6 +1,7 @@
 """The algebra on lists of tensors, against exact sums."""
 
 import math
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from geosam.core import vectors as vec
+from tests.placement import reads_switched_off
 
 SHAPES = st.lists(st.sampled_from([(), (1,), (5,), (3, 4), (2, 3, 2, 2)]), min_size=1, max_size=4)
 SCALES = [1e-25, 1e-12, 1e-3, 1.0, 1e6, 1e18]
@@ -167,3 +169,60 @@ def test_a_factor_beyond_the_range_of_float32_is_a_factor_all_the_same():
     size = vec.norm(tiny)
     unit = vec.scale(tiny, 1 / size)[0]
     assert torch.isfinite(unit).all() and unit.norm().item() == pytest.approx(1.0, rel=1e-6)
+
+
+@pytest.fixture
+def no_reads() -> Iterator[None]:
+    """The branch for accelerators, with numbers."""
+    with reads_switched_off():
+        yield
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def same(u: list[Tensor], v: list[Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(u, v, strict=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_selection_takes_nothing_of_what_it_leaves_out(dtype, bad, no_reads):
+    clean = [normal(3, 4).to(dtype), normal(2).to(torch.float32)]
+    poison = [t.clone() for t in clean]
+    poison[0][1, 2] = bad
+    assert vec.finite(clean) and not vec.finite(poison)
+    yes, no = torch.tensor(True), torch.tensor(False)
+    assert same(vec.select(yes, clean, poison), clean) and same(vec.select(no, poison, clean), clean)
+    assert same(vec.keep(yes, clean), clean) and not any(t.any() for t in vec.keep(no, poison))
+    kept = [t.clone() for t in clean]
+    vec.axpy_(kept, torch.tensor(math.nan), poison, no)
+    assert same(kept, clean)
+    vec.keep_(yes, kept)
+    assert same(kept, clean)
+    vec.keep_(no, poison)
+    assert not any(t.any() for t in poison)
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels last", "transposed", "strided"])
+def test_the_sum_in_place_follows_the_layout_of_both(layout, no_reads):
+    change = {
+        "contiguous": lambda t: t,
+        "channels last": lambda t: t.contiguous(memory_format=torch.channels_last),
+        "transposed": lambda t: t.mT.contiguous().mT,
+        "strided": lambda t: torch.stack([t, t], -1)[..., 0],
+    }[layout]
+    u, v, half = normal(2, 3, 4, 5, seed=1), normal(2, 3, 4, 5, seed=2), torch.tensor(0.5, dtype=torch.float64)
+    for one, other in ((change(u.clone()), v), (u.clone(), change(v.clone())), (change(u.clone()), change(v.clone()))):
+        vec.axpy_([one], half, [other], torch.tensor(True))
+        torch.testing.assert_close(one, u + 0.5 * v)
+
+
+@pytest.mark.parametrize("block", [3, 25, 100])
+def test_products_of_two_vectors_are_summed_block_by_block(block, no_reads, monkeypatch):
+    monkeypatch.setattr(vec, "_BLOCK", block)
+    u = [normal(7, seed=1) * 1e-25, normal(4, 5, seed=2), normal(3, seed=3).double()]
+    v = [normal(7, seed=4) * 1e18, normal(4, 5, seed=5), normal(3, seed=6).double()]
+    assert vec.dot(u, v).item() == pytest.approx(exact_dot(u, v), rel=1e-6)
+    assert vec.norm(u).item() == pytest.approx(exact_norm(u), rel=1e-7)

@@ -1,5 +1,7 @@
 """The branches of an accelerator, on the CPU with host reads switched off: the same ε* and steps in every geometry."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch import nn
@@ -90,3 +92,42 @@ def test_a_pass_that_is_not_finite_moves_nothing(value):
         moved = any(not torch.equal(a, b) for a, b in zip(clones(model), before, strict=True))
         assert moved == (bad == 1)  # a bad first pass is a step with ε = 0
         assert bool(optimizer.last.finite) == (bad == 2)
+
+
+class Convolution(nn.Module):
+    """Filters, biases and rows: parameters of one, two and four dimensions."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Unflatten(1, (1, 2, 2)), nn.Conv2d(1, 3, 2, padding=1), nn.Tanh(), nn.Flatten(), nn.Linear(27, 3)
+        )
+
+    def forward(self, x):
+        return self.net(x)
+
+
+FILTERS = [metrics.FilterWise(), metrics.LayerWise(), metrics.ParameterScaled(), metrics.GradientMagnitude(3.0, 0.1)]
+
+
+@pytest.mark.parametrize("metric", FILTERS, ids=repr)
+def test_filters_and_layers_have_the_sizes_of_the_cpu_s_branch(metric):
+    found = []
+    for off in (False, True):
+        bound = geosam.Problem(build(Convolution), nn.CrossEntropyLoss()).on(draw(7, 4), labels(7))
+        optimizer = geosam.SAM(torch.optim.SGD(bound.model.parameters(), lr=0.1), metric, rho=0.1)
+        with reads_switched_off() if off else nullcontext(), optimizer.perturbed(bound) as p:
+            found.append(flat(p.epsilon))
+    assert gap(*found) < 1e-5
+
+
+@pytest.mark.parametrize("move", [Copy, Swap])
+def test_a_bfloat16_step_is_not_shortened_by_a_rounded_factor(move):
+    model = build(mlp, dtype=torch.bfloat16)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    bound = geosam.Problem(model, nn.CrossEntropyLoss()).on(draw(7, 4).bfloat16(), labels(7))
+    optimizer = geosam.SAM(torch.optim.SGD(model.parameters(), lr=0.1), rho=0.0501, move=move())
+    with reads_switched_off(), optimizer.perturbed(bound) as p:
+        assert flat(p.epsilon).norm().item() == pytest.approx(0.0501, rel=2e-3)

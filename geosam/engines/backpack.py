@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import warnings
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ from ..core import Vectors, limits
 from ..core import vectors as vec
 from ..problem import Bound
 from ..problem.modules import refuse_coupled_samples
+from ..problem.reading import walk
 from ..rows import Materialised
 from .abstract import Captured, Draw, Engine, Moments
 
@@ -104,17 +104,3 @@ def _refuse_second_use(model: nn.Module, losses: Tensor, parameters: Vectors) ->
             f"{', '.join(twice)}: tied, or used more than once in the forward pass; BackPACK would count one use only. "
             "Use engines.Func()."
         )
-
-
-def walk(root: Any, visit: Callable[[Tensor], None]) -> None:
-    """Call ``visit`` with a leaf for every edge of the graph that leads to it."""
-    seen, stack = {root}, [root]
-    while stack:
-        for node, _ in stack.pop().next_functions:
-            if node is None:
-                continue
-            if hasattr(node, "variable"):
-                visit(node.variable)
-            elif node not in seen:
-                seen.add(node)
-                stack.append(node)

@@ -86,15 +86,15 @@ class _Here:
         if not isinstance(factor, Tensor):  # a number would become a constant of compiled code
             factor = torch.full((), factor, dtype=torch.float64, device=parameters[0].device)
         self.tensors = [p.detach() for p in parameters], others, buffers, factor
-        self.replay, self.looped = Replay.now(parameters), False
+        self.replay, self.looped = bound.replay(), False
 
     def rows(self, x: Any, y: Any, outputs: bool, chunk: int | None) -> tuple[Tensor, list[Tensor], Any]:
         """(ℓ, rows, outputs if wanted) for some samples."""
-        self.replay = Replay.now(self.parameters)
+        self.replay = self.bound.replay()
         try:
             jacobian, (losses, z) = self._run(mapped.rows, (outputs, chunk), x, y)
         except RuntimeError:  # no batching rule (LSTM in float64): an error of the model's own is raised again below
-            self.replay, self.looped = Replay.now(self.parameters), True
+            self.replay, self.looped = self.bound.replay(), True
             one = mapped.gradient_of_one(self.bound.model, self.bound.sample, self.slots, outputs)
             n = tree_leaves(x)[0].shape[0]
             found = [one(self.tensors, *tree_map(lambda t, i=i: t[i], (x, y))) for i in range(n)]

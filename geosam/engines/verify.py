@@ -25,9 +25,9 @@ def verify(
     key = ("verified", bound.n == 1, *structure(bound.model, parameters))
     if key in bound.memory:
         return
-    still, replay = Still(), replay or Replay.now(parameters)
+    still, replay = Still(), replay or bound.replay()
     with torch.enable_grad(), replay, still:
-        true = backward(bound.batch_loss(bound.pure(parameters)(parameters, bound.x)), parameters, bound.model)
+        _, true = backward(bound, bound.pure(parameters)(parameters, bound.x), parameters)
     if gradient is None or replay.used:
         with torch.enable_grad(), replay, still:
             gradient = engine.moments(bound, parameters).gradient

@@ -14,6 +14,7 @@ from ..core import Vectors
 from ..predictive import Predictive, Recorder
 from ..problem import Bound
 from ..problem.modules import training_modes
+from ..problem.probe import with_autograd
 from ..problem.randomness import Replay
 from .guard import guard
 from .request import Look, Request
@@ -39,15 +40,17 @@ class PredictiveDistribution(Request[Predictive]):
         opened, unchanged = bound.opened(parameters), guard(bound)
         rest = opened.rest if look.train else [t.clone() for t in opened.rest]  # cloned, as θ is
 
+        known = bound.structure(parameters)
+        given = with_autograd(opened) if known.graded else opened
+
         def call(values: Sequence[Tensor], x: Any) -> Any:
-            return opened(values, rest, x)
+            return given(values, rest, x)
 
         def forward(values: Sequence[Tensor]) -> Tensor:
             unchanged()
             with replay:
                 return call(values, bound.x)
 
-        known = bound.structure(parameters)
         with torch.no_grad():
             outputs = forward(look.theta) if seen is None or known.random else seen
         alone = None

@@ -11,5 +11,4 @@ def plain(look: Look) -> Lead:
     bound, parameters = look.apart, look.parameters
     own = look.train and bound is look.bound  # with frozen statistics the buffers are updated already
     outputs = bound.call(bound.model) if own else bound.pure(parameters)(parameters, bound.x)
-    loss = bound.batch_loss(outputs)
-    return Lead(loss.detach(), backward(loss, parameters, bound.model), outputs)
+    return Lead(*backward(bound, outputs, parameters, look.train), outputs)

@@ -9,7 +9,6 @@ import torch
 from ..core import Vectors
 from ..problem import Bound
 from ..problem.frozen import frozen
-from ..problem.randomness import Replay
 from .gradient import plain
 from .observation import Observation
 from .request import Look, Needs, Request, TakeAgain
@@ -35,6 +34,8 @@ def observe(point: Bound | Observation, needs: Needs = (), who: str = "this requ
             p.grad = None
     for request in needs:
         request.check(point, who)
+    if needs or not train:
+        point.facts(parameters)
     look = None
     while look is None:  # ends: each repetition is recorded by the request that asks for it
         with suppress(TakeAgain):
@@ -53,11 +54,11 @@ def _distinct(needs: Needs) -> Needs:
 
 
 def _look(bound: Bound, needs: Needs, parameters: Vectors, train: bool) -> Look:
-    replay = Replay.now(parameters)
+    replay = bound.replay()
     with ExitStack() as stack:
         stack.enter_context(torch.enable_grad())
         if not train:
-            stack.enter_context(Replay.now(parameters))
+            stack.enter_context(bound.replay())
             for request in needs:
                 stack.enter_context(request.looking())
         apart = stack.enter_context(_apart(bound, needs, parameters, train))

@@ -6,6 +6,9 @@ import torch
 
 from ..core import Landing, Vectors
 from ..problem import Bound
+from ..problem.reading import leaves
+
+_NOWHERE = "no landing: the model's backward pass cannot be led to other leaves"
 
 
 def lands(bound: Bound, parameters: Vectors) -> bool:
@@ -17,16 +20,29 @@ def lands(bound: Bound, parameters: Vectors) -> bool:
     hooked = any(p._backward_hooks or p._post_accumulate_grad_hooks for p in own)
     written = any(m.training and any(True for _ in m.buffers(recurse=False)) for m in bound.model.modules())
     together = torch.distributed.is_available() and torch.distributed.is_initialized()
-    seen = hooked or written or together or bound.structure(parameters).random
+    seen = hooked or written or together or _NOWHERE in bound.memory or bound.structure(parameters).random
     return not seen and {*map(id, own)} == {*map(id, parameters)}
 
 
-def arrive(bound: Bound, parameters: Vectors, landing: Landing) -> None:
-    """Set the gradients that ``bound()`` would set, from a forward pass that was kept."""
-    with torch.enable_grad():
-        # to the leaves, so that each gradient is dense and separate: autograd may give one tensor to two of them
-        torch.autograd.backward(bound.batch_loss(landing.outputs), inputs=list(landing.parameters))
+def arrive(bound: Bound, parameters: Vectors, landing: Landing) -> bool:
+    """Set the gradients that ``bound()`` would set, from a forward pass that was kept; False where it cannot be used."""
     for p in bound.model.parameters():
         p.grad = None
+    with torch.enable_grad():
+        loss = bound.batch_loss(landing.outputs)
+        own = leaves(loss, landing.outputs)  # a penalty's parameters, which sit at θ + ε*, and the loss's own
+        kept = [(t, t.grad) for t in own]
+        try:
+            # to the leaves, so that each gradient is dense and separate: autograd may give one tensor to two of them
+            torch.autograd.backward(loss, inputs=[*landing.parameters, *own])
+        except RuntimeError:  # reentrant checkpoints allow no inputs=
+            for t, grad in kept:
+                t.grad = grad
+            bound.memory[_NOWHERE] = True
+            return False
     for held, leaf in zip(parameters, landing.parameters, strict=True):
-        held.grad = leaf.grad
+        if held.grad is None:
+            held.grad = leaf.grad
+        elif leaf.grad is not None:
+            held.grad += leaf.grad
+    return True

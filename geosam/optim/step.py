@@ -140,9 +140,8 @@ class Step:
 
     def second_pass(self) -> None:
         """The gradient at θ + ε*, and the update from both gradients."""
-        if self.bound is not None and self.landing is not None:
-            arrive(self.bound, self.parameters, self.landing)
-        else:
+        landed = self.bound is not None and self.landing is not None and arrive(self.bound, self.parameters, self.landing)
+        if not landed:
             with torch.enable_grad():
                 self.source()
         if self.kept is not None:

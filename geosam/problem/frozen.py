@@ -17,7 +17,6 @@ from ..core import vectors as vec
 from ..core.limits import agreement
 from .bound import Bound
 from .modules import couples_samples
-from .randomness import Replay
 
 # attributes that a schedule may change between two passes (a dropout rate, a mask); modules and containers are copied once
 _PLAIN = (bool, int, float, str, type(None), Tensor)
@@ -113,7 +112,7 @@ def _observed(
         for module in names:
             stack.callback(module.register_forward_pre_hook(record, with_kwargs=True).remove)
         stack.enter_context(torch.no_grad())
-        stack.enter_context(Replay.now(parameters))
+        stack.enter_context(bound.replay())
         outputs = bound.call(bound.model) if train else bound.pure(parameters)(parameters, bound.x)
     return outputs, found
 
@@ -128,7 +127,7 @@ def _moments(module: nn.Module, x: Tensor) -> Moments:
 
 def _check_same(apart: Bound, parameters: Vectors, outputs: Any, names: Mapping[nn.Module, str]) -> None:
     """Once per model: ValueError unless the twin's outputs at θ are those of training mode (a subclass may differ)."""
-    with torch.no_grad(), Replay.now(parameters):
+    with torch.no_grad(), apart.replay():
         again = apart.pure(parameters)(parameters, apart.x)
     pairs = [(a, b) for a, b in zip(tree_leaves(outputs), tree_leaves(again), strict=True) if isinstance(a, Tensor)]
     true, found = ([pair[i].double() for pair in pairs] for i in (0, 1))

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from ..core.limits import rounding
+from .reading import Instead, widened
 
 Loss = Callable[[Any, Any], Tensor]
 
@@ -73,13 +74,10 @@ class SampleLoss(ABC):
     def slopes(self, outputs: Tensor, targets: Any) -> Tensor:
         """∂ℓᵢ/∂zᵢ, [n, ...], in float64 where the loss allows it: then 1 − p keeps its digits near p = 1."""
         try:
-            return _slope(self.wide(), outputs.double(), widened(targets))
-        except (RuntimeError, ValueError):  # a function with float32 tensors inside
+            with Instead():
+                return _slope(self, outputs.double(), widened(targets))
+        except (RuntimeError, ValueError):  # a loss of one type only
             return _slope(self, outputs, targets)
-
-    def wide(self) -> SampleLoss:
-        """The same loss for float64 outputs."""
-        return self
 
     def check(self, outputs: Any, targets: Any) -> None:
         """ValueError where the batch loss would average over other entries than it seems to (by broadcasting)."""
@@ -89,16 +87,6 @@ def _slope(loss: SampleLoss, outputs: Tensor, targets: Any) -> Tensor:
     z = outputs.detach().requires_grad_()
     with torch.enable_grad():
         return torch.autograd.grad(loss.all(z, targets).sum(), z)[0]
-
-
-def widened(tree: Any) -> Any:
-    """The same containers, with every floating tensor in float64."""
-    return tree_map(lambda t: t.double() if isinstance(t, Tensor) and t.is_floating_point() else t, tree)
-
-
-def in_float64(loss: Loss) -> Loss:
-    """The loss for float64 outputs: a module in a copy, whose own tensors are float64 too."""
-    return copy.deepcopy(loss).double() if isinstance(loss, nn.Module) else loss
 
 
 def one_number(loss: Tensor) -> Tensor:
@@ -130,9 +118,6 @@ class _Known(SampleLoss):
 
     def __init__(self, loss: nn.Module) -> None:
         self.entries = _unreduced(loss)
-
-    def wide(self) -> SampleLoss:
-        return type(self)(copy.deepcopy(self.entries).double()) if any(True for _ in self.entries.buffers()) else self
 
 
 class _OverClasses(_Known):
@@ -205,9 +190,6 @@ class _Opaque(SampleLoss):
 
     def __init__(self, loss: Loss) -> None:
         self.loss = loss
-
-    def wide(self) -> SampleLoss:
-        return _Opaque(in_float64(self.loss)) if isinstance(self.loss, nn.Module) else self
 
     def factor(self, targets: Any, outputs: Callable[[], Tensor]) -> Tensor | float:
         with torch.no_grad():

@@ -10,21 +10,53 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..core import Vectors
 from ..core import vectors as vec
+from .batch import Batch
+from .gradient import backward
+from .modules import structure
+from .probe import agree
 from .randomness import Replay
 
 Product = Callable[[Vectors], list[Tensor]]
 """v ↦ Hv."""
 
 
+def around(batch: Batch, theta: Vectors | None = None, replay: Replay | None = None, wide: bool = True) -> Surface:
+    """ε ↦ L(θ + ε) of a bound problem, by default at its parameters and from the current random state on.
+
+    wide: the loss is computed in float64 from the outputs on, because a rise is a difference of nearly equal losses.
+    Raises: ValueError where the loss reads parameters in a way that no other values reach; found once for each structure.
+    """
+    parameters, replay = batch.parameters, replay or batch.replay()
+    evaluate = batch.evaluation(parameters)
+
+    def at(values: Vectors, wide: bool = wide) -> Tensor:
+        return batch.quiet_loss(evaluate(values, batch.x), values, wide)
+
+    def check() -> bool:
+        with torch.enable_grad(), replay:
+            _, here = backward(batch, batch.pure(parameters)(parameters, batch.x), parameters)
+        there = Surface(parameters, lambda values: at(values, False), replay).gradient(vec.zeros_like(parameters))
+        if not agree(here, there):
+            raise ValueError(
+                "the loss reads the model's parameters in a way that other values cannot reach (inside a transform of "
+                "torch.func, or as memory), so that L(θ + ε) is not known. Let it read them by plain operations of torch."
+            )
+        return True
+
+    if not batch.sample.known:
+        batch.remembered(("reached", *structure(batch.model, parameters)), check)
+    return Surface(parameters if theta is None else theta, at, replay)
+
+
 class Surface:
     """ε ↦ L(θ + ε) of one batch, with one dropout mask; parameters, ``.grad``, buffers and the random state are unchanged.
 
-    at: values of the parameters → the loss, checked. replay: the random numbers, by default from the current state.
+    at: values of the parameters → the loss, checked. replay: the random numbers.
     """
 
-    def __init__(self, theta: Vectors, at: Callable[[Vectors], Tensor], replay: Replay | None = None) -> None:
+    def __init__(self, theta: Vectors, at: Callable[[Vectors], Tensor], replay: Replay) -> None:
         self.theta = vec.map(lambda t: t.detach(), theta)
-        self._loss, self._replay = at, replay or Replay.now(self.theta)
+        self._loss, self._replay = at, replay
 
     def loss(self, epsilon: Vectors) -> Tensor:
         """L(θ + ε), 0-dimensional, float64."""

@@ -15,7 +15,6 @@ from ...core import vectors as vec
 from ...core.limits import rounding
 from ...problem import Bound
 from ...problem.modules import refuse_coupled_samples, structure
-from ...problem.randomness import Replay
 from ...rows import Rows, Stacked
 from ..abstract import Captured, Choice, Draw, Engine
 from ..func import Func
@@ -39,7 +38,7 @@ class Hooks(Engine):
 
     def capture(self, bound: Bound, parameters: Vectors, draw: Draw | None = None) -> Captured:
         """Rows by layer; one backward pass for the losses, and one for each of the K cotangents."""
-        start = Replay.now(parameters)
+        start = bound.replay()
         seen, outputs = _record(bound, parameters)
         losses, root = _rooted(bound, outputs)
         random = start.over
@@ -77,7 +76,7 @@ class Root(NamedTuple):
 def _record(bound: Bound, parameters: Vectors) -> tuple[Capture, Any]:
     refuse_coupled_samples(bound.model)
     seen, call = Capture(parameters), bound.pure(parameters)
-    start, known = Replay.now(parameters), bound.recomputes
+    start, known = bound.replay(), bound.recomputes
     with seen:
         outputs = call(parameters, bound.x)
     if bound.recomputes != known:  # found during the pass: a partial pass was recorded before the whole one
@@ -150,7 +149,7 @@ def _proven(seen: Capture, layouts: Sequence[Layout], root: Root, deltas: Sequen
 
 def _tried(bound: Bound, parameters: Vectors, layouts: list[Layout], still: Still) -> tuple[list[Layout], bool | None]:
     """The layouts of rows that can be formed, and whether these are right in a pass without dropout. None: undecided."""
-    with torch.enable_grad(), Replay.now(parameters):
+    with torch.enable_grad(), bound.replay():
         seen, outputs = _record(bound, parameters)
         deltas = _gradients(_rooted(bound, outputs)[1], seen, parameters, retain=False)
     if len(layouts) != len(seen.uses):
@@ -179,7 +178,7 @@ def _right(bound: Bound, plan: Plan, deltas: Sequence[Any], still: Still) -> boo
     told = True
     for i in (0, bound.n - 1):
         x, y = tree_map(lambda t, i=i: t[i : i + 1] if isinstance(t, Tensor) else t, (bound.x, bound.y))
-        with torch.enable_grad(), Replay.now(parameters):
+        with torch.enable_grad(), bound.replay():
             factor = bound.sample.factor(bound.y, bound.outputs)
             alone = torch.autograd.grad(bound.sample.one(call(parameters, x), y, factor), held, allow_unused=True)
         if any(g is not None and k in unused for g, k in zip(alone, index, strict=True)):

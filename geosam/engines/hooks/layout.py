@@ -12,7 +12,6 @@ from torch.utils._pytree import tree_map
 
 from ...core import Vectors
 from ...problem import Bound
-from ...problem.randomness import Replay
 from .capture import Capture, Use
 
 
@@ -88,7 +87,7 @@ def learn(bound: Bound, parameters: Vectors, uses: Sequence[Use]) -> list[Layout
 
     Where it is merged with another, the gradient of the first of two samples shows which of its entries are that sample's.
     """
-    with Replay.now(parameters), torch.enable_grad():
+    with bound.replay(), torch.enable_grad():
         two, shares = _probe(bound, parameters, 2)
         three, _ = _probe(bound, parameters, 3)
     if not signature(uses) == signature(two) == signature(three):

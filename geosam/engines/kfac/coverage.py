@@ -14,8 +14,7 @@ from torch.utils._pytree import tree_leaves
 from ...core import Vectors
 from ...core.limits import rounding
 from ...problem import Bound
-from ...problem.randomness import Replay
-from ..backpack import walk
+from ...problem.reading import walk
 
 _FORWARDS = (nn.Linear.forward, nn.Conv2d.forward)
 Calls = dict[nn.Module, list[int | None]]
@@ -78,7 +77,7 @@ def _reasons(bound: Bound, parameters: Vectors) -> dict[str, str]:
     for module in twin.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
             module.register_forward_hook(compare)
-    with Replay.now(parameters), torch.enable_grad():
+    with bound.replay(), torch.enable_grad():
         outputs = bound.call(twin)
     if not isinstance(outputs, Tensor) or not outputs.dim() or outputs.shape[0] != bound.n:
         raise TypeError("KroneckerFisher needs one tensor of outputs, batch first; wrap the model")

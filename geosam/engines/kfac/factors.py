@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from ...core import Vectors, limits
 from ...norms import Factor, Factors
 from ...problem import Bound
-from ...problem.losses import sample_loss, widened
+from ...problem.losses import sample_loss
 from ...problem.modules import refuse_coupled_samples
 from ...problem.randomness import Replay
+from ...problem.reading import widened
 from ...sampling import Empirical, Exact, MonteCarlo
 from .coverage import private, uncovered, watched
 

@@ -1,0 +1,192 @@
+"""The model and the loss as functions on one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
+
+from ..core import Vectors
+from .functional import Opened, called, refuse_plain_references
+from .likelihoods import Likelihood
+from .losses import Loss, SampleLoss, one_number
+from .modules import couples_samples, structure
+from .probe import Facts, probe, with_autograd
+from .randomness import Handed, Replay, Stream, foreign
+from .reading import Instead, widened
+
+B = TypeVar("B", bound="Batch")
+
+_WRITES = (
+    "the model writes into its inputs, so that the next pass at the same batch would see others. Begin its forward with "
+    "x = x.clone(), or leave out inplace=True in its first layer."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """A model, its loss and a batch. It stores no number that depends on θ. ``memory``: facts that are found once."""
+
+    model: nn.Module
+    loss: Loss
+    sample: SampleLoss
+    likelihood: Likelihood | None
+    x: Any
+    y: Any
+    n: int
+    memory: dict[Any, Any]
+    chosen: Vectors | None = None
+    frozen_statistics: bool = False
+
+    def wrt(self: B, parameters: Vectors) -> B:
+        """The same, differentiated with respect to these parameters (an optimizer's) in this order."""
+        return replace(self, chosen=list(parameters))
+
+    @property
+    def parameters(self) -> Vectors:
+        """The chosen ones, or those of the model that require gradients."""
+        return self.chosen or [p for p in self.model.parameters() if p.requires_grad]
+
+    def names(self, parameters: Vectors) -> list[str]:
+        """Their names in the model; ValueError for a parameter that is not the model's."""
+        known = {id(p): name for name, p in self.model.named_parameters()}
+        if any(id(p) not in known for p in parameters):
+            raise ValueError(
+                "the optimizer holds a parameter that is not the model's: they belong to different models, or it is the loss's "
+                "own and wants an optimizer of its own."
+            )
+        return [known[id(p)] for p in parameters]
+
+    def remembered(self, key: Any, make: Callable[[], Any]) -> Any:
+        """A fact about the problem's structure, found once for all its batches. Never a number that depends on θ."""
+        if key not in self.memory:
+            self.memory[key] = make()
+        return self.memory[key]
+
+    def call(self, model: Callable[..., Any]) -> Any:
+        """The model's outputs on the bound inputs. Raises: RuntimeError where it writes into these."""
+        before = _versions(self.x)
+        outputs = called(model, self.x)
+        if _versions(self.x) != before:
+            raise RuntimeError(_WRITES)
+        return outputs
+
+    def outputs(self) -> Tensor:
+        """Outputs at the current parameters, without a graph; buffers and the random state are unchanged."""
+        with torch.no_grad(), self.replay():
+            return self.evaluation(self.parameters)(self.parameters, self.x)
+
+    def replay(self) -> Replay:
+        """The random numbers from the current state on, of every stream that the problem was found to use."""
+        return Replay.now(self.chosen or list(self.model.parameters())[:1], self.streams)
+
+    @property
+    def streams(self) -> list[Stream]:
+        """Those that the problem was found to use, besides torch's own generators."""
+        found: list[Stream] = self.memory.setdefault("streams", [])
+        return found
+
+    @property
+    def recomputes(self) -> bool:
+        """Whether the model was found to recompute activations in its backward pass (checkpointing)."""
+        return Opened.RECOMPUTES in self.memory
+
+    def opened(self, parameters: Vectors) -> Opened:
+        """(θ, other tensors, x) → outputs."""
+        self.names(parameters)
+        return Opened(self.model, parameters, self.memory)
+
+    def pure(self, parameters: Vectors) -> Callable[[Sequence[Tensor], Any], Any]:
+        """(parameters, x) → outputs; the model's buffers are unchanged. Outputs may be differentiated after the call has ended.
+
+        Raises: RuntimeError where ``torch.func`` differentiates a model that recomputes activations in its backward pass.
+        """
+        opened = self.opened(parameters)
+        return lambda values, x: opened(values, opened.rest, x)
+
+    def evaluation(self, parameters: Vectors) -> Callable[[Sequence[Tensor], Any], Any]:
+        """As ``pure``, by the kernels that training uses also where no graph is wanted."""
+        pure = self.pure(parameters)
+        return with_autograd(pure) if self.facts(parameters).graded else pure
+
+    def facts(self, parameters: Vectors) -> Facts:
+        """Found by five forward passes, once for each shape of input, mode of the model and choice of parameters."""
+        leaves = [tuple(t.shape[1:]) for t in tree_leaves(self.x) if isinstance(t, Tensor)]
+        return self.remembered(("facts", *structure(self.model, parameters), *leaves), lambda: self._probe(parameters))
+
+    def _probe(self, parameters: Vectors) -> Facts:
+        refuse_plain_references(self.model)
+        x = tree_map(lambda t: t.clone() if isinstance(t, Tensor) else t, self.x)
+        before, every = _versions(x), [p for p in self.model.parameters() if p.requires_grad]
+
+        def run(call: Callable[..., Any], values: Sequence[Tensor]) -> Any:
+            outputs = call(values, x)
+            return outputs, None if self.sample.known else self.quiet_loss(outputs)
+
+        evaluation, training = (partial(run, self.pure(chosen)) for chosen in (parameters, every))
+        self._notice(lambda: training(every))
+        if _versions(x) != before:
+            raise RuntimeError(_WRITES)
+        replay = self.replay()
+        graded, (outputs, _) = probe(training, every, evaluation, parameters, replay)
+        coupled = any(couples_samples(module) for module in self.model.modules())
+        return Facts(replay.used, graded, coupled, outputs, self.n)
+
+    def _notice(self, run: Callable[[], Any]) -> None:
+        """Add the streams that are used while this runs."""
+        known, handed = foreign(self.model, self.loss), Handed()
+        with torch.enable_grad(), Replay.now(self.parameters, known) as replay, handed:
+            run()
+        for stream in [*(s for s in known if s in replay.drawn), *handed.streams]:
+            if all(stream.source is not other.source for other in self.streams):
+                self.streams.append(stream)
+
+    def structure(self, parameters: Vectors) -> Facts:
+        """As ``facts``. Raises: TypeError where the outputs are not one tensor, batch first."""
+        facts = self.facts(parameters)
+        if not facts.batched:
+            shape = tuple(facts.outputs.shape) if isinstance(facts.outputs, Tensor) else type(facts.outputs).__name__
+            raise TypeError(
+                f"a predictive distribution is formed from one tensor of outputs, batch first; this model gives {shape}. Wrap "
+                "the model."
+            )
+        return facts
+
+    def batch_loss(self, outputs: Any) -> Tensor:
+        """The training loss of these outputs."""
+        self.sample.check(outputs, self.y)
+        return one_number(self.loss(outputs, self.y))
+
+    def quiet_loss(self, outputs: Any, values: Vectors | None = None, wide: bool = False) -> Tensor:
+        """The training loss of these outputs; buffers are unchanged.
+
+        values: what the loss reads in place of the bound problem's parameters, where it reads them itself (a penalty, another
+        pass of the model). wide: computed in float64 from the outputs on, where the loss allows it.
+        """
+        if self.sample.known and not wide:
+            return self.batch_loss(outputs)
+        with torch.set_grad_enabled(torch.is_grad_enabled() or not self.sample.known):  # it may differentiate inside
+            if wide:
+                try:
+                    return replace(self, y=widened(self.y))._read(widened(outputs), values)
+                except (RuntimeError, ValueError):  # a loss of one type only
+                    pass
+            return self._read(outputs, values)
+
+    def _read(self, outputs: Any, values: Vectors | None) -> Tensor:
+        pairs: list[tuple[Tensor, Tensor]] = []
+        if not self.sample.known:
+            parts = [part for part in (self.model, self.loss) if isinstance(part, nn.Module)]
+            pairs = [(b, b.clone()) for part in parts for b in part.buffers()]
+            pairs += [] if values is None else zip(self.parameters, values, strict=True)
+        with Instead(pairs):
+            return self.batch_loss(outputs)
+
+
+def _versions(x: Any) -> list[int]:
+    return [t._version for t in tree_leaves(x) if isinstance(t, Tensor) and not t.is_inference()]

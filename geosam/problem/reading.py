@@ -1,0 +1,80 @@
+"""What a loss reads besides the outputs: parameters and buffers, its own or the model's."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+
+class Eager(TorchFunctionMode):
+    """A mode inside which compiled models run as they are written, because it is not compiled with them."""
+
+    def __enter__(self) -> Any:
+        self._stack = ExitStack()
+        if "torch._dynamo" in sys.modules:  # else nothing is compiled, and the import would take seconds
+            self._stack.enter_context(torch.compiler.set_stance("force_eager"))
+        return super().__enter__()
+
+    def __exit__(self, *raised: Any) -> None:
+        super().__exit__(*raised)
+        self._stack.close()
+
+
+class Instead(Eager):
+    """A context in which operations read other tensors in place of some; the owners of these are not touched.
+
+    pairs: (tensor, what is read in its place). An operation that refuses tensors of two floating types, as a float32 weight of
+    the loss beside float64 outputs, is given all of them in float64.
+    """
+
+    def __init__(self, pairs: Iterable[tuple[Tensor, Tensor]] = ()) -> None:
+        super().__init__()
+        self._pairs = {id(held): (held, read) for held, read in pairs}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        args, kwargs = tree_map(self._read, (args, kwargs or {}))
+        try:
+            return func(*args, **kwargs)
+        except RuntimeError:
+            if len({t.dtype for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor) and t.is_floating_point()}) < 2:
+                raise
+            args, kwargs = widened((args, kwargs))
+            return func(*args, **kwargs)
+
+    def _read(self, value: Any) -> Any:
+        return self._pairs.get(id(value), (value, value))[1]
+
+
+def widened(tree: Any) -> Any:
+    """The same containers, with every floating tensor in float64."""
+    return tree_map(lambda t: t.double() if isinstance(t, Tensor) and t.is_floating_point() else t, tree)
+
+
+def walk(root: Any, visit: Callable[[Tensor], None], stop: Iterable[Any] = ()) -> None:
+    """Call ``visit`` with a leaf for every edge of the graph that leads to it, except through the nodes ``stop``."""
+    seen, stack = {root, *stop}, [] if root in stop else [root]
+    while stack:
+        for node, _ in stack.pop().next_functions:
+            if node is None:
+                continue
+            if hasattr(node, "variable"):
+                visit(node.variable)
+            elif node not in seen:
+                seen.add(node)
+                stack.append(node)
+
+
+def leaves(loss: Tensor, outputs: Any) -> list[Tensor]:
+    """The tensors whose ``.grad`` a backward pass would set without the outputs: a penalty's parameters, a loss's own."""
+    found: dict[int, Tensor] = {}
+    if loss.grad_fn is not None:
+        given = [t.grad_fn for t in tree_leaves(outputs) if isinstance(t, Tensor)]
+        walk(loss.grad_fn, lambda t: found.update({id(t): t}), [node for node in given if node is not None])
+    return list(found.values())

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from ..core import Vectors
-from ..core import vectors as vec
-from ..core.limits import agreement
-from .recording import Push, Recorder, tangent
+from .modes import adjoint, disagree, tangent
+from .recording import Push, Recorder
 
 
 class Jacobian:
     """J = ∂outputs/∂θ at θ. pull is autograd on a graph kept from one forward pass; push a recording where one fits.
 
-    forward: parameters → outputs. The first product checks a recording again: ⟨u, Jv⟩ must equal ⟨Jᵀu, v⟩. This detects what
-    equal outputs cannot, a derivative that changed while the outputs did not.
+    Jᵀ is autograd's; J is its adjoint, by whichever mode gives it (:func:`geosam.predictive.modes.disagree`). forward:
+    parameters → outputs. The first product checks a recording again: ⟨u, Jv⟩ must equal ⟨Jᵀu, v⟩. This detects what equal
+    outputs cannot, a derivative that changed while the outputs did not.
     """
 
     def __init__(self, forward: Callable[[Vectors], Tensor], theta: Vectors, recorder: Recorder | None) -> None:
@@ -32,7 +33,7 @@ class Jacobian:
         u = information(along).to(along.dtype)
         product = self.pull(u)
         if not self._tested:
-            if not _adjoint(along, u, v, product):
+            if not adjoint(along, u, v, product):
                 self._distrust()
                 return self.through(v, information)
             self._tested = True
@@ -63,16 +64,18 @@ class Jacobian:
 
     def _anew(self, v: Vectors) -> Tensor:
         with torch.no_grad():
-            return tangent(lambda parameters, _: self._forward(parameters), self._theta, (), v)[1]
+            return tangent(self._program, self._theta, (), v, self._backwards)[1]
+
+    def _program(self, parameters: Vectors, _: Vectors) -> Tensor:
+        return self._forward(parameters)
+
+    @cached_property
+    def _backwards(self) -> bool:
+        if self._recorder is not None:
+            return self._recorder.backwards(self._theta)
+        return disagree(self._program, self._theta, (), nullcontext())
 
     def _distrust(self) -> None:
         assert self._recorder is not None
         self._recorder.forget(self._theta)
         self.__dict__["_push"], self._tested = self._anew, True
-
-
-def _adjoint(along: Tensor, u: Tensor, v: Vectors, product: Vectors) -> bool:
-    """Whether ⟨u, Jv⟩ = ⟨Jᵀu, v⟩ up to rounding; NaN counts as equal."""
-    right, left = vec.dot(product, v), vec.dot([u], [along])
-    size = left.abs() + 0.01 * vec.norm(product) * vec.norm(v)  # ⟨v, Fv⟩ may nearly vanish
-    return not (left - right).abs() > agreement(*(t.dtype for t in (along, *product))) * size

@@ -8,38 +8,17 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx
-from torch.autograd import forward_ad
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from ..core import Vectors
 from ..problem.randomness import Replay
-from .tangents import Normalisations, forward_mode, simplify
-
-Program = Callable[[Vectors, Vectors], Tensor]
-"""(parameters, other tensors that the forward pass reads) → outputs."""
+from .modes import Program, disagree, tangent
+from .tangents import simplify
 
 Push = Callable[[Vectors], Tensor]
 
 _ROUNDING = 1e3  # in units of eps: for other kernels, or another order of summation
 _TRIES = 3
-
-
-def tangent(program: Program, theta: Vectors, rest: Vectors, v: Vectors) -> tuple[Tensor, Tensor]:
-    """(outputs, Jv) by forward mode; where an operation has none (weight norm) Jv is the derivative of u ↦ ⟨Jᵀu, v⟩."""
-    with forward_mode():
-        try:
-            with forward_ad.dual_level(), Normalisations():
-                duals = [forward_ad.make_dual(p, t) for p, t in zip(theta, v, strict=True)]
-                outputs, along = forward_ad.unpack_dual(program(duals, rest))
-                return outputs, torch.zeros_like(outputs) if along is None else along
-        except NotImplementedError:
-            leaves = [p.detach().requires_grad_() for p in theta]
-            with torch.enable_grad():
-                outputs = program(leaves, rest)
-                u = torch.zeros_like(outputs, requires_grad=True)
-                pulled = torch.autograd.grad(outputs, leaves, u, create_graph=True, allow_unused=True, materialize_grads=True)
-            (along,) = torch.autograd.grad(pulled, u, list(v), allow_unused=True, materialize_grads=True)
-            return outputs.detach(), along
 
 
 class Recording(NamedTuple):
@@ -71,7 +50,7 @@ def _laid(t: Tensor, like: Tensor) -> Tensor:
     return torch.empty_like(like).copy_(t)
 
 
-def record(program: Program, theta: Vectors, rest: Vectors) -> Recording:
+def record(program: Program, theta: Vectors, rest: Vectors, backwards: bool = False) -> Recording:
     """One trace of ``tangent``, in two parts: what is independent of v, and the rest. It stores no value of its inputs.
 
     Raises: NotImplementedError for what cannot be run again, and what the tracer raises (where the host reads a number).
@@ -79,7 +58,7 @@ def record(program: Program, theta: Vectors, rest: Vectors) -> Recording:
     n, m = len(theta), len(theta) + len(rest)
 
     def flat(*tensors: Tensor) -> tuple[Tensor, Tensor]:
-        return tangent(program, tensors[:n], tensors[n:m], tensors[m:])
+        return tangent(program, tensors[:n], tensors[n:m], tensors[m:], backwards)
 
     inputs = [*theta, *rest, *[torch.zeros_like(p) for p in theta]]
     # a compiled model is traced in eager mode
@@ -134,10 +113,11 @@ def _split(traced: fx.GraphModule, moving: set[fx.Node]) -> Recording:
 
 
 class _Slot:
-    """The recording of one structure, and how many more may be made until one fits a second point."""
+    """The recording of one structure, how many more may be made until one fits a second point, and which mode gives Jv."""
 
     recording: Recording | None = None
     tries: int = _TRIES
+    backwards: bool | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,10 +149,17 @@ class Recorder:
         slot.tries -= 1
         try:
             with self.replay:
-                slot.recording = record(self.program, theta, self.rest)
+                slot.recording = record(self.program, theta, self.rest, self.backwards(theta))
         except Exception:  # what the tracer cannot follow is differentiated again for every product
             slot.recording, slot.tries = None, 0
         return self._run(slot, theta, outputs)
+
+    def backwards(self, theta: Vectors) -> bool:
+        """As :func:`disagree`, found once for a structure."""
+        slot = self._slot(theta)
+        if slot.backwards is None:
+            slot.backwards = disagree(self.program, theta, self.rest, self.replay)
+        return slot.backwards
 
     def _slot(self, theta: Vectors) -> _Slot:
         kinds = tuple((t.dtype, t.device, t.shape, t.stride()) for t in (*theta, *self.rest))

@@ -66,6 +66,11 @@ class Solver(Public, ABC):
         """Whether it needs the covector at points other than θ: then later passes must not overwrite pass 1's gradient."""
         return False
 
+    @property
+    def homogeneous(self) -> bool:
+        """Whether ε* for a radius is that for radius 1, times it."""
+        return False
+
     def borrow(self, loan: Loan) -> Solver:
         """The solver with its settings taken from the loan. Default: itself, unchanged."""
         return self

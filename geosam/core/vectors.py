@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .layout import bits_of, flag, fusible
+
 Vectors = Sequence[Tensor]
 Scalar = Tensor | float
 
@@ -31,8 +33,6 @@ _BLOCK = 2**24
 
 _SAFE_FACTOR = 1e38
 _WIDE = (torch.float32, torch.float64)
-_BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-_FUSED = (torch.float32, torch.bfloat16, torch.float16)
 _LARGEST = torch.finfo(torch.float32).max / 2
 
 
@@ -169,15 +169,11 @@ def sqrt_(v: list[Tensor]) -> list[Tensor]:
     return v
 
 
-def shift_(v: list[Tensor], number: float) -> list[Tensor]:
-    """v ← v + number, entry by entry; v."""
-    torch._foreach_add_(v, number)
-    return v
-
-
-def scale_(v: list[Tensor], number: float) -> list[Tensor]:
-    """v ← number · v; v."""
-    torch._foreach_mul_(v, number)
+def affine_(v: list[Tensor], factor: float, shift: float) -> list[Tensor]:
+    """v ← factor · v + shift, entry by entry; v."""
+    if factor != 1:
+        torch._foreach_mul_(v, factor)
+    torch._foreach_add_(v, shift)
     return v
 
 
@@ -257,7 +253,7 @@ def axpy_(u: Vectors, factor: Tensor, v: Vectors, where: Tensor) -> None:
 
 
 def _axpy_(factor: Tensor, where: Tensor, u: list[Tensor], v: list[Tensor]) -> None:
-    if not _fusible(u, v):
+    if not fusible(u, v):
         torch._foreach_add_(u, _kept(where, list(_scaled(factor, v))))
         return
     rate = factor.to(u[0].device, torch.float32)
@@ -273,22 +269,6 @@ def _axpy_(factor: Tensor, where: Tensor, u: list[Tensor], v: list[Tensor]) -> N
     torch._fused_sgd_(u, v, [], lr=rate, maximize=True, found_inf=skip, **options)
 
 
-def _fusible(u: Vectors, v: Vectors) -> bool:
-    """Whether torch's fused SGD takes u + factor · v: plain dense tensors, alike in type and layout, of at most 4 bytes."""
-    if torch.compiler.is_compiling() or u[0].dtype not in _FUSED or u[0].device.type not in ("cuda", "cpu"):
-        return False
-    plain = {type(t) for t in (*u, *v)} <= {Tensor, torch.nn.Parameter}
-    return plain and all(a.dtype == b.dtype and _lies_as(a, b) for a, b in zip(u, v, strict=True))
-
-
-def _lies_as(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors of one shape are dense and have their entries in the same order."""
-    kinds = (torch.contiguous_format, torch.channels_last if a.dim() == 4 else torch.channels_last_3d)
-    return any(
-        a.is_contiguous(memory_format=k) and b.is_contiguous(memory_format=k) for k in kinds[: 2 if a.dim() in (4, 5) else 1]
-    )
-
-
 def stepped(u: Vectors, factor: Tensor, v: Vectors) -> list[Tensor]:
     """u + factor · v, rounded once where reads are free: bit for bit as ``Move.displace``."""
     if reads_are_free(u):
@@ -302,15 +282,6 @@ def lerp(u: Vectors, v: Vectors, weight: float) -> list[Tensor]:
     return list(torch._foreach_lerp(list(u), list(v), weight))
 
 
-def _bits(v: Vectors) -> list[Tensor]:
-    """The same memory as integers. A product with 0 or 1 selects there: 0 · NaN would be NaN."""
-    return [t.view(_BITS[t.element_size()]) for t in v]
-
-
-def _flag(condition: Tensor, bits: Vectors) -> Tensor:
-    return condition.to(bits[0].device, bits[0].dtype)
-
-
 def select(condition: Tensor, u: Vectors, v: Vectors) -> list[Tensor]:
     """u where the 0-dimensional condition holds, else v, whatever the other holds."""
     if reads_are_free(u):
@@ -319,9 +290,9 @@ def select(condition: Tensor, u: Vectors, v: Vectors) -> list[Tensor]:
 
 
 def _selected(condition: Tensor, u: list[Tensor], v: list[Tensor]) -> list[Tensor]:
-    one, other = _bits(u), _bits(v)
-    chosen = torch._foreach_mul(one, _flag(condition, one))
-    torch._foreach_add_(chosen, torch._foreach_mul(other, _flag(~condition, other)))
+    one, other = bits_of(u), bits_of(v)
+    chosen = torch._foreach_mul(one, flag(condition, one))
+    torch._foreach_add_(chosen, torch._foreach_mul(other, flag(~condition, other)))
     return [t.view(a.dtype) for t, a in zip(chosen, u, strict=True)]
 
 
@@ -347,8 +318,8 @@ def keep(condition: Tensor, v: Vectors) -> list[Tensor]:
 
 
 def _kept(condition: Tensor, v: list[Tensor]) -> list[Tensor]:
-    bits = _bits(v)
-    return [t.view(a.dtype) for t, a in zip(torch._foreach_mul(bits, _flag(condition, bits)), v, strict=True)]
+    bits = bits_of(v)
+    return [t.view(a.dtype) for t, a in zip(torch._foreach_mul(bits, flag(condition, bits)), v, strict=True)]
 
 
 def keep_(condition: Tensor, v: Vectors) -> None:
@@ -358,8 +329,8 @@ def keep_(condition: Tensor, v: Vectors) -> None:
             torch._foreach_zero_(list(v))
         return
     for _, (part,) in _kinds(v):
-        bits = _bits(part)
-        torch._foreach_mul_(bits, _flag(condition, bits))
+        bits = bits_of(part)
+        torch._foreach_mul_(bits, flag(condition, bits))
 
 
 def finite(v: Vectors) -> Tensor:

@@ -44,9 +44,6 @@ class GradientMagnitude(Metric):
             return torch.addcmul(base, g[i], g[i], value=self.eta)
 
         def roots() -> list[Tensor]:
-            squares = vec.mul(g, g)
-            if self.eta != 1:
-                vec.scale_(squares, self.eta)
-            return vec.sqrt_(vec.shift_(squares, self.damping))
+            return vec.sqrt_(vec.affine_(vec.mul(g, g), self.eta, self.damping))
 
         return Diagonal(entries, observation.parameters, roots=roots)

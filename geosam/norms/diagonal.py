@@ -47,7 +47,7 @@ class Diagonal(InnerProduct):
         def roots() -> list[Tensor | None]:
             found: list[Tensor | None] = [None] * len(like)
             index = [i for i, c in enumerate(chosen) if c]
-            for i, t in zip(index, vec.shift_(sizes(index), eta) if index else (), strict=True):
+            for i, t in zip(index, vec.affine_(sizes(index), 1.0, eta) if index else (), strict=True):
                 found[i] = t
             return found
 

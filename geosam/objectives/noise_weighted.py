@@ -56,12 +56,8 @@ class NoiseWeighted(Remembering[Vectors], Objective):
         damping = resolve(self.damping, lambda: torch.stack([total for total, _ in seen]).sum() / vec.count(g))
         least = torch.stack([least for _, least in seen]).amin() + damping
         pairs = zip(g, self._noise(g, average), strict=True)
-        return [(t * (least.to(t.device) / (b + _on(damping, t)))).to(t.dtype) for t, b in pairs]
+        return [(t * (least.to(t.device) / (b + vec.on(damping, t)))).to(t.dtype) for t, b in pairs]
 
     def _noise(self, g: Vectors, average: Vectors) -> Iterator[Tensor]:
         """b, tensor by tensor, in float64: the square of 1e-25 is 0 in float32."""
         return ((m.double() - t.double()).abs().pow(2 * self.exponent) for m, t in zip(average, g, strict=True))
-
-
-def _on(damping: Tensor | float, like: Tensor) -> Tensor | float:
-    return damping.to(like.device) if isinstance(damping, Tensor) else damping

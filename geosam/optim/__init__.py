@@ -5,8 +5,9 @@ Never imports measure or testing.
 """
 
 from . import updates
+from .captured import Captured
 from .last import Last, Perturbed
 from .move import Copy, Move, Swap
 from .sam import SAM
 
-__all__ = ["SAM", "Copy", "Last", "Move", "Perturbed", "Swap", "updates"]
+__all__ = ["SAM", "Captured", "Copy", "Last", "Move", "Perturbed", "Swap", "updates"]

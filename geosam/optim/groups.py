@@ -36,7 +36,9 @@ class Groups:
         self._named = [group.get("param_names") for group in groups]
         self._params = [group["params"] for group in groups]
         self._maximised = [bool(group.get("maximize", False)) for group in groups]
-        self.radii = [check_radius(group[key]) for group in groups]
+        self.key, self.radii = key, [check_radius(group[key]) for group in groups]
+        self.stretch: Tensor | None = None
+        """A factor on ε*, on the device: a captured step's way to follow a schedule of radii."""
         self.parameters: list[Tensor] = [p for members in self._members for p in members]
 
     @property

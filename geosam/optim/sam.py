@@ -15,10 +15,12 @@ from ..core import Norm, Solver, check_instance, check_radius
 from ..metrics import Euclidean
 from ..objectives import Gradient
 from ..observation import Metric, Objective, State, as_metric
-from ..problem import Bound
+from ..problem import Bound, Problem
+from .captured import Captured
 from .groups import Groups, radius_key
 from .last import Last, Perturbed
 from .move import Copy, Move
+from .recorder import refusal
 from .step import Source, Step
 from .updates import Sharp, Update
 
@@ -202,6 +204,16 @@ class SAM(torch.optim.Optimizer):
         Blocks do not nest: a second one, or a step, begins by restoring θ and so ends the first.
         """
         return Step(self, source, self._groups(), scaler).displaced()
+
+    def captured(self, problem: Problem, x: Any, y: Any) -> Captured:
+        """``step(x, y)``, a whole step as one CUDA graph for batches like this one: see :class:`geosam.optim.Captured`.
+
+        Nothing is changed by the call itself: weights, buffers, state and the random state are set back after rehearsals.
+        Raises: RuntimeError, with the reason, where a graph would not do what ``step`` does.
+        """
+        if self._searches:
+            raise refusal(f"{type(self.base).__name__} decides on the host how many passes it takes")
+        return Captured(self, problem, x, y)
 
     def _line_search(self, source: Source, groups: Groups) -> Tensor:
         """For base optimizers that call a closure themselves (LBFGS): every call is one sharpness-aware gradient."""

@@ -119,6 +119,8 @@ class Step:
         else:
             geometry, memory["metric"] = product(seen, self.groups.parts(rule.metric), memory["metric"])
         found = solve(geometry, c, 1.0 if radius is None else radius, rule.solver, loan)
+        if (stretch := self.groups.stretch) is not None:
+            found = replace(found, scale=found.scale * stretch, radius=found.radius * stretch)
         if found.memory:
             memory["solver"] = found.memory
         finite = found.finite & (seen.loss.abs() < math.inf).to(found.finite.device)

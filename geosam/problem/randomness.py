@@ -95,10 +95,14 @@ class Replay:
     outer: list[list[Any]] = field(default_factory=list)
     drawn: list[Stream] = field(default_factory=list)
     """The streams of which a pass inside the context has used a number."""
+    recorded: bool = False
+    """Whether a CUDA graph is being recorded, whose generators have no state to come back to."""
 
     @classmethod
     def now(cls, parameters: Vectors, others: Sequence[Stream] = ()) -> Replay:
         """From the current state of torch's generators, on the CPU and on the parameters' device, and of ``others``."""
+        if parameters[0].is_cuda and torch.cuda.is_current_stream_capturing():
+            return cls([], [], recorded=True)
         devices = dict.fromkeys((torch.device("cpu"), parameters[0].device))
         streams = [*map(_of_torch, devices), *others]
         return cls(streams, [stream.get() for stream in streams])
@@ -115,6 +119,8 @@ class Replay:
 
     def rewind(self) -> None:
         """Set the streams back to their states at ``now``."""
+        if self.recorded:
+            raise RuntimeError("a pass has to repeat its random numbers, which a CUDA graph cannot")
         _set(self.streams, self.states)
 
     def __enter__(self) -> Replay:

@@ -20,6 +20,11 @@ class DualNorm(Solver):
 
     scratch: Vectors | None = None
 
+    @property
+    def homogeneous(self) -> bool:
+        """True."""
+        return True
+
     def borrow(self, loan: Loan) -> DualNorm:
         """Uses the loan's scratch."""
         return self if loan.scratch is None else replace(self, scratch=loan.scratch)

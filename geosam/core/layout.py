@@ -1,0 +1,37 @@
+"""How tensors lie in memory, where one kernel is to take several of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+_BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_FUSED = (torch.float32, torch.bfloat16, torch.float16)
+
+
+def fusible(u: Sequence[Tensor], v: Sequence[Tensor]) -> bool:
+    """Whether torch's fused SGD takes u + factor · v: plain dense tensors, alike in type and layout, of at most 4 bytes."""
+    if torch.compiler.is_compiling() or u[0].dtype not in _FUSED or u[0].device.type not in ("cuda", "cpu"):
+        return False
+    plain = {type(t) for t in (*u, *v)} <= {Tensor, torch.nn.Parameter}
+    return plain and all(a.dtype == b.dtype and lies_as(a, b) for a, b in zip(u, v, strict=True))
+
+
+def lies_as(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors of one shape are dense and have their entries in the same order."""
+    if a.is_contiguous() and b.is_contiguous():
+        return True
+    last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(a.dim())
+    return last is not None and a.is_contiguous(memory_format=last) and b.is_contiguous(memory_format=last)
+
+
+def bits_of(v: Sequence[Tensor]) -> list[Tensor]:
+    """The same memory as integers. A product with 0 or 1 selects there: 0 · NaN would be NaN."""
+    return [t.view(_BITS[t.element_size()]) for t in v]
+
+
+def flag(condition: Tensor, bits: Sequence[Tensor]) -> Tensor:
+    """The condition as 0 or 1, in the type and on the device of the bits."""
+    return condition.to(bits[0].device, bits[0].dtype)

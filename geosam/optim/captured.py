@@ -1,0 +1,236 @@
+"""A whole step as one graph, replayed on new batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from operator import is_
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_map
+
+from ..problem import Problem
+from ..problem.modules import training_modes
+from ..problem.randomness import Replay, foreign
+from .groups import Groups
+from .last import Last
+from .recorder import CudaGraph, Recorder, refusal
+from .snapshot import Snapshot, read, write
+from .step import Rule, Source, Step
+
+
+class Optimizer(Rule, Protocol):
+    """What is asked of the optimizer besides what a step reads."""
+
+    def step(self, closure: Source) -> Tensor:
+        """An ordinary step."""
+
+    def _groups(self) -> Groups: ...
+
+
+class Captured:
+    """``step(x, y)``: observation, ε*, second pass, guard and base step as one graph; the loss at θ.
+
+    A batch is copied into the recorded one and must have its shapes. Learning rates and radii are read from the groups at every
+    call, as schedules write them. All else is fixed: RuntimeError where parameters, modes, the groups' other settings or the
+    optimizer's parts are no longer those recorded. State may be loaded, and ``opt.step`` called, between calls. A call that
+    finds no state yet is an ordinary step, which makes it; so is one with radius 0. The numbers of ``opt.last`` and the tensors
+    in ``.grad`` are overwritten by the next call.
+    """
+
+    def __init__(self, optimizer: Optimizer, problem: Problem, x: Any, y: Any, recorder: Recorder | None = None) -> None:
+        groups = optimizer._groups()
+        device = groups.parameters[0].device
+        recorder = recorder or CudaGraph(device)
+        _check(optimizer, groups)
+        self._optimizer, self._problem = optimizer, problem
+        self._x, self._y = tree_map(lambda t: t.to(device, copy=True) if isinstance(t, Tensor) else t, (x, y))
+        self._bound = problem.on(self._x, self._y)
+        self._rates = [torch.zeros((), device=device) for _ in optimizer.base.param_groups]
+        self._stretch = torch.ones((), dtype=torch.float64, device=device)
+        self._radii = [1.0] * len(groups.radii) if groups.at_rest else groups.radii
+        self._facts = self._now(groups)
+        self._replay = self._recorded(recorder, groups, device)
+
+    def __call__(self, x: Any, y: Any) -> Tensor:
+        """One step on a batch like the recorded one; the loss at θ, detached."""
+        optimizer, groups = self._optimizer, self._optimizer._groups()
+        self._check_fixed(groups)
+        _fill((self._x, self._y), (x, y))
+        if groups.at_rest or not self._adopted():
+            return optimizer.step(self._bound)
+        self._follow_schedules(groups)
+        self._replay()
+        loss, optimizer.last, gradients = self._found
+        for p, g in zip(groups.parameters, gradients, strict=True):
+            p.grad = g
+        for stepped in (optimizer, optimizer.base):
+            stepped._opt_called = True  # type: ignore[union-attr]  # which torch's schedules ask for
+        return loss.clone()
+
+    def _recorded(self, recorder: Recorder, groups: Groups, device: torch.device) -> Callable[[], None]:
+        """The replay; model, optimizer and random state are then as before."""
+        before = Snapshot(self._optimizer, self._problem.model)
+        try:
+            with self._installed(groups):
+                recorder.rehearse(self._take)
+                first, structure = read(self._optimizer)
+                streams = _beside(self._problem.model, device)
+                self._take()
+                if streams.over:
+                    raise refusal(
+                        "it draws random numbers on the host or from a generator of its own, which a replay would repeat. Draw "
+                        "from torch's generator on the device"
+                    )
+                second, self._structure = read(self._optimizer)
+                if self._structure != structure or not all(map(_alike, first, second)):
+                    raise refusal("what it remembers changes its shape, or holds a number that the host counts")
+                if any(isinstance(leaf, Tensor) and leaf.device != device for leaf in second):
+                    raise refusal(f"it keeps state on another device than the parameters'; {_CAPTURABLE}")
+                self._state = [leaf.clone() if isinstance(leaf, Tensor) else leaf for leaf in second]
+                return recorder.record(self._take_and_keep)
+        finally:
+            before.restore()
+
+    @contextmanager
+    def _installed(self, groups: Groups) -> Iterator[None]:
+        """Inside, the groups have the learning rates that the graph reads, and the radii that are its units."""
+        known = [dict(group) for group in self._optimizer.base.param_groups]
+        try:
+            for group, rate, radius in zip(self._optimizer.base.param_groups, self._rates, self._radii, strict=True):
+                if "lr" in group:
+                    group["lr"] = rate.fill_(group["lr"])
+                group[groups.key] = radius
+            yield
+        finally:
+            for group, before in zip(self._optimizer.base.param_groups, known, strict=True):
+                group.update(before)
+
+    @torch.no_grad()
+    def _take(self) -> None:
+        groups = self._optimizer._groups()
+        groups.stretch = self._stretch if _scales(self._optimizer) else None
+        loss = Step(self._optimizer, self._bound, groups).run()
+        assert self._optimizer.last is not None
+        self._found: tuple[Tensor, Last, list[Tensor | None]] = loss, self._optimizer.last, [p.grad for p in groups.parameters]
+
+    def _take_and_keep(self) -> None:
+        """A step from the kept state to the kept state."""
+        write(self._optimizer, self._state, self._structure)
+        self._take()
+        for kept, leaf in zip(self._state, read(self._optimizer)[0], strict=True):
+            if isinstance(leaf, Tensor) and leaf is not kept:
+                kept.copy_(leaf)
+
+    def _adopted(self) -> bool:
+        """Whether the state is the graph's own, after that of a checkpoint or an ordinary step was copied into it."""
+        leaves, structure = read(self._optimizer)
+        if structure != self._structure or not all(map(_alike, leaves, self._state)):
+            return False
+        if not all(map(is_, leaves, self._state)):
+            for kept, leaf in zip(self._state, leaves, strict=True):
+                if isinstance(kept, Tensor):
+                    kept.copy_(leaf)
+            write(self._optimizer, self._state, self._structure)
+        return True
+
+    def _follow_schedules(self, groups: Groups) -> None:
+        for group, rate in zip(self._optimizer.base.param_groups, self._rates, strict=True):
+            if "lr" in group:
+                rate.fill_(group["lr"])
+        shares = [now / then for now, then in zip(groups.radii, self._radii, strict=True) if then]
+        pinned = all(now == 0 for now, then in zip(groups.radii, self._radii, strict=True) if not then)
+        if not pinned or max(shares) > min(shares) * (1 + 1e-9):
+            raise _stale("the groups' radii relative to each other")
+        if max(shares) != 1 and not _scales(self._optimizer):
+            raise _stale("the radius, which this solver's ε* is not proportional to,")
+        self._stretch.fill_(max(shares))
+
+    def _now(self, groups: Groups) -> dict[str, Any]:
+        """What the graph has fixed, by a name for errors."""
+        optimizer, kind = self._optimizer, groups.parameters[0].device.type
+        settings = set(optimizer.base.defaults) - {"lr", groups.key}
+        return {
+            "the parameters": [(id(p), p.data_ptr()) for p in groups.parameters],
+            "the groups' settings": [_constant(group[k]) for group in optimizer.base.param_groups for k in sorted(settings)],
+            "the model's training mode": training_modes(self._problem.model),
+            "autocast": (torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)),
+            "the optimizer's parts": [
+                optimizer.metric,
+                optimizer.objective,
+                optimizer.solver,
+                id(optimizer.update),
+                id(optimizer.move),
+            ],
+        }
+
+    def _check_fixed(self, groups: Groups) -> None:
+        now = self._now(groups)
+        for name, then in self._facts.items():
+            if now[name] != then:
+                raise _stale(name)
+
+
+_CAPTURABLE = (
+    "an optimizer that can be captured has its counters on the device: Adam(..., capturable=True), SGD(..., fused=True)"
+)
+
+
+def _check(optimizer: Optimizer, groups: Groups) -> None:
+    """Raises where it is known beforehand that a graph would be wrong."""
+    if optimizer.raise_nonfinite:
+        raise refusal("raise_nonfinite=True reads on the host whether the passes were finite")
+    if len({p.device for p in groups.parameters}) > 1:
+        raise refusal("the parameters are on several devices")
+    for group in optimizer.base.param_groups:
+        if not group.get("capturable", True):
+            raise refusal(f"capturable is False; {_CAPTURABLE}")
+        if "capturable" not in group and not group.get("fused", True):
+            raise refusal(
+                f"{type(optimizer.base).__name__} without fused=True reads its learning rate on the host, so that no schedule "
+                "could change it; pass fused=True"
+            )
+
+
+def _beside(model: nn.Module, device: torch.device) -> Replay:
+    """The streams of random numbers that a graph does not move on: all but torch's own on the device."""
+    found = Replay.now([torch.empty(0)], foreign(model))
+    own = device.type == "cpu"
+    return Replay(found.streams[own:], found.states[own:])
+
+
+def _scales(optimizer: Optimizer) -> bool:
+    return optimizer.solver is None or optimizer.solver.homogeneous
+
+
+def _stale(name: str) -> RuntimeError:
+    return RuntimeError(
+        f"{name} changed since the step was captured, and a graph repeats what it recorded. Call opt.captured again."
+    )
+
+
+def _constant(value: Any) -> Any:
+    return id(value) if isinstance(value, Tensor) else value
+
+
+def _alike(a: Any, b: Any) -> bool:
+    """Whether two leaves of a state are tensors of one shape and type, or the same."""
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        return a.shape == b.shape and a.dtype == b.dtype
+    return a is b or (not isinstance(a, Tensor) and not isinstance(b, Tensor) and bool(a == b))
+
+
+def _fill(kept: Any, given: Any) -> None:
+    """Copy a batch into the recorded one. Raises: ValueError where it has another form."""
+    (own, structure), (new, other) = tree_flatten(kept), tree_flatten(given)
+    if structure != other or not all(map(_alike, own, new)):
+        forms = [[tuple(t.shape) if isinstance(t, Tensor) else t for t in leaves] for leaves in (own, new)]
+        raise ValueError(
+            f"the step was captured for a batch of shapes {forms[0]}, and this one has {forms[1]}. Leave out the last, smaller "
+            "batch (drop_last=True), take it by opt.step(problem.on(x, y)), or capture a step for it."
+        )
+    for t, value in zip(own, new, strict=True):
+        if isinstance(t, Tensor):
+            t.copy_(value, non_blocking=True)

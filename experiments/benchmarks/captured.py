@@ -15,7 +15,7 @@ from .step import Training
 
 
 def graphed(run: Callable[[], Any]) -> Callable[[], None]:
-    """The replay of one run, recorded after three on a stream beside."""
+    """The replay of one run, recorded after three on a stream beside. It keeps the run, whose tensors the graph reads."""
     if not torch.cuda.is_available():
         raise RuntimeError("graphs need a CUDA device")
     here, beside = torch.cuda.current_stream(), torch.cuda.Stream()
@@ -27,7 +27,11 @@ def graphed(run: Callable[[], Any]) -> Callable[[], None]:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         run()
-    return graph.replay
+
+    def replay(kept: Callable[[], Any] = run) -> None:
+        graph.replay()
+
+    return replay
 
 
 def fused(training: Training) -> torch.optim.SGD:

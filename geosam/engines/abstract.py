@@ -18,22 +18,26 @@ from ..rows.abstract import Rows
 class Captured(NamedTuple):
     """The results of one forward pass. losses: ℓ, [n]. rows: of ℓ. drawn: rows of the requested cotangents, [K·n, P].
 
-    outputs: the model's on the whole batch, if the engine ran it whole and they are one tensor.
+    outputs: the model's on the whole batch, if the engine ran it whole and they are one tensor. doubtful: whether something
+    in this batch suggests that samples meet, so that its rows should be verified.
     """
 
     losses: Tensor
     rows: Rows
     drawn: Rows | None = None
     outputs: Tensor | None = None
+    doubtful: bool = False
 
 
 class Moments(NamedTuple):
-    """ℓ, [n]; g = (1/n) Σ gᵢ; (1/n) Σ gᵢ²; and the outputs as in :class:`Captured`."""
+    """ℓ, [n]; g = (1/n) Σ gᵢ; (1/n) Σ gᵢ²; outputs and doubtful as in :class:`Captured`; weighted: Σ cᵢgᵢ, if asked for."""
 
     losses: Tensor
     gradient: list[Tensor]
     squares: list[Tensor]
     outputs: Tensor | None = None
+    doubtful: bool = False
+    weighted: list[Tensor] | None = None
 
 
 Draw = Callable[[Tensor], Tensor]
@@ -60,11 +64,16 @@ class Engine(Public, ABC):
         """(ℓ, J): the per-sample losses, shape [n], and the rows with respect to ``parameters``."""
         return self.capture(bound, parameters)[:2]
 
-    def moments(self, bound: Bound, parameters: Vectors) -> Moments:
-        """The losses, the batch gradient and the mean of squared rows, by one forward pass."""
+    def moments(self, bound: Bound, parameters: Vectors, coefficients: Tensor | None = None) -> Moments:
+        """The losses, the batch gradient and the mean of squared rows, by one forward pass. coefficients: c, [n], float64."""
         captured = self.capture(bound, parameters)
         with vec.as_given(captured.losses):
-            return Moments(captured.losses, *captured.rows.moments(), captured.outputs)
+            weighted = None if coefficients is None else captured.rows.summed(coefficients)
+            return Moments(captured.losses, *captured.rows.moments(), captured.outputs, captured.doubtful, weighted)
+
+    def instead(self) -> Engine | None:
+        """The engine that takes over on a structure where this one's rows are found wrong; None if they would be the same."""
+        return None
 
     def squares(self, bound: Bound, parameters: Vectors) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """(ℓ, g, (1/n) Σ gᵢ²)."""

@@ -22,6 +22,10 @@ class Auto(Engine):
         """By Hooks."""
         return Hooks().capture(bound, parameters, draw)
 
+    def instead(self) -> Engine | None:
+        """As for Hooks."""
+        return Hooks().instead()
+
     def explain(self, bound: Bound, parameters: Vectors) -> Sequence[Choice]:
         """The choices for this batch."""
         return Hooks().explain(bound, parameters)

@@ -18,6 +18,7 @@ from ..problem.modules import refuse_coupled_samples
 from ..problem.reading import walk
 from ..rows import Materialised
 from .abstract import Captured, Draw, Engine, Moments
+from .func import Func
 
 _QUANTITIES = ("grad_batch", "sum_grad_squared")
 
@@ -40,16 +41,23 @@ class BackPACK(Engine):
         losses, _, jacobian = self._backward(bound, parameters, BatchGrad(), "grad_batch")
         return Captured(losses, Materialised(jacobian))
 
-    def moments(self, bound: Bound, parameters: Vectors) -> Moments:
+    def moments(self, bound: Bound, parameters: Vectors, coefficients: Tensor | None = None) -> Moments:
         """(ℓ, g, (1/n) Σ gᵢ²). OverflowError where the float32 squares under- or overflow."""
-        from backpack.extensions import SumGradSquared
+        from backpack.extensions import BatchGrad, SumGradSquared
 
         losses, total, squares = self._backward(bound, parameters, SumGradSquared(), "sum_grad_squared")
         gradient = vec.scale(total, 1 / bound.n)
         largest = vec.sup(squares)
         if not limits.fits(largest) and vec.finite(gradient) and vec.sup(total) > 0:
             raise OverflowError("BackPACK's sum of squares left the range of the parameters' precision; use engines.Func()")
-        return Moments(losses, gradient, [s.double() / bound.n for s in squares])
+        weighted = None
+        if coefficients is not None:
+            weighted = Materialised(self._backward(bound, parameters, BatchGrad(), "grad_batch")[2]).vjp(coefficients)
+        return Moments(losses, gradient, [s.double() / bound.n for s in squares], weighted=weighted)
+
+    def instead(self) -> Engine | None:
+        """``Func``."""
+        return Func()
 
     def _backward(
         self, bound: Bound, parameters: Vectors, extension: Any, quantity: str
@@ -72,6 +80,8 @@ class BackPACK(Engine):
                     losses.sum().backward()
             found = [getattr(p, quantity, None) for p in parameters]
             _refuse_missing(bound, parameters, found)
+            if quantity == "grad_batch":
+                _refuse_other_rows(bound, parameters, found)
             total = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
             return losses.detach(), total, [f.detach() for f in found if f is not None]
         finally:
@@ -80,6 +90,16 @@ class BackPACK(Engine):
                 for name in _QUANTITIES:
                     if hasattr(p, name):
                         delattr(p, name)
+
+
+def _refuse_other_rows(bound: Bound, parameters: Vectors, found: list[Tensor | None]) -> None:
+    """BackPACK takes the first dimension of a layer's input for the samples."""
+    for name, rows in zip(bound.names(parameters), found, strict=True):
+        if rows is not None and len(rows) != bound.n:
+            raise ValueError(
+                f"BackPACK gives {len(rows)} rows of {name} for {bound.n} samples: its layer gets them in another dimension, "
+                "or together with another one. Use engines.Func()."
+            )
 
 
 def _refuse_missing(bound: Bound, parameters: Vectors, found: list[Tensor | None]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import types
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -17,6 +18,7 @@ from ..core import Vectors, limits
 from ..core import vectors as vec
 from ..problem import Bound
 from ..problem.functional import Slots
+from ..problem.gradient import gradients
 from ..problem.modules import refuse_coupled_samples
 from ..problem.randomness import Replay
 from ..rows import Materialised
@@ -37,7 +39,8 @@ class Func(Engine):
     mapped function, whose inputs are all that changes between steps; another batch size or mode of the model is compiled
     again. ``moments`` is compiled with its sums: a compiler that fuses them stores no rows of linear layers.
     Correct for tied weights, raw parameters, attention, GroupNorm, LSTM, Embedding, weight norm. Dropout has one mask per
-    sample. Where vmap has no rule for an operation the samples are processed one by one, unless there is a compiler.
+    sample. Where vmap or torch.func has no rule for an operation the samples are processed one by one by plain autograd,
+    unless there is a compiler.
     Raises: ValueError for BatchNorm in training mode; with a compiler also for what it cannot compile, and for a forward pass
     that uses random numbers, because compiled code may use others.
     """
@@ -56,19 +59,27 @@ class Func(Engine):
         drawn = None if draw is None else here.pulled(draw(outputs), self.chunk_size)
         return Captured(losses, Materialised(jacobian), drawn)
 
-    def moments(self, bound: Bound, parameters: Vectors) -> Moments:
+    def moments(self, bound: Bound, parameters: Vectors, coefficients: Tensor | None = None) -> Moments:
         """(ℓ, g, (1/n) Σ gᵢ²), chunk by chunk."""
         most = self.chunk_size or max(1, limits.CHUNK // (4 * vec.count(parameters)))
         width = -(-bound.n // -(-bound.n // most))  # chunks as equal as possible: each size is compiled once
         here = _Here(self, bound, parameters)
-        losses, total, squares = [], None, None
+        parts = []
         for start in range(0, bound.n, width):
-            some, sums, square = here.sums(*tree_map(lambda t, s=start: t[s : s + width], (bound.x, bound.y)))
-            total = sums if total is None else vec.add(total, sums)
-            squares = square if squares is None else vec.add(squares, square)
-            losses.append(some)
-        assert total is not None and squares is not None
-        return Moments(torch.cat(losses), vec.scale(total, 1 / bound.n), vec.scale(squares, 1 / bound.n))
+            x, y = tree_map(lambda t, s=start: t[s : s + width], (bound.x, bound.y))
+            parts.append(here.sums(x, y, None if coefficients is None else coefficients[start : start + width]))
+        losses, totals, squares, weighted = zip(*parts, strict=True)
+        mean, square = (vec.scale(functools.reduce(vec.add, sums), 1 / bound.n) for sums in (totals, squares))
+        found = None if coefficients is None else functools.reduce(vec.add, weighted)
+        if found is not None and self.compiler is not None:  # a difference of the compiled mean shows in the sum
+            plain = replace(self, compiler=None).moments(bound, parameters, coefficients)
+            assert plain.weighted is not None
+            found = vec.add(plain.weighted, vec.map(Tensor.double, vec.add(mean, plain.gradient, -1.0)))
+        return Moments(torch.cat(losses), mean, square, weighted=found)
+
+    def instead(self) -> Engine | None:
+        """None, but the same without the compiler if there is one."""
+        return None if self.compiler is None else replace(self, compiler=None)
 
 
 class _Here:
@@ -93,21 +104,47 @@ class _Here:
         self.replay = self.bound.replay()
         try:
             jacobian, (losses, z) = self._run(mapped.rows, (outputs, chunk), x, y)
-        except RuntimeError:  # no batching rule (LSTM in float64): an error of the model's own is raised again below
-            self.replay, self.looped = self.bound.replay(), True
-            one = mapped.gradient_of_one(self.bound.model, self.bound.sample, self.slots, outputs)
-            n = tree_leaves(x)[0].shape[0]
-            found = [one(self.tensors, *tree_map(lambda t, i=i: t[i], (x, y))) for i in range(n)]
-            jacobian, (losses, z) = tree_map(lambda *t: torch.stack(t), *found)
+        except Exception:  # no batching rule (LSTM in float64), or none of torch.func: an error of the model's own comes again
+            if self.compiler is not None:
+                raise
+            self.replay.rewind()
+            self.looped = True
+            jacobian, losses, z = self._by_sample(x, y, outputs)
         return losses.detach(), [j.detach() for j in jacobian], tree_map(Tensor.detach, z)
 
-    def sums(self, x: Any, y: Any) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """(ℓ, Σ gᵢ, Σ gᵢ²) for some samples."""
+    def _by_sample(self, x: Any, y: Any, outputs: bool) -> tuple[list[Tensor], Tensor, Any]:
+        """(rows, ℓ, outputs if wanted) by plain autograd, a pass a sample."""
+        losses, found, seen = [], [], []
+        for i in range(tree_leaves(x)[0].shape[0]):
+            z = self._alone(x, i)
+            loss = self.bound.sample.one(z, _only(y, i), self.tensors[3])
+            reached = gradients(self.bound, loss, z, self.parameters)
+            found.append([torch.zeros_like(p) if g is None else g for g, p in zip(reached, self.parameters, strict=True)])
+            losses.append(loss.detach())
+            seen += [z.detach()] if outputs else []
+        return [torch.stack(j) for j in zip(*found, strict=True)], torch.stack(losses), torch.cat(seen) if outputs else ()
+
+    def _alone(self, x: Any, i: int) -> Any:
+        """The outputs of a batch of sample i alone. Raises: ValueError where the model does not run on it."""
+        with torch.enable_grad():
+            try:
+                return self.bound.pure(self.parameters)(self.parameters, _only(x, i))
+            except Exception as error:
+                raise ValueError(
+                    f"the model does not run on a sample alone ({type(error).__name__}: {str(error).strip().splitlines()[0]}), "
+                    "as where samples are the nodes of one graph, or a state of the whole batch is kept in it. Such a problem "
+                    "has no per-sample gradients; use a metric that needs none: GradientMagnitude, Fisher, "
+                    "KLExact(along=GradientMagnitude())."
+                ) from error
+
+    def sums(self, x: Any, y: Any, c: Tensor | None) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
+        """(ℓ, Σ gᵢ, Σ gᵢ², Σ cᵢgᵢ) for some samples; the last is empty without c, and in compiled form."""
         if self.compiler is not None:
-            return tree_map(Tensor.detach, self._run(mapped.sums, (), x, y))
+            return *tree_map(Tensor.detach, self._run(mapped.sums, (), x, y)), []
         losses, jacobian, _ = self.rows(x, y, False, None)
         part = Materialised(jacobian)
-        return losses, part.vjp(torch.ones_like(losses)), vec.scale(part.mean_squares(), part.n)
+        weighted = [] if c is None else part.vjp(c)
+        return losses, part.vjp(torch.ones_like(losses)), vec.scale(part.mean_squares(), part.n), weighted
 
     def pulled(self, cotangents: Tensor, chunk: int | None) -> Materialised:
         """Rows Jᵢᵀu for K cotangents of each sample's outputs, [K, n, ...], with the random numbers of the last rows."""
@@ -117,16 +154,25 @@ class _Here:
                 with self.replay:
                     found = self._run(mapped.pulled, (chunk,), x, cotangents)
                 return Materialised([r.detach().flatten(0, 1) for r in found])
-            except RuntimeError as error:  # no batching rule, as above
+            except Exception as error:  # no batching rule, as above
+                if self.compiler is not None:
+                    raise
                 if self.replay.used:
                     raise ValueError(
                         "the forward pass draws random numbers for all samples at once, and pulling back cotangents has no "
                         "batching rule here: it would see other masks. Use engines.Hooks(), or put dropout in eval mode."
                     ) from error
-        one = mapped.pulled_of_one(self.bound.model, self.slots, together=False)
         with self.replay:
-            each = [one(self.tensors, tree_map(lambda t, i=i: t[i], x), u) for i, u in enumerate(cotangents.unbind(1))]
+            each = [self._pulled_by_sample(x, i, u) for i, u in enumerate(cotangents.unbind(1))]
         return Materialised([torch.stack(r, 1).detach().flatten(0, 1) for r in zip(*each, strict=True)])
+
+    def _pulled_by_sample(self, x: Any, i: int, u: Tensor) -> list[Tensor]:
+        """Jᵢᵀu for K cotangents of sample i, [K, *shape] each."""
+        z = self._alone(x, i)
+        found = [
+            torch.autograd.grad(z, self.parameters, v.unsqueeze(0), True, allow_unused=True, materialize_grads=True) for v in u
+        ]
+        return [torch.stack(rows) for rows in zip(*found, strict=True)]
 
     def _run(self, make: Callable[..., mapped.Function], settings: tuple[Any, ...], x: Any, y: Any) -> Any:
         """Calls what ``make`` builds with these tensors. It is built, and compiled, once per structure."""
@@ -145,6 +191,11 @@ class _Here:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="There is a performance drop")  # vmap's fallback: slower, not wrong
             return function(self.tensors, x, y)
+
+
+def _only(tree: Any, i: int) -> Any:
+    """The batch of sample i."""
+    return tree_map(lambda t: t[i : i + 1] if isinstance(t, Tensor) else t, tree)
 
 
 def _compiled(function: mapped.Function, compiler: Compiler) -> mapped.Function:

@@ -55,23 +55,21 @@ def sums(model: nn.Module, sample: SampleLoss, slots: Slots) -> Function:
     return summed
 
 
-def pulled_of_one(model: nn.Module, slots: Slots, together: bool) -> Function:
-    """One sample: (tensors, x, u of shape [K, ...]) ↦ Jᵢᵀu. together: all K at once, by vmap."""
+def pulled_of_one(model: nn.Module, slots: Slots) -> Function:
+    """One sample: (tensors, x, u of shape [K, ...]) ↦ Jᵢᵀu, all K at once."""
 
     def one(tensors: Any, x: Any, u: Tensor) -> Any:
         theta, others, buffers, _ = tensors
         x = tree_map(lambda t: t.unsqueeze(0), x)
         back = torch.func.vjp(lambda theta: slots.call(model, theta, others, buffers, x), theta)[1]
-        if together:
-            return torch.func.vmap(lambda v: back(v.unsqueeze(0))[0])(u)
-        return tree_map(lambda *t: torch.stack(t), *(back(v.unsqueeze(0))[0] for v in u))
+        return torch.func.vmap(lambda v: back(v.unsqueeze(0))[0])(u)
 
     return one
 
 
 def pulled(model: nn.Module, sample: SampleLoss, slots: Slots, chunk: int | None) -> Function:
     """Some samples: (tensors, x, u of shape [K, n, ...]) ↦ Jᵢᵀu, [K, n, ...]."""
-    one = pulled_of_one(model, slots, together=True)
+    one = pulled_of_one(model, slots)
 
     def mapped(tensors: Any, x: Any, u: Tensor) -> Any:
         return torch.func.vmap(one, in_dims=(None, 0, 1), out_dims=1, randomness="different", chunk_size=chunk)(tensors, x, u)

@@ -1,9 +1,9 @@
-"""A pass without randomness, in which per-sample results can be compared."""
+"""A pass without randomness, in full precision, in which per-sample results can be compared."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -22,8 +22,9 @@ _LOOSEST = 0.2
 class Still(TorchDispatchMode):
     """A context in which dropout keeps every entry, times 1/(1 − p), and any other random number is one constant.
 
-    For checks that run once: each operation goes through Python, compiled models run in eager mode, attention and recurrences
-    unfused. The random state still advances, so that a ``Replay`` around it knows whether random numbers were used.
+    For checks: each operation goes through Python, compiled models run in eager mode, attention and recurrences unfused,
+    products of float32 in float32. The random state still advances, so that a ``Replay`` around it knows whether random numbers
+    were used.
     """
 
     def __init__(self) -> None:
@@ -35,6 +36,7 @@ class Still(TorchDispatchMode):
         # a fused kernel makes its mask inside, and again in its backward pass
         self._plain.enter_context(sdpa_kernel(SDPBackend.MATH))
         self._plain.enter_context(torch.backends.cudnn.flags(enabled=False))
+        self._plain.enter_context(unrounded())
         self._plain.enter_context(torch.compiler.set_stance("force_eager"))
         return super().__enter__()
 
@@ -60,3 +62,19 @@ class Still(TorchDispatchMode):
                 t.fill_(1 if name.startswith("bernoulli") else 0.5 if t.is_floating_point() else 0)
         self._met.update(t.dtype for t in floats)
         return out
+
+
+@contextmanager
+def unrounded() -> Iterator[None]:
+    """Matrix products of float32 tensors are not rounded to TF32 or bfloat16 inside."""
+    matmuls: list[Any] = [torch.backends.cuda.matmul, torch.backends.mkldnn]
+    matmuls = [getattr(m, "matmul", m) for m in matmuls]
+    name, exact = ("fp32_precision", "ieee") if hasattr(matmuls[0], "fp32_precision") else ("allow_tf32", False)
+    kept = [(m, getattr(m, name)) for m in matmuls if hasattr(m, name)]
+    try:
+        for m, _ in kept:
+            setattr(m, name, exact)
+        yield
+    finally:
+        for m, value in kept:
+            setattr(m, name, value)

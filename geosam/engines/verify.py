@@ -1,42 +1,164 @@
-"""A check of the rows: their mean must be the batch gradient."""
+"""The check of the rows: a weighted sum of them must be the gradient of the same sum of losses."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cached_property
+from typing import NamedTuple
 
 import torch
 
 from ..core import Vectors
-from ..core import vectors as vec
+from ..core.limits import agreement
 from ..problem import Bound
-from ..problem.gradient import backward
-from ..problem.modules import structure
 from ..problem.randomness import Replay
 from .abstract import Engine
+from .schedule import Record, chance
 from .still import Still
+from .weighted import Weighted, gap, shown
+from .widened import in_float64
+
+Sums = Callable[[Engine, Bound, Vectors, Weighted], None]
+"""Adds to a ``Weighted`` what an engine gives for a problem: what is verified."""
+
+# What precision may take from a sum of rows that are right in float64, relative to it.
+_LOSS, _LOSS_IN_16_BITS = 0.05, 0.2
 
 
-def verify(
-    bound: Bound, parameters: Vectors, engine: Engine, gradient: Vectors | None = None, replay: Replay | None = None
-) -> None:
-    """Once per parameters and modes: the rows' mean must be the batch gradient; otherwise something couples the samples.
+class Comparison(NamedTuple):
+    """gap: relative, NaN where a number is not finite or all gradients are zero. settled: whether none of them is."""
 
-    gradient: the mean, where it is known, of the pass at ``replay``. Where the pass uses random numbers both are computed
-    again without them. A batch of one proves nothing about larger ones. Raises: ValueError.
-    """
-    key = ("verified", bound.n == 1, *structure(bound.model, parameters))
-    if key in bound.memory:
-        return
-    still, replay = Still(), replay or bound.replay()
-    with torch.enable_grad(), replay, still:
-        _, true = backward(bound, bound.pure(parameters)(parameters, bound.x), parameters)
-    if gradient is None or replay.used:
-        with torch.enable_grad(), replay, still:
-            gradient = engine.moments(bound, parameters).gradient
-    size, gap = vec.norm(true), vec.norm(vec.add(gradient, true, -1.0))
-    if torch.isfinite(gap) and gap > still.tolerance * size:
-        raise ValueError(
-            f"the mean of the per-sample gradients is not the batch gradient (relative gap {(gap / size).item():.2g}): the "
-            "model or the loss lets samples meet, or their dimension is not the first. Such a problem has no per-sample "
-            "gradients; use a metric that needs none: GradientMagnitude, Fisher, KLExact(along=GradientMagnitude())."
+    rows: Weighted
+    gap: float
+    tolerance: float
+    settled: bool
+
+
+class Verified:
+    """One engine on one batch. engine: the one to use, which is another than was asked for where that one's rows are wrong."""
+
+    def __init__(self, asked: Engine, bound: Bound, parameters: Vectors, replay: Replay) -> None:
+        self.bound, self.parameters, self.replay = bound, parameters, replay
+        self.record = Record.of(asked, bound, parameters)
+        self.engine = (asked.instead() if self.record.replaced else None) or asked
+        self._weights: Weighted | None = None
+
+    @cached_property
+    def _due(self) -> bool:
+        return self.record.due(self.bound)
+
+    def weights(self, doubtful: bool) -> Weighted | None:
+        """What the rows are to be added to, if this batch is due or ``doubtful``; else None."""
+        if self._weights is None and (self._due or doubtful):
+            self._weights = self._fresh()
+        return self._weights
+
+    def _fresh(self) -> Weighted:
+        return Weighted(self.bound.n, chance(self.bound), self.parameters[0])
+
+    def settle(self, sums: Sums, random: bool) -> bool:
+        """Whether the rows can be used; if not, the engine is replaced from now on, and the evaluation is to be repeated.
+
+        sums: as done already for ``weights``. random: whether the pass used random numbers: then rows and gradient are computed
+        again without them. Raises: ValueError where no engine is right.
+        """
+        fault = self._fault(sums, random)
+        if fault is None:
+            return True
+        if self.engine.instead() is not None and not self.record.replaced:
+            self.record.replaced = True
+            return False
+        self.record.replaced = False  # the problem is refused, not the engine
+        raise ValueError(fault)
+
+    def _fault(self, sums: Sums, random: bool) -> str | None:
+        """What is wrong: first in the pass's own precision, then, where that leaves a doubt, in float32 and in float64."""
+        done = None if random or self._weights is None or self._weights.data is None else self._weights
+        narrow, rows = _narrow(self.parameters), done
+        if not narrow:
+            if done is not None and self._passed(self._plain(done)):
+                return None
+            found = self._still(sums, done)  # without TF32
+            if self._passed(found):
+                return None
+            rows = found.rows
+        try:
+            found = self._in_float64(sums, rows)
+        except Exception:  # a model that cannot be copied, or that makes float32 tensors of its own
+            found = self._still(sums, rows)
+        if found.gap > found.tolerance:
+            return self._meeting(found.gap)
+        if rows is not None and not math.isnan(found.gap):
+            assert rows.data is not None and found.rows.data is not None
+            lost = gap(rows.data, found.rows.data, floor=0.1)
+            if lost > (_LOSS_IN_16_BITS if narrow else _LOSS):
+                return _rounded(lost, self.parameters)
+        self._passed(found)
+        return None
+
+    def _passed(self, found: Comparison) -> bool:
+        """Whether nothing is wrong; counted where something was shown."""
+        if found.gap > found.tolerance:
+            return False
+        self.record.passed += not math.isnan(found.gap)
+        self.record.settled |= found.settled
+        return True
+
+    def _plain(self, done: Weighted) -> Comparison:
+        """With the rows of the pass itself."""
+        with torch.enable_grad(), self.replay:
+            return _compared(done, self.bound, self.parameters, agreement(self.parameters[0].dtype))
+
+    def _still(self, sums: Sums, done: Weighted | None) -> Comparison:
+        """With rows computed again without randomness."""
+        rows = self._fresh() if done is None else done.again()
+        with torch.enable_grad(), self.replay, Still() as still:
+            sums(self.engine, self.bound, self.parameters, rows)
+            return _compared(rows, self.bound, self.parameters, still.tolerance)
+
+    def _in_float64(self, sums: Sums, done: Weighted | None) -> Comparison:
+        """The same on a copy of the problem in float64, where neither TF32 nor autocast rounds anything."""
+        wide = in_float64(self.bound, self.parameters)
+        there = Verified(self.engine, wide, wide.parameters, self.replay)
+        with torch.autocast(self.parameters[0].device.type, enabled=False):
+            return there._still(sums, self._fresh() if done is None else done)
+
+    def _meeting(self, wrong: float) -> str:
+        """That samples meet."""
+        if any(p._backward_hooks for p in self.parameters):
+            why = "a hook on a parameter changes its gradient, which per-sample gradients do not see"
+        else:
+            why = "the model or the loss lets samples meet, or their dimension is not the first"
+        text = (
+            f"the per-sample gradients do not add up to the gradient of the batch (relative gap {wrong:.2g}): {why}. Such a "
+            "problem has no per-sample gradients; use a metric that needs none: GradientMagnitude, Fisher, "
+            "KLExact(along=GradientMagnitude())."
         )
-    if torch.isfinite(gap) and size > 0:
-        bound.memory[key] = True
+        if self.record.passed:
+            text += (
+                f" On earlier batches they did ({self.record.passed} were verified): whether they meet depends on the batch, "
+                "as where experts have a capacity. Problem(..., check='always') verifies every batch."
+            )
+        return text
+
+
+def _compared(rows: Weighted, bound: Bound, parameters: Vectors, tolerance: float) -> Comparison:
+    wanted = rows.true(bound, parameters)
+    seen = shown(wanted)
+    return Comparison(rows, gap(rows.found, wanted) if any(seen) else math.nan, tolerance, all(seen))
+
+
+def _rounded(lost: float, parameters: Vectors) -> str:
+    kind = str(parameters[0].dtype).removeprefix("torch.")
+    autocast = " under autocast" if torch.is_autocast_enabled(parameters[0].device.type) else ""
+    return (
+        f"the per-sample gradients differ by {lost:.2g} of their size from those in float64: they leave the range of their "
+        f"precision, or are rounded too coarsely (parameters in {kind}{autocast}). Keep the parameters in float32, with "
+        "autocast to bfloat16 or none."
+    )
+
+
+def _narrow(parameters: Vectors) -> bool:
+    """Whether 16 bits may have taken part."""
+    return torch.is_autocast_enabled(parameters[0].device.type) or any(p.dtype.itemsize < 4 for p in parameters)

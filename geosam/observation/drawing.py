@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -12,12 +13,16 @@ from torch.utils._pytree import tree_map
 
 from ..core import Vectors, limits
 from ..core import vectors as vec
-from ..engines import Captured, Engine
-from ..engines.verify import verify
+from ..engines import Captured, Choice, Engine
+from ..engines.verify import Verified
+from ..engines.weighted import Weighted
 from ..predictive import Predictive
 from ..problem import Bound
+from ..problem.randomness import Replay
 from ..rows import Rows
 from ..sampling import Sampling
+from .request import TakeAgain
+from .verified import settle, trusted
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,41 +94,48 @@ class Drawing:
             return most
 
         def tried() -> int:
-            drawn = self._captured(_part(self.bound, 0, 2))[0].drawn
-            return 0 if drawn is None else drawn.held // drawn.n
+            drawn = self._seen(self.engine, part(self.bound, 0, 2), self.bound.replay()).drawn
+            return drawn.held // drawn.n
 
         shapes = tuple(tuple(t.shape) for t in self.parameters)
         try:
             return self.bound.remembered(("bytes a row", self.engine, shapes), tried)
-        except (ValueError, RuntimeError):  # raised again where rows are computed
+        except Exception:  # raised again where rows are computed
             return most
 
-    def capture(self) -> tuple[Captured, Tensor, Sampled]:
-        """The per-sample losses and their rows, the outputs, and the label draws, from one pass."""
-        captured, outputs, cotangents = self._captured(self.bound)
-        drawn = captured.drawn
-        assert drawn is not None and self.bound.likelihood is not None
+    def capture(self, replay: Replay) -> tuple[Captured, Tensor, Sampled]:
+        """The per-sample losses and their rows, the outputs, and the label draws, from one pass with these random numbers."""
+        check = self._check(replay)
+        seen = self._seen(check.engine, self.bound, replay)
+        captured, drawn = seen.captured, seen.drawn
+        weighted = check.weights(captured.doubtful)
+        if weighted is not None:
+            weighted.add(captured.rows, drawn, seen.cotangents)
+            settle(check, _draws, seen.random)
+        assert self.bound.likelihood is not None
         how = f"Gram matrix of {drawn.n} rows"
         if self.limit is None:
-            return captured, outputs, Sampled(f"mean squares of {drawn.n} rows", squares=drawn.mean_squares())
-        slopes = self.bound.sample.slopes(outputs, self.bound.y)
-        alpha = self.sampling.coordinates(self.bound.likelihood, outputs, cotangents, slopes)
-        return captured, outputs, Sampled(how, rows=drawn, coordinates=alpha)
+            return captured, seen.outputs, Sampled(f"mean squares of {drawn.n} rows", squares=drawn.mean_squares())
+        slopes = self.bound.sample.slopes(seen.outputs, self.bound.y)
+        alpha = self.sampling.coordinates(self.bound.likelihood, seen.outputs, seen.cotangents, slopes)
+        return captured, seen.outputs, Sampled(how, rows=drawn, coordinates=alpha)
 
-    def products(self, why: str, predictive: Predictive) -> Sampled:
+    def products(self, why: str, predictive: Predictive, replay: Replay) -> Sampled:
         """In place of rows: the sampled cotangents; none where the products are exact."""
         how = f"conjugate gradients: {why}"
         if self.sampling.random:
             return Sampled(how, cotangents=self.sampling.cotangents(predictive.likelihood, predictive.outputs))
         seen = self.bound.structure(self.parameters)
         alone = self.scale and not (seen.coupled or seen.random or self._failed() in self.bound.memory)
-        return Sampled(how, mean_diagonal=self._mean_diagonal() if alone else None)
+        return Sampled(how, mean_diagonal=self._mean_diagonal(replay) if alone else None)
 
-    def _mean_diagonal(self) -> Tensor | None:
+    def _mean_diagonal(self, replay: Replay) -> Tensor | None:
         """From mean squares of rows, which linear layers give without forming them; None where the engine has no rows."""
         try:
-            squares = self.in_chunks().squares
-        except (ValueError, RuntimeError):
+            squares = self.in_chunks(replay).squares
+        except TakeAgain:
+            raise
+        except Exception:
             return None
         assert squares is not None, "in_chunks() gives squares"
         return torch.stack([s.double().sum() for s in squares]).sum() / vec.count(squares)
@@ -132,35 +144,75 @@ class Drawing:
         """Whether one pass also gives the loss's rows."""
         return self.limit is not None or self._width() >= self.bound.n
 
-    def in_chunks(self) -> Sampled:
+    def in_chunks(self, replay: Replay) -> Sampled:
         """Mean squares, chunk by chunk."""
-        verify(self.bound, self.parameters, self.engine)
-        width, total, count = self._width(), None, 0
+        check, width = self._check(replay), self._width()
+        total, count, random, weighted = None, 0, False, check.weights(False)
         for start in range(0, self.bound.n, width):
-            drawn = self._captured(_part(self.bound, start, start + width))[0].drawn
-            assert drawn is not None
-            sums = vec.scale(drawn.mean_squares(), drawn.n)
-            total, count = sums if total is None else vec.add(total, sums), count + drawn.n
+            seen = self._seen(check.engine, part(self.bound, start, start + width), replay)
+            if weighted is not None:
+                weighted.add(seen.captured.rows, seen.drawn, seen.cotangents, start)
+            sums = vec.scale(seen.drawn.mean_squares(), seen.drawn.n)
+            total, count = sums if total is None else vec.add(total, sums), count + seen.drawn.n
+            random |= seen.random
+        if weighted is not None:
+            settle(check, partial(_draws, width=width), random)
         assert total is not None
         return Sampled(f"mean squares of {count} rows, {width} samples at a time", squares=vec.scale(total, 1 / count))
+
+    def explained(self) -> Sequence[Choice]:
+        """The plan of the engine that is used."""
+        return trusted(self.engine, self.bound, self.parameters).explain(self.bound, self.parameters)
+
+    def _check(self, replay: Replay) -> Verified:
+        return Verified(self.engine, self.bound, self.parameters, replay)
 
     def _width(self) -> int:
         rows = self.sampling.count(self.bound.structure(self.parameters).entries)
         held = self._row_bytes(rows * self.bound.n)
         return min(self.bound.n, max(1, limits.CHUNK // max(1, rows * held)))
 
-    def _captured(self, bound: Bound) -> tuple[Captured, Tensor, Tensor]:
-        seen: list[Tensor] = []
+    def _seen(self, engine: Engine, bound: Bound, replay: Replay) -> _Seen:
+        found: list[Any] = []
 
         def draw(outputs: Tensor) -> Tensor:
             assert bound.likelihood is not None
-            seen[:] = [outputs.detach(), self.sampling.cotangents(bound.likelihood, outputs)]
-            return seen[1]
+            found.extend([outputs.detach(), replay.over])
+            with replay.outside():  # labels are drawn once, whatever pass their rows come from
+                found.append(self.sampling.cotangents(bound.likelihood, outputs))
+            return cast(Tensor, found[2])
 
-        captured = self.engine.capture(bound, self.parameters, draw)
-        return captured, seen[0], seen[1]
+        captured = engine.capture(bound, self.parameters, draw)
+        assert captured.drawn is not None
+        outputs, random, cotangents = found
+        return _Seen(captured, captured.drawn, outputs, cotangents, random)
 
 
-def _part(bound: Bound, start: int, stop: int) -> Bound:
+class _Seen(NamedTuple):
+    """random: whether the pass has used random numbers."""
+
+    captured: Captured
+    drawn: Rows
+    outputs: Tensor
+    cotangents: Tensor
+    random: bool
+
+
+def _draws(engine: Engine, bound: Bound, parameters: Vectors, weighted: Weighted, width: int | None = None) -> None:
+    """Adds rows of the losses and of one cotangent a sample, some samples at a time."""
+    width = width or bound.n
+    for start in range(0, bound.n, width):
+        cotangents: list[Tensor] = []
+
+        def draw(outputs: Tensor, cotangents: list[Tensor] = cotangents) -> Tensor:
+            cotangents.append(weighted.draw(outputs))
+            return cotangents[0]
+
+        captured = engine.capture(part(bound, start, start + width), parameters, draw)
+        weighted.add(captured.rows, captured.drawn, cotangents[0], start)
+
+
+def part(bound: Bound, start: int, stop: int) -> Bound:
+    """Some samples of the batch."""
     x, y = tree_map(lambda t: t[start:stop] if isinstance(t, Tensor) else t, (bound.x, bound.y))
     return replace(bound, x=x, y=y, n=min(stop, bound.n) - start)

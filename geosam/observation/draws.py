@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import ClassVar
 
 from ..core import Vectors
 from ..engines import Choice, Engine
-from ..engines.verify import verify
 from ..problem import Bound
 from ..sampling import Sampling
 from .distribution import LACKING, PredictiveDistribution, check_likelihood
@@ -56,27 +55,31 @@ class LabelDraws(Request[Sampled]):
         if self._refusal(look.apart, look.bound, look.parameters) is not None or not here.whole():
             return None
         try:
-            captured, outputs, look.found[self] = here.capture()
-            look.rows[self.engine] = captured.rows
-            gradient = mean_gradient(captured.rows, look.apart.n, captured.losses)
-            verify(look.apart, look.parameters, self.engine, gradient, look.replay)
-        except (ValueError, RuntimeError) as error:
+            captured, outputs, look.found[self] = here.capture(look.replay)
+        except TakeAgain:
+            raise
+        except Exception as error:
             if self.limit is None or look.apart is not look.bound:
                 raise  # nothing can replace these rows
             here.remember(error)
             raise TakeAgain from error
+        look.rows[self.engine], look.leader = captured.rows, self.engine
+        gradient = mean_gradient(captured.rows, look.apart.n, captured.losses)
         return Lead(captured.losses.detach().mean(), gradient, outputs)
 
     def take(self, look: Look) -> Sampled:
         """By rows, by chunks of samples, or by products."""
         why = self._refusal(look.apart, look.bound, look.parameters)
         if why is not None:
-            return self._on(look.bound, look.parameters).products(why, look[PredictiveDistribution()])
+            return self._on(look.bound, look.parameters).products(why, look[PredictiveDistribution()], look.replay)
         here = self._on(look.apart, look.parameters)
         try:
-            with nullcontext() if self.sampling.random else look.replay:
-                return here.capture()[2] if here.whole() else here.in_chunks()
-        except (ValueError, RuntimeError) as error:
+            whole = here.whole()
+            compute = (lambda: here.capture(look.replay)[2]) if whole else (lambda: here.in_chunks(look.replay))
+            return look.again(self.engine, compute, whole)
+        except TakeAgain:
+            raise
+        except Exception as error:
             if self.limit is None or look.apart is not look.bound:
                 raise
             here.remember(error)
@@ -89,7 +92,7 @@ class LabelDraws(Request[Sampled]):
     def explain(self, apart: Bound, bound: Bound, parameters: Vectors) -> Sequence[Choice] | str:
         """The engine's plan, or why products replace rows."""
         why = self._refusal(apart, bound, parameters)
-        return self.engine.explain(apart, parameters) if why is None else why
+        return self._on(apart, parameters).explained() if why is None else why
 
     def _on(self, bound: Bound, parameters: Vectors) -> Drawing:
         return Drawing(self.sampling, self.engine, self.limit, self.scale, bound, parameters)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 
 import torch
 
@@ -32,14 +32,23 @@ def observe(point: Bound | Observation, needs: Needs = (), who: str = "this requ
     if train:  # the last step's gradients would only take memory
         for p in parameters:
             p.grad = None
+    if any(p.is_complex() for p in parameters):
+        held = [name for name, p in zip(names, parameters, strict=True) if p.is_complex()]
+        raise ValueError(
+            f"{', '.join(held)}: complex parameters are not supported. Hold a real tensor, [..., 2], as the parameter and take "
+            "torch.view_as_complex of it in the forward pass."
+        )
     for request in needs:
         request.check(point, who)
     if needs or not train:
         point.facts(parameters)
     look = None
-    while look is None:  # ends: each repetition is recorded by the request that asks for it
-        with suppress(TakeAgain):
+    while look is None:  # ends: each repetition is recorded by what asks for it
+        replay = point.replay()
+        try:
             look = _look(point, needs, parameters, train)
+        except TakeAgain:
+            replay.rewind()
     return Observation(look.theta, look.lead.gradient, look.lead.loss, names, {r: look.found[r] for r in needs})
 
 

@@ -37,10 +37,11 @@ class Look:
 
     bound: the problem. apart: the problem of per-sample quantities, itself or its twin with frozen statistics. replay: the
     random numbers of the pass. train: whether the pass belongs to a training step. lead: from the request that leads the pass.
-    rows: of the losses, by engine. found: request → its value.
+    leader: its engine, if it has one. rows: of the losses, by engine. found: request → its value.
     """
 
     lead: Lead
+    leader: Engine | None = None
 
     def __init__(self, bound: Bound, apart: Bound, parameters: Vectors, replay: Replay, train: bool) -> None:
         self.bound, self.apart, self.parameters, self.replay, self.train = bound, apart, parameters, replay, train
@@ -54,17 +55,18 @@ class Look:
         value: T = self.found[request]
         return value
 
-    def again(self, engine: Engine, compute: Callable[[], T]) -> T:
-        """What another engine than the leading one gives, by a pass of its own with the random numbers of this one.
+    def again(self, engine: Engine, compute: Callable[[], T], whole: bool = True) -> T:
+        """What an engine gives by a pass of its own with the random numbers of this one. whole: of the whole batch at once.
 
-        Raises: ValueError where the forward pass draws random numbers: each engine would use other ones.
+        Raises: ValueError where the forward pass draws random numbers that are others than those of the leading engine.
         """
         with self.replay:
             value = compute()
-        if self.replay.used:
+        if self.replay.used and self.leader is not None and not (whole and engine == self.leader):
             raise ValueError(
-                f"two engines are asked about the samples of one pass, one of them {engine!r}, and the forward pass draws "
-                "random numbers: each would see other ones. Use one engine in all metrics and objectives."
+                f"two engines are asked about the samples of one pass, one of them {engine!r}, or one in chunks, and the "
+                "forward pass draws random numbers: each would see other ones. Use one engine in all metrics and objectives, "
+                "and batches that it takes whole."
             )
         return value
 

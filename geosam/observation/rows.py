@@ -10,10 +10,10 @@ import torch
 
 from ..core import Vectors
 from ..engines import Choice, Engine
-from ..engines.verify import verify
 from ..problem import Bound
 from ..rows import Rows
 from .request import Lead, Look, Request
+from .verified import captured, trusted
 
 LACKING = (
     "per-sample gradients; a plain closure gives only the batch gradient. Pass problem.on(x, y), or use GradientMagnitude()."
@@ -35,16 +35,14 @@ class PerSampleGradients(Request[Rows]):
 
     def lead(self, look: Look) -> Lead:
         """The mean loss, and g = Jᵀ1/n."""
-        captured = self.engine.capture(look.apart, look.parameters)
-        look.rows[self.engine] = captured.rows
-        gradient = mean_gradient(captured.rows, look.apart.n, captured.losses)
-        verify(look.apart, look.parameters, self.engine, gradient, look.replay)
-        return Lead(captured.losses.detach().mean(), gradient, captured.outputs)
+        found = captured(look, self.engine)
+        look.rows[self.engine] = found.rows
+        return Lead(found.losses.detach().mean(), mean_gradient(found.rows, look.apart.n, found.losses), found.outputs)
 
     def take(self, look: Look) -> Rows:
         """Those of the pass if this engine captured them; else by a pass of its own."""
         if self.engine not in look.rows:
-            look.rows[self.engine] = look.again(self.engine, lambda: self.engine.rows(look.apart, look.parameters)[1])
+            look.rows[self.engine] = look.again(self.engine, lambda: captured(look, self.engine).rows)
         return look.rows[self.engine]
 
     def restrict(self, value: Rows, index: Sequence[int]) -> Rows:
@@ -53,7 +51,7 @@ class PerSampleGradients(Request[Rows]):
 
     def explain(self, apart: Bound, bound: Bound, parameters: Vectors) -> Sequence[Choice]:
         """The engine's plan."""
-        return self.engine.explain(apart, parameters)
+        return trusted(self.engine, apart, parameters).explain(apart, parameters)
 
 
 def mean_gradient(rows: Rows, n: int, losses: torch.Tensor) -> Vectors:

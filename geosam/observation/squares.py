@@ -8,10 +8,10 @@ from typing import ClassVar
 
 from ..core import Vectors
 from ..engines import Choice, Engine
-from ..engines.verify import verify
 from ..problem import Bound
 from .request import Lead, Look, Request
 from .rows import LACKING
+from .verified import moments, trusted
 
 
 @dataclass(frozen=True)
@@ -29,16 +29,15 @@ class MeanSquares(Request[Vectors]):
 
     def lead(self, look: Look) -> Lead:
         """The mean loss and its gradient, from the same pass."""
-        losses, gradient, squares, outputs = self.engine.moments(look.apart, look.parameters)
-        look.found[self] = squares
-        verify(look.apart, look.parameters, self.engine, gradient, look.replay)
-        return Lead(losses.detach().mean(), gradient, outputs)
+        found = moments(look, self.engine)
+        look.found[self] = found.squares
+        return Lead(found.losses.detach().mean(), found.gradient, found.outputs)
 
     def take(self, look: Look) -> Vectors:
         """From rows that this engine captured in the pass; else by a pass of its own."""
         if self.engine in look.rows:
             return look.rows[self.engine].mean_squares()
-        return look.again(self.engine, lambda: self.engine.moments(look.apart, look.parameters).squares)
+        return look.again(self.engine, lambda: moments(look, self.engine).squares)
 
     def restrict(self, value: Vectors, index: Sequence[int]) -> Vectors:
         """The tensors of these parameters."""
@@ -46,4 +45,4 @@ class MeanSquares(Request[Vectors]):
 
     def explain(self, apart: Bound, bound: Bound, parameters: Vectors) -> Sequence[Choice]:
         """The engine's plan."""
-        return self.engine.explain(apart, parameters)
+        return trusted(self.engine, apart, parameters).explain(apart, parameters)

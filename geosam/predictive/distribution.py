@@ -14,6 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..core import Landing, Vectors, limits
 from ..core import vectors as vec
+from ..core.limits import agreement
 from ..problem.likelihoods import Likelihood, mean_kl
 from ..sampling import Exact
 from .jacobian import Jacobian
@@ -110,22 +111,26 @@ class Predictive:
             return torch.full((), torch.nan, dtype=torch.float64, device=u.device)
         roots = u.transpose(0, 1)
         try:
-            squares = self._squares_together(roots) if self.alone is None else self._squares_alone(roots)
-        except RuntimeError:  # an operation without a batching rule
-            squares = self._squares_together(roots)
+            squares = None if self.alone is None else self._squares_alone(roots)
+        except Exception:  # an operation without a batching rule, or a model that does not run on one sample
+            squares = None
+        squares = self._squares_together(roots) if squares is None else squares
         return squares / (draws * n * vec.count(self.parameters))
 
-    def _squares_alone(self, roots: Tensor) -> Tensor:
+    def _squares_alone(self, roots: Tensor) -> Tensor | None:
+        """None where a sample's outputs are others than in the batch: samples meet."""
         alone, inputs = self.alone  # type: ignore[misc]
         theta = tuple(p.detach() for p in self.parameters)
 
-        def squares(x: Any, root: Tensor) -> Tensor:
-            _, pull = torch.func.vjp(lambda *p: alone(p, x), *theta)  # type: ignore[misc]
-            return sum(t.double().square().sum() for t in torch.func.vmap(pull)(root))  # type: ignore[return-value]
+        def squares(x: Any, root: Tensor) -> tuple[Any, Tensor]:
+            z, pull = torch.func.vjp(lambda *p: alone(p, x), *theta)  # type: ignore[misc]
+            return sum(t.double().square().sum() for t in torch.func.vmap(pull)(root)), z
 
         width = max(1, limits.CHUNK // (8 * roots.shape[1] * vec.count(theta)))
         with sdpa_kernel(SDPBackend.MATH):  # fused attention has no batching rule
-            return torch.func.vmap(squares, chunk_size=width)(inputs, roots).sum()
+            found, outputs = torch.func.vmap(squares, chunk_size=width)(inputs, roots)
+        same = (outputs - self.outputs).abs() <= agreement(outputs.dtype) * self.outputs.abs().amax()
+        return found.sum() if same.all() else None
 
     def _squares_together(self, roots: Tensor) -> Tensor:
         total = torch.zeros((), dtype=torch.float64, device=roots.device)

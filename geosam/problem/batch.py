@@ -42,6 +42,7 @@ class Batch:
     memory: dict[Any, Any]
     chosen: Vectors | None = None
     frozen_statistics: bool = False
+    check: str = "sampled"
 
     def wrt(self: B, parameters: Vectors) -> B:
         """The same, differentiated with respect to these parameters (an optimizer's) in this order."""

@@ -13,18 +13,23 @@ from .reading import leaves
 
 
 def backward(batch: Batch, outputs: Any, parameters: Vectors, train: bool = False) -> tuple[Tensor, list[Tensor]]:
-    """(L, ∇L) by ``backward`` from the outputs (hooks of wrappers run, checkpoints work), dense; L is detached.
-
-    The ``.grad`` of all parameters, the loss's own among them, is restored. train: the loss may write to buffers.
-    """
+    """(L, ∇L) from the outputs; L is detached. train: the loss may write to buffers."""
     loss = batch.batch_loss(outputs) if train else batch.quiet_loss(outputs)
+    found = gradients(batch, loss, outputs, parameters)
+    return loss.detach(), [torch.zeros_like(p) if g is None else g for g, p in zip(found, parameters, strict=True)]
+
+
+def gradients(batch: Batch, loss: Tensor, outputs: Any, parameters: Vectors) -> list[Tensor | None]:
+    """∇loss by ``backward`` (hooks of wrappers run, checkpoints work), dense; None for parameters that are not reached.
+
+    The ``.grad`` of all parameters, those that the loss reads besides the outputs among them, is restored.
+    """
     kept = [(p, p.grad) for p in (*batch.model.parameters(), *leaves(loss, outputs))]
     for p, _ in kept:
         p.grad = None
     try:
         loss.backward()
-        found = [p.grad.to_dense() if p.grad is not None and p.grad.is_sparse else p.grad for p in parameters]
-        return loss.detach(), [torch.zeros_like(p) if g is None else g for g, p in zip(found, parameters, strict=True)]
+        return [p.grad.to_dense() if p.grad is not None and p.grad.is_sparse else p.grad for p in parameters]
     finally:
         for p, grad in kept:
             p.grad = grad

@@ -212,7 +212,12 @@ class _Opaque(SampleLoss):
         return self._alone(outputs, targets)
 
     def _alone(self, outputs: Tensor, targets: Any) -> Tensor:
-        samples = next(t.shape[0] for t in tree_leaves((outputs, targets)) if _has_samples(t))
+        samples = next((t.shape[0] for t in tree_leaves((outputs, targets)) if _has_samples(t)), None)
+        if samples is None:
+            raise ValueError(
+                "neither outputs nor targets have a dimension of samples, as where the model computes the loss itself: there "
+                "are no losses of single samples. Let the model return its outputs, and give the loss to Problem(model, loss)."
+            )
         rows = [tree_map(lambda t, i=i: t[i : i + 1] if _has_samples(t) else t, (outputs, targets)) for i in range(samples)]
         return torch.stack([self.loss(*row) for row in rows])
 

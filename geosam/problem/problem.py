@@ -12,6 +12,8 @@ from .bound import Bound
 from .likelihoods import Likelihood, of_loss
 from .losses import Loss, canonical, sample_loss
 
+CHECKS = ("always", "sampled", "first")
+
 
 class Problem:
     """A model and its training loss; ``on(x, y)`` binds a batch.
@@ -21,18 +23,28 @@ class Problem:
     cross-entropy, N(f, ½) for squared error, Bernoulli for logits). frozen_statistics: where BatchNorm in training mode couples
     the samples, per-sample quantities (rows, squares, label draws, Kronecker factors) and g are computed with the batch's mean
     and biased variance at θ held constant; they lack the terms through the statistics (see
-    :mod:`geosam.problem.frozen`). By default such a request is refused. Raises: ValueError for reduction 'sum' or 'none'.
+    :mod:`geosam.problem.frozen`). By default such a request is refused. check: on which batches per-sample rows are compared
+    with autograd (:mod:`geosam.engines.verify`): "sampled", the first ten of a structure (modes, parameters, engine), then
+    three in two hundred at random; "first", the first one; "always". Raises: ValueError for reduction 'sum' or 'none'.
     """
 
     def __init__(
-        self, model: nn.Module, loss: Loss, likelihood: Likelihood | None = None, *, frozen_statistics: bool = False
+        self,
+        model: nn.Module,
+        loss: Loss,
+        likelihood: Likelihood | None = None,
+        *,
+        frozen_statistics: bool = False,
+        check: str = "sampled",
     ) -> None:
+        if check not in CHECKS:
+            raise ValueError(f"check says on which batches rows are verified: one of {', '.join(CHECKS)}; got {check!r}")
         if not isinstance(model, nn.Module) or not callable(loss):
             raise TypeError(f"Problem(model, loss) takes a module and a loss to call, got {type(model).__name__} and {loss!r}")
         self.model, self.loss = model, canonical(loss)
         self.likelihood = likelihood or of_loss(self.loss)
         self.sample = sample_loss(self.loss)
-        self.frozen_statistics = bool(frozen_statistics)
+        self.frozen_statistics, self.check = bool(frozen_statistics), check
         self._memory: dict[Any, Any] = {}
 
     def on(self, x: Any, y: Any) -> Bound:
@@ -46,4 +58,4 @@ class Problem:
             raise ValueError("the batch is empty: a mean over no samples is not defined")
         x = dict(x) if isinstance(x, Mapping) else x
         shared = (self.model, self.loss, self.sample, self.likelihood)
-        return Bound(*shared, x, y, int(n), self._memory, frozen_statistics=self.frozen_statistics)
+        return Bound(*shared, x, y, int(n), self._memory, frozen_statistics=self.frozen_statistics, check=self.check)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pickle
 import random
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -122,6 +123,20 @@ class Replay:
         if self.recorded:
             raise RuntimeError("a pass has to repeat its random numbers, which a CUDA graph cannot")
         _set(self.streams, self.states)
+
+    @contextmanager
+    def outside(self) -> Iterator[None]:
+        """For draws that do not belong to the pass inside the context: from the streams outside, which move on."""
+        if not self.outer:
+            yield
+            return
+        inside = [stream.get() for stream in self.streams]
+        _set(self.streams, self.outer[-1])
+        try:
+            yield
+        finally:
+            self.outer[-1] = [stream.get() for stream in self.streams]
+            _set(self.streams, inside)
 
     def __enter__(self) -> Replay:
         self.outer.append([stream.get() for stream in self.streams])

@@ -56,6 +56,10 @@ class Rows(ABC):
     def vjp(self, a: Tensor) -> list[Tensor]:
         """The vector-Jacobian product Jᵀa, a of shape [n], as tensors with the parameters' shapes in a's type."""
 
+    def summed(self, a: Tensor) -> list[Tensor]:
+        """Jᵀa from the single rows that ``gram`` and ``mean_squares`` read, also where ``vjp`` needs none."""
+        return self.vjp(a)
+
     @abstractmethod
     def mean_squares(self) -> list[Tensor]:
         """(1/n) Σᵢ gᵢ² with the parameters' shapes; float64, or the parameters' type where its range holds them all."""

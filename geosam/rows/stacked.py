@@ -42,6 +42,10 @@ class Stacked(Rows):
         """Part by part."""
         return self._dealt(lambda _, rows: rows.vjp(a))
 
+    def summed(self, a: Tensor) -> list[Tensor]:
+        """Part by part."""
+        return self._dealt(lambda _, rows: rows.summed(a))
+
     def mean_squares(self) -> list[Tensor]:
         """Part by part."""
         return self._dealt(lambda _, rows: rows.mean_squares())

@@ -106,10 +106,10 @@ def test_modes_of_single_modules_are_told_apart():
     model = build(Transformer, dtype=torch.float64)
     problem = geosam.Problem(model, nn.CrossEntropyLoss())
     own_rows(bind(model, 6, 5, 4, problem=problem))
-    before = len(problem._memory)
+    before = len(problem._memory) - 2  # but for what belongs to the problem itself: its streams of random numbers
     model.layer.eval()
     own_rows(bind(model, 6, 5, 4, problem=problem))
-    assert len(problem._memory) == 2 * before
+    assert len(problem._memory) - 2 == 2 * before
 
 
 class Experts(nn.Module):

@@ -18,17 +18,10 @@ from torch.utils._pytree import tree_leaves
 
 from ...core import Vectors
 from .arguments import Spec, flatten
+from .routes import Routes
 
 # Python functions that are recorded as one operation; inside any other of torch.nn.functional operations are recorded
 _WHOLE = (F.layer_norm, F.group_norm, F.embedding)
-
-# operations by which data can decide where a sample goes: shapes do not show it
-_ROUTES = {"index_select", "masked_select", "nonzero", "argwhere", "gather", "take", "take_along_dim", "sort", "topk", "unique"}
-_ROUTES |= {"index_put", "index_add", "index_copy", "scatter", "scatter_add", "masked_scatter", "repeat_interleave"}
-_ROUTES |= {"one_hot", "argmax", "argmin", "searchsorted", "bucketize"}
-_ROUTES |= {"_pack_padded_sequence", "item", "tolist", "numpy", "__int__", "__index__"}
-_ROUTES |= {f"{name}_" for name in _ROUTES}
-_INDEXED = {"__getitem__", "__setitem__"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +81,7 @@ class Capture(TorchFunctionMode):
 
     A backward pass to the edges of the uses is then with respect to activations only: no weight gradient is computed.
     opaque: indices of parameters whose use is not recorded, such as a use through another tensor computed from them.
-    routed: whether activations were selected by indices or masks, so that data may decide which sample goes where.
+    routes: whether data may decide which sample goes where.
     """
 
     def __init__(self, parameters: Vectors) -> None:
@@ -96,7 +89,7 @@ class Capture(TorchFunctionMode):
         self.index = {id(p): i for i, p in enumerate(parameters)}
         self.uses: list[Use] = []
         self.opaque: set[int] = set()
-        self.routed = False
+        self.routes = Routes(self.index)
         self._made: dict[int, tuple[Tensor, set[int]]] = {}
         self._eager: list[Any] = []
 
@@ -114,14 +107,17 @@ class Capture(TorchFunctionMode):
         self, func: Callable[..., Any], kinds: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        name = getattr(func, "__name__", "")
-        if name in _ROUTES or (name in _INDEXED and _by_data(args[1])):
-            self.routed = True
-        if not self._touches(args) and not self._touches(kwargs.values()):
-            return func(*args, **kwargs)
-        if _composite(func):
+        touches = self._touches(args) or self._touches(kwargs.values())
+        if touches and _composite(func):
             with self:
                 return _opened(func)(*args, **kwargs)
+        out = self._taken(func, args, kwargs) if touches else func(*args, **kwargs)
+        if not self.routes.found:
+            self.routes.see(func, args, kwargs, out)
+        return out
+
+    def _taken(self, func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """The result of a call that takes a parameter, or what was computed from one."""
         flat, spec = flatten(args, kwargs)
         places: dict[int, int] = {}
         activations: dict[int, Tensor] = {}
@@ -133,7 +129,7 @@ class Capture(TorchFunctionMode):
                 else:
                     places[i] = index
         through = [t for t in activations.values() if id(t) in self._made]
-        in_place = _in_place(name)
+        in_place = _in_place(getattr(func, "__name__", ""))
         if activations and not through and not in_place:
             return self._record(func, flat, spec, places, activations)
         out = func(*args, **kwargs)
@@ -185,12 +181,6 @@ class Capture(TorchFunctionMode):
             args, kwargs = spec.whole(flat)
             return func(*args, **kwargs)
         return out
-
-
-def _by_data(index: Any) -> bool:
-    """Whether x[index] selects by a tensor or a list."""
-    parts = index if isinstance(index, tuple) else (index,)
-    return any(part is not None and part is not ... and not isinstance(part, int | slice) for part in parts)
 
 
 def _in_place(name: str) -> bool:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from ...core import Vectors
-from ...core import vectors as vec
 from ...core.limits import rounding
 from ...problem import Bound
 from ...problem.modules import refuse_coupled_samples, structure
 from ...rows import Rows, Stacked
 from ..abstract import Captured, Choice, Draw, Engine
 from ..func import Func
+from ..schedule import chance
 from ..still import Still
+from ..weighted import Weighted, gap, irregular
 from .capture import Capture, Use
 from .layers import can_be_formed
 from .layout import UNKNOWN, Layout, learn, signature
@@ -42,7 +43,7 @@ class Hooks(Engine):
         seen, outputs = _record(bound, parameters)
         losses, root = _rooted(bound, outputs)
         random = start.over
-        data = _gradients(root, seen, parameters, retain=draw is not None or seen.routed)
+        data = _gradients(root, seen, parameters, retain=draw is not None or seen.routes.found)
         plan = _plan(bound, parameters, seen, root, data)
         if plan.left and random:  # Func cannot use the dropout masks of this pass: one engine for all
             return Func().capture(bound, parameters, draw)
@@ -54,14 +55,20 @@ class Hooks(Engine):
             held = [parameters[i] for i in plan.left]
             rest = Func().capture(bound, held, None if cotangents is None else lambda _: cotangents)
         rows = _stacked(plan, [data], rest and rest.rows)
-        seen_outputs = outputs.detach() if isinstance(outputs, Tensor) else None
-        return Captured(losses, rows, _stacked(plan, drawn, rest and rest.drawn) if drawn else None, seen_outputs)
+        alone = _stacked(plan, drawn, rest and rest.drawn) if drawn else None
+        # Func ran each sample by itself: where samples meet, its losses are others
+        doubtful = rest is not None and not torch.allclose(rest.losses, losses, rtol=rounding(losses.dtype), equal_nan=True)
+        return Captured(losses, rows, alone, outputs.detach() if isinstance(outputs, Tensor) else None, doubtful)
+
+    def instead(self) -> Engine | None:
+        """``Func``."""
+        return Func()
 
     def explain(self, bound: Bound, parameters: Vectors) -> list[Choice]:
         """The plan for this batch."""
         seen, outputs = _record(bound, parameters)
         _, root = _rooted(bound, outputs)
-        plan = _plan(bound, parameters, seen, root, _gradients(root, seen, parameters, retain=seen.routed))
+        plan = _plan(bound, parameters, seen, root, _gradients(root, seen, parameters, retain=seen.routes.found))
         names = bound.names(parameters)
         return [Choice([names[i] for i in part.index], part.form, part.why) for part in plan.parts]
 
@@ -112,9 +119,9 @@ def _widened(delta: Tensor, use: Use, parameters: Vectors) -> Tensor:
 
 
 def _plan(bound: Bound, parameters: Vectors, seen: Capture, root: Root, deltas: Sequence[Any]) -> Plan:
-    """Layouts are learnt and checked once per structure; if the check fails, they are discarded and ``Func`` is used.
+    """Layouts are learnt and proven once per structure; if their rows are wrong, they are discarded and ``Func`` is used.
 
-    Where data may decide which sample goes where, they are checked again on each batch.
+    Where data may decide which sample goes where, they are proven again on each batch.
     """
     key = ("layouts", bound.n == 1, *structure(bound.model, parameters), *signature(seen.uses))
     layouts, right = bound.memory.get(key, (None, None))
@@ -126,8 +133,8 @@ def _plan(bound: Bound, parameters: Vectors, seen: Capture, root: Root, deltas: 
     if right is False:  # some uses may not have been recorded at all
         seen.opaque |= set(range(len(parameters)))
     layouts = _fitting(layouts, seen, bound.n)
-    if seen.routed and bound.n > 1:
-        layouts = _proven(seen, layouts, root, deltas, parameters)
+    if seen.routes.found and bound.n > 1:
+        layouts = _proven(bound, seen, layouts, root, deltas, parameters)
     return Plan(seen, layouts, [delta is not None for delta in deltas], bound.n, parameters)
 
 
@@ -135,65 +142,61 @@ def _fitting(layouts: Sequence[Layout], seen: Capture, n: int) -> list[Layout]:
     return [layout if layout.fits(use, n) else UNKNOWN for layout, use in zip(layouts, seen.uses, strict=True)]
 
 
-def _proven(seen: Capture, layouts: Sequence[Layout], root: Root, deltas: Sequence[Any], parameters: Vectors) -> list[Layout]:
-    """The layouts that pass: where they place sample i, the gradient of Σ wᵢℓᵢ is wᵢ times that of Σ ℓᵢ, for irregular w."""
-    weights = torch.cos(torch.arange(len(root.u), device=root.u.device) * 2.4).to(root.u.dtype)
-    odd = Root(root.of, root.u * weights.view(-1, *[1] * (root.u.dim() - 1)))
+def _proven(
+    bound: Bound, seen: Capture, layouts: Sequence[Layout], root: Root, deltas: Sequence[Any], parameters: Vectors
+) -> list[Layout]:
+    """The layouts that pass: where they place sample i, the gradient of Σ vᵢℓᵢ is vᵢ times that of Σ ℓᵢ, for irregular v."""
+    v = irregular(len(root.u), chance(bound), root.u).to(root.u.dtype)
+    odd = Root(root.of, root.u * v.view(-1, *[1] * (root.u.dim() - 1)))
     weighted = _gradients(odd, seen, parameters, retain=True)
     tolerance = max((rounding(use.dtype) for use in seen.uses), default=0.0)
     return [
-        layout if d is None or layout.out is None or layout.out.owns(d, w, weights, tolerance) else UNKNOWN
+        layout if d is None or layout.out is None or layout.out.owns(d, w, v, tolerance) else UNKNOWN
         for layout, d, w in zip(layouts, deltas, weighted, strict=True)
     ]
 
 
 def _tried(bound: Bound, parameters: Vectors, layouts: list[Layout], still: Still) -> tuple[list[Layout], bool | None]:
-    """The layouts of rows that can be formed, and whether these are right in a pass without dropout. None: undecided."""
+    """The layouts that are proven and whose rows can be formed, and whether these rows are right. None: undecided."""
     with torch.enable_grad(), bound.replay():
         seen, outputs = _record(bound, parameters)
-        deltas = _gradients(_rooted(bound, outputs)[1], seen, parameters, retain=False)
-    if len(layouts) != len(seen.uses):
-        return layouts, False
-    fitting = _fitting(layouts, seen, bound.n)
+        root = _rooted(bound, outputs)[1]
+        deltas = _gradients(root, seen, parameters, retain=True)
+        if len(layouts) != len(seen.uses):
+            return layouts, False
+        proven = fitting = _fitting(layouts, seen, bound.n)
+        if bound.n > 1:
+            proven = _proven(bound, seen, fitting, root, deltas, parameters)
+    if not seen.routes.found:  # else they are proven on each batch, and may be right on the next
+        layouts = [a if b is c else UNKNOWN for a, b, c in zip(layouts, fitting, proven, strict=True)]
     with torch.no_grad():
         for k, (use, delta) in enumerate(zip(seen.uses, deltas, strict=True)):
             like = {place: parameters[i] for place, i in use.places.items()}
-            if fitting[k].out and delta is not None and not can_be_formed(use, fitting[k], delta, bound.n, like):
-                fitting[k] = UNKNOWN
-                layouts[k] = UNKNOWN
-    plan = Plan(seen, fitting, [delta is not None for delta in deltas], bound.n, parameters)
+            if proven[k].out and delta is not None and not can_be_formed(use, proven[k], delta, bound.n, like):
+                proven[k] = layouts[k] = UNKNOWN
+    plan = Plan(seen, proven, [delta is not None for delta in deltas], bound.n, parameters)
     return layouts, _right(bound, plan, deltas, still)
 
 
 def _right(bound: Bound, plan: Plan, deltas: Sequence[Any], still: Still) -> bool | None:
-    """Whether the first and the last row are the gradients of these samples alone. None: some are 0 or not finite."""
+    """Whether a weighted sum of the rows is the gradient of the same sum of losses. None: zero, or not finite."""
     with torch.no_grad():
         parts = plan.rows([deltas])
     if not parts:
         return True
-    index = [i for part, _ in parts for i in part]
-    parameters = plan.parameters
-    held, call = [parameters[i] for i in index], bound.pure(parameters)
+    index = sorted(i for part, _ in parts for i in part)
+    weighted = Weighted(bound.n, chance(bound), plan.parameters[0])
+    weighted.add(Stacked(parts))
+    with torch.enable_grad(), bound.replay():
+        wanted = weighted.true(bound, plan.parameters)
     unused = {i for part in plan.parts if part.form == "zero" for i in part.index}
-    told = True
-    for i in (0, bound.n - 1):
-        x, y = tree_map(lambda t, i=i: t[i : i + 1] if isinstance(t, Tensor) else t, (bound.x, bound.y))
-        with torch.enable_grad(), bound.replay():
-            factor = bound.sample.factor(bound.y, bound.outputs)
-            alone = torch.autograd.grad(bound.sample.one(call(parameters, x), y, factor), held, allow_unused=True)
-        if any(g is not None and k in unused for g, k in zip(alone, index, strict=True)):
-            return False  # its use was not recorded, and its row is 0 only because of that
-        told = told and all(g is None or bool(g.to_dense().any()) for g in alone)
-        unit = torch.zeros(bound.n, dtype=torch.float64, device=held[0].device)
-        unit[i] = 1
-        row = [t for _, rows in parts for t in rows.vjp(unit)]
-        wanted = [torch.zeros_like(p) if g is None else g.to_dense() for g, p in zip(alone, held, strict=True)]
-        gap, size = vec.norm(vec.add(row, vec.map(Tensor.double, wanted), -1.0)), vec.norm(wanted)
-        if not torch.isfinite(gap):
-            return None
-        if gap > still.tolerance * size:
-            return False
-    return True if told else None
+    if any(wanted[i] is not None for i in unused):
+        return False  # its use was not recorded, and its row is 0 only because of that
+    wanted = [wanted[i] for i in index]
+    found = gap(weighted.found, wanted)
+    if found > still.tolerance:
+        return False
+    return True if math.isfinite(found) and all(w is None or bool(w.any()) for w in wanted) else None
 
 
 def _stacked(plan: Plan, deltas: Sequence[Sequence[Any]], rest: Rows | None) -> Stacked:

@@ -85,6 +85,10 @@ class Formed(Rows):
         found = self._summed(summed)
         return [t * a[0] for t in found] if even else found
 
+    def summed(self, a: Tensor) -> list[Tensor]:
+        """From the formed rows."""
+        return self._rows().vjp(a)
+
     def mean_squares(self) -> list[Tensor]:
         """From the formed rows."""
         return self._rows().mean_squares()

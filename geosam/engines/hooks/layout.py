@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from ...core import Vectors
+from ...core.limits import agreement
 from ...problem import Bound
 from .capture import Capture, Use
 
@@ -85,11 +86,15 @@ def signature(uses: Sequence[Use]) -> tuple[Any, ...]:
 def learn(bound: Bound, parameters: Vectors, uses: Sequence[Use]) -> list[Layout]:
     """The layouts, found by running two and then three samples: the dimension that grows is the samples'.
 
-    Where it is merged with another, the gradient of the first of two samples shows which of its entries are that sample's.
+    Where it is merged with another, the gradient of the first of two samples shows which of its entries are that sample's. None
+    is known where the model does not run on other numbers of samples.
     """
-    with bound.replay(), torch.enable_grad():
-        two, shares = _probe(bound, parameters, 2)
-        three, _ = _probe(bound, parameters, 3)
+    try:
+        with bound.replay(), torch.enable_grad():
+            two, shares = _probe(bound, parameters, 2)
+            three, _ = _probe(bound, parameters, 3)
+    except Exception:  # of the model's own, such as an index of samples that are not among the two
+        return [UNKNOWN] * len(uses)
     if not signature(uses) == signature(two) == signature(three):
         return [UNKNOWN] * len(uses)
     return [_layout(*case) for case in zip(two, three, shares, strict=True)]
@@ -107,9 +112,22 @@ def _probe(bound: Bound, parameters: Vectors, m: int) -> tuple[list[Use], Sequen
 
 
 def _layout(two: Use, three: Use, share: Tensor | None) -> Layout:
+    """UNKNOWN also where a sample's activations are others beside a third one: samples have met before."""
     out = _axis(two.shape, three.shape, share)
-    pairs = zip(two.activations.items(), three.activations.values(), strict=True)
-    return Layout(out, {i: _axis(a.shape, b.shape, None, out) for (i, a), b in pairs})
+    found = {}
+    for (i, a), b in zip(two.activations.items(), three.activations.values(), strict=True):
+        found[i] = _axis(a.shape, b.shape, None, out)
+        if not _same(a, b, found[i]):
+            return UNKNOWN
+    return Layout(out, found)
+
+
+def _same(two: Tensor, three: Tensor, axis: Axis | None) -> bool:
+    if axis is None or not two.is_floating_point() or not two.numel():
+        return True
+    if axis != SHARED:
+        two, three = axis.front(two, 2), axis.front(three, 3)[:2]
+    return not bool((two - three).abs().amax() > agreement(two.dtype) * three.abs().amax())  # NaN counts as equal
 
 
 def _axis(two: torch.Size, three: torch.Size, share: Tensor | None, like: Axis | None = None) -> Axis | None:

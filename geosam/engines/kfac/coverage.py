@@ -1,8 +1,7 @@
-"""Which parameters KFAC covers, and the private twin of a model on which the calls of layers are recorded."""
+"""Which parameters KFAC covers, from the calls of layers recorded on a private twin of the model."""
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from typing import Any
 
@@ -15,6 +14,7 @@ from ...core import Vectors
 from ...core.limits import rounding
 from ...problem import Bound
 from ...problem.reading import walk
+from ..widened import private
 
 _FORWARDS = (nn.Linear.forward, nn.Conv2d.forward)
 Calls = dict[nn.Module, list[int | None]]
@@ -27,19 +27,6 @@ def uncovered(bound: Bound, parameters: Vectors) -> dict[int, str]:
     key = ("kfac", modes, shapes, tuple(p.requires_grad for p in bound.model.parameters()))
     reasons = bound.remembered(key, lambda: _reasons(bound, parameters))
     return {i: reasons[name] for i, name in enumerate(bound.names(parameters)) if name in reasons}
-
-
-def private(model: nn.Module, shared: Vectors = ()) -> Any:
-    """A copy that shares the tensors ``shared`` and nothing else; what torch.compile wraps is copied unwrapped."""
-    memo: dict[int, Any] = {id(t): t for t in shared}
-    for module in model.modules():
-        # tensors that a pass stored as attributes (old weight_norm) have a graph, which deepcopy refuses
-        left = (v for v in vars(module).values() if isinstance(v, Tensor) and not v.is_leaf)
-        memo.update({id(t): t.detach().clone() for t in left})
-    for module in model.modules():
-        if "_orig_mod" in module._modules:
-            memo[id(module)] = copy.deepcopy(module._modules["_orig_mod"], memo)
-    return copy.deepcopy(model, memo)
 
 
 def watched(model: nn.Module) -> Calls:

@@ -15,12 +15,11 @@ from torch import Tensor, nn
 from ...core import Vectors, limits
 from ...norms import Factor, Factors
 from ...problem import Bound
-from ...problem.losses import sample_loss
 from ...problem.modules import refuse_coupled_samples
 from ...problem.randomness import Replay
-from ...problem.reading import widened
 from ...sampling import Empirical, Exact, MonteCarlo
-from .coverage import private, uncovered, watched
+from ..widened import in_float64, private
+from .coverage import uncovered, watched
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class KFAC:
         seed = self.sampling.seed() if isinstance(self.sampling, MonteCarlo) else 0
         blocks = self._blocks(operator, bound, parameters, covered, seed, replay) if covered else []
         if any(not limits.fits(t.abs().amax()) for block in blocks for t in (block.outer, block.inner)):
-            wide = _widened(bound, parameters)
+            wide = in_float64(bound, parameters)
             blocks = self._blocks(operator, wide, wide.parameters, covered, seed, replay)
         return Factors(blocks, bare)
 
@@ -125,13 +124,3 @@ def _operator_class() -> Any:
             "(curvlinops-for-pytorch==3.0.1)"
         ) from error
     return KFACLinearOperator
-
-
-def _widened(bound: Bound, parameters: Vectors) -> Bound:
-    """The problem, copied to float64."""
-    model = private(bound.model).double()
-    own = {id(p): q for p, q in zip(bound.model.parameters(), model.parameters(), strict=True)}
-    loss = private(bound.loss).double() if isinstance(bound.loss, nn.Module) else bound.loss
-    x, y = widened((bound.x, bound.y))
-    chosen = [own[id(p)] for p in parameters]
-    return replace(bound, model=model, loss=loss, sample=sample_loss(loss), x=x, y=y, chosen=chosen)

@@ -9,7 +9,7 @@ from typing import Any
 def check_instance(name: str, value: Any, kind: type) -> None:
     """TypeError unless value is an instance of kind; passing the class itself is a common mistake."""
     if isinstance(value, type):
-        raise TypeError(f"{name} is the class {value.__name__}; pass an instance of it: {value.__name__}()")
+        raise TypeError(f"{name} must be an instance of {kind.__name__}, and is a class: pass {value.__name__}()")
     if not isinstance(value, kind):
         raise TypeError(f"{name} must be an instance of {kind.__name__}, got {value!r}")
 

@@ -30,7 +30,7 @@ class BlockDiagonal(Remembering[Norm], Metric):
         return self.metric.needs
 
     def step(self, observation: Observation, state: State) -> tuple[Norm, State]:
-        """The joint ball, with the blocks' states by their position."""
+        """The joint ball, with the parameters' states."""
         if observation.names is None:
             raise ValueError(
                 "blocks are modules, known by the parameters' names, and these have none. Build the base optimizer from "
@@ -39,4 +39,4 @@ class BlockDiagonal(Remembering[Norm], Metric):
         blocks: dict[str, list[int]] = {}
         for i, name in enumerate(observation.names):
             blocks.setdefault(name.rpartition(".")[0], []).append(i)
-        return product(observation, [(index, self.metric, 1.0) for index in blocks.values()], state)
+        return product(observation, [(index, self.metric, 1.0) for index in blocks.values()], state, one_metric=True)

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..core import Norm, check_radius
 from ..norms import BallEach, Block, joint
 from ..observation import Metric, Needs, Observation, Remembering, State, as_metric, name_of
+from ..observation.state import Path, leaves, nested, of_block, put_block
 
 Selector = str | Callable[[str | None, Tensor], bool]
 
@@ -84,19 +85,26 @@ Part = tuple[list[int], Metric, float]
 """Positions of parameters, their metric and their weight."""
 
 
-def product(observation: Observation, parts: Sequence[Part], state: State, p: float = 2.0) -> tuple[Norm, State]:
-    """The product geometry of (positions, metric, weight), each metric given its own block, and the blocks' next states."""
-    blocks, states = [], {}
+def product(
+    observation: Observation, parts: Sequence[Part], state: State, p: float = 2.0, one_metric: bool = False
+) -> tuple[Norm, State]:
+    """The product geometry of (positions, metric, weight), each metric given its own block, and the blocks' next states.
+
+    one_metric: all blocks have the same metric, so that a parameter keeps its memory in whichever block it is.
+    """
+    blocks: list[Block] = []
+    found, after, count = leaves(state), dict[Path, Any](), len(observation.parameters)
     for b, (index, metric, weight) in enumerate(parts):
         if not index:
             continue
-        norm, after = metric.step(observation.restrict(index), state.get(str(b), {}))
+        places = (index, count, () if one_metric else (str(b),), (str(b),))
+        norm, own = metric.step(observation.restrict(index), of_block(found, *places))
+        put_block(after, own, *places)
         if not isinstance(norm, Norm):
             raise TypeError(
                 f"{name_of(metric)} is a divergence, and a product needs norms: use KLExact(along=Blockwise(...)), "
                 "or one rho for all groups."
             )
         blocks.append(Block(index, norm, weight))
-        states[str(b)] = after
     norm = joint(blocks, observation.parameters) if p == 2 else BallEach(blocks, observation.parameters)
-    return norm, {b: s for b, s in states.items() if s}
+    return norm, nested(after)

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..core import Vectors
 from ..core import vectors as vec
 from ..observation import Hessian, HessianProducts, Needs, Objective, Observation, Remembering, State
-from .average import fits
+from .average import any_of, past
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,10 @@ class Eigen(Remembering[Vectors], Objective):
 
     def step(self, observation: Observation, state: State) -> tuple[Vectors, State]:
         """(c, {"vector": v, "steps": t})."""
-        g, last, steps = list(observation.gradient), state.get("vector"), state.get("steps", 0)
-        if last is None or not fits(last, g):  # a first step, or other parameters than before
-            last, steps = vec.zeros_like(g), 0
+        g = list(observation.gradient)
+        known = past(state, "vector", g)
+        steps = state.get("steps", 0) if any_of(known) else 0
+        last = [t.new_zeros(t.shape) if v is None else v for v, t in zip(known, g, strict=True)]
         v = last if steps % self.every else self._estimated(observation[HessianProducts()], last)
         return self._turned(g, v), {"vector": v, "steps": steps + 1}
 

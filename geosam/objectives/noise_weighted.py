@@ -12,7 +12,7 @@ from torch import Tensor
 from ..core import Damping, Relative, Vectors, check_damping, resolve
 from ..core import vectors as vec
 from ..observation import Objective, Observation, Remembering, State
-from .average import averaged, past
+from .average import any_of, averaged, past
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class NoiseWeighted(Remembering[Vectors], Objective):
 
     def step(self, observation: Observation, state: State) -> tuple[Vectors, State]:
         """(w g_t, {"average": m_t})."""
-        g, last = observation.gradient, past(state, observation.gradient)
+        g, last = observation.gradient, past(state, "average", observation.gradient)
         average, kept = averaged(g, last, self.decay)
-        return (g if last is None else self._weighted(g, average)), {"average": kept}
+        return (self._weighted(g, average) if any_of(last) else g), {"average": kept}
 
     def _weighted(self, g: Vectors, average: Vectors) -> list[Tensor]:
         device = g[0].device

@@ -26,5 +26,5 @@ class Smoothed(Remembering[Vectors], Objective):
     def step(self, observation: Observation, state: State) -> tuple[Vectors, State]:
         """(d_t, {"average": d_t})."""
         g = observation.gradient
-        average, kept = averaged(g, past(state, g), self.decay)
+        average, kept = averaged(g, past(state, "average", g), self.decay)
         return average, {"average": kept}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,8 +14,16 @@ from ..core import Vectors
 from ..core import vectors as vec
 from .observation import Observation
 
+Closure = Callable[[], Any]
+Seen = tuple["weakref.ref[Tensor]", int] | None
+"""A gradient and its version, without a hold on its memory."""
 
-def observe_closure(closure: Callable[[], Any], parameters: Vectors, names: Sequence[str] | None) -> Observation:
+
+class Skipped(TypeError):
+    """The closure returned None and left no gradient: it skips this batch."""
+
+
+def observe_closure(closure: Closure, parameters: Vectors, names: Sequence[str] | None) -> Observation:
     """Run the closure once; a None gradient counts as zero. Raises as :func:`run`."""
     loss = run(closure, parameters)
     gradient = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
@@ -23,24 +32,85 @@ def observe_closure(closure: Callable[[], Any], parameters: Vectors, names: Sequ
     return Observation(parameters, gradient, loss, names)
 
 
-def run(closure: Callable[[], Any], parameters: Vectors) -> Tensor:
+def run(closure: Closure, parameters: Vectors) -> Tensor:
     """Run the closure with gradients enabled; return its loss, detached.
 
-    Raises: TypeError if it is not callable or returns no loss; RuntimeError if it never called backward.
+    Raises: TypeError if it is not callable or returns no loss, as :class:`Skipped` where it computed no gradient either;
+    RuntimeError if it never called backward.
     """
     if not callable(closure):
         raise TypeError(f"step() needs a closure or problem.on(x, y), got {type(closure).__name__}")
-    before = [None if p.grad is None else (weakref.ref(p.grad), p.grad._version) for p in parameters]
+    before = [_seen(p) for p in parameters]
     with torch.enable_grad():
         loss = closure()
+    still = [p.grad is None or _is(p, seen, version=True) for p, seen in zip(parameters, before, strict=True)]
     if loss is None:
+        if all(same or not p.grad.any() for same, p in zip(still, parameters, strict=True)):  # type: ignore[union-attr]
+            raise Skipped("the closure returned None and computed no gradient, and its batch was skipped")
         raise TypeError("the closure returned None; it must return the loss (zero_grad, forward, backward, return loss)")
-    if all(_untouched(p, seen) for p, seen in zip(parameters, before, strict=True)):
+    if all(still):
         raise RuntimeError("the closure left every gradient as it was: it must zero gradients and call loss.backward()")
     return torch.as_tensor(loss).detach()
 
 
-def _untouched(parameter: Tensor, seen: tuple[Any, int] | None) -> bool:
-    if parameter.grad is None:
-        return True
-    return seen is not None and parameter.grad is seen[0]() and parameter.grad._version == seen[1]
+class Zeroing:
+    """Whether a closure zeroes gradients at its start, so that those of one pass are not in the next one's.
+
+    Seen by identity where it sets them to None, as ``zero_grad()`` does, in every step and at no cost. Where they stay in
+    place, zeroing is told from adding up by NaN that is put into what the pass before left: in the first step, and then in
+    every step as long as they stay in place. A closure that begins to leave them in place costs one more pass, once.
+    """
+
+    def __init__(self) -> None:
+        self.in_place = True
+
+    def run_again(self, closure: Closure, parameters: Vectors) -> Tensor:
+        """:func:`run` for a second pass. Raises: RuntimeError if gradients of the first pass are in those of the second."""
+        loss, stayed = self._pass(closure, parameters, self.in_place)
+        if stayed and not self.in_place:
+            loss, stayed = self._pass(closure, parameters, True)
+        self.in_place = bool(stayed)
+        if any(_values(p).isnan().all() for p in stayed) and not self._nan_of_itself(closure, stayed):
+            for p in parameters:
+                p.grad = None
+            raise RuntimeError(
+                "the closure adds to the gradients of the pass before: it must zero all of them at its start, by "
+                "opt.zero_grad(). Gradients that a trainer accumulates over several calls cannot be used; loop over the "
+                "micro-batches inside the closure."
+            )
+        return loss
+
+    @staticmethod
+    def _pass(closure: Closure, parameters: Vectors, mark: bool) -> tuple[Tensor, Vectors]:
+        """(the loss, the parameters whose gradient is the same tensor as before)."""
+        before = [_seen(p) for p in parameters]
+        left = [_values(p) for p in parameters if p.grad is not None] if mark else []
+        if left:
+            vec.affine_(left, math.nan, 0.0)
+        del left  # its memory is for the pass
+        loss = run(closure, parameters)
+        return loss, [p for p, seen in zip(parameters, before, strict=True) if _is(p, seen)]
+
+    @staticmethod
+    def _nan_of_itself(closure: Closure, stayed: Vectors) -> bool:
+        """Whether a pass without the mark gives NaN too."""
+        for p in stayed:
+            p.grad = None
+        run(closure, stayed)
+        return any(p.grad is not None and bool(_values(p).isnan().any()) for p in stayed)
+
+
+def _seen(parameter: Tensor) -> Seen:
+    return None if parameter.grad is None else (weakref.ref(parameter.grad), parameter.grad._version)
+
+
+def _is(parameter: Tensor, seen: Seen, version: bool = False) -> bool:
+    """Whether the gradient is the one that was seen; with ``version`` also whether nobody has written to it."""
+    g = parameter.grad
+    return seen is not None and g is not None and g is seen[0]() and (not version or g._version == seen[1])
+
+
+def _values(parameter: Tensor) -> Tensor:
+    g = parameter.grad
+    assert g is not None
+    return g._values() if g.is_sparse else g

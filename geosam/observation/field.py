@@ -46,7 +46,12 @@ class Field(Public, ABC, Generic[T_co]):
 
 
 class Remembering(Field[T_co]):
-    """A field with memory, of its own or of its parts. Implement ``step``; ``local`` is the first one."""
+    """A field with memory, of its own or of its parts. Implement ``step``; ``local`` is the first one.
+
+    In the state a list has one entry a parameter, in the observation's order, and follows its parameter from step to step: None
+    stands for one without a past, such as a parameter that was frozen until now. Other values belong to all parameters together
+    and end when these are not the same as before. No list without an entry, and no empty mapping, comes back.
+    """
 
     def local(self, observation: Observation) -> T_co:
         """The value of a first step."""

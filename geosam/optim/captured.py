@@ -25,7 +25,7 @@ from .step import Rule, Source, Step
 class Optimizer(Rule, Protocol):
     """What is asked of the optimizer besides what a step reads."""
 
-    def step(self, closure: Source) -> Tensor:
+    def step(self, closure: Source) -> Tensor | None:
         """An ordinary step."""
 
     def _groups(self) -> Groups: ...
@@ -63,7 +63,9 @@ class Captured:
         self._check_fixed(groups)
         _fill((self._x, self._y), (x, y))
         if groups.at_rest or not self._adopted():
-            return optimizer.step(self._bound)
+            loss = optimizer.step(self._bound)
+            assert loss is not None  # a problem skips no batch
+            return loss
         self._follow_schedules(groups)
         self._replay()
         loss, optimizer.last, gradients = self._found

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
+from torch.nn.parameter import is_lazy
 
 from ..core import Norm, Solver, check_instance, check_radius
 from ..metrics import Euclidean
 from ..objectives import Gradient
 from ..observation import Metric, Objective, State, as_metric
+from ..observation.closures import Skipped, Zeroing
 from ..problem import Bound, Problem
 from .captured import Captured
 from .groups import Groups, radius_key
 from .last import Last, Perturbed
+from .memory import NAMES, Owners
 from .move import Copy, Move
 from .recorder import refusal
 from .step import Source, Step
+from .suitable import check_parameters
 from .updates import Sharp, Update
-
-_MEMORY = ("objective", "metric", "solver")
 
 _PARTS = {"objective": Objective, "move": Move, "update": Update, "solver": Solver}
 
@@ -86,12 +88,13 @@ class SAM(torch.optim.Optimizer):
         closure = inspect.signature(type(base).step).parameters.get("closure")
         self._searches = closure is not None and closure.default is inspect.Parameter.empty  # LBFGS calls it by itself
         self.last: Last | None = None
-        self.memory: dict[str, State] = {name: {} for name in _MEMORY}
-        parameters = self._groups().parameters
-        if any(p.device.type == "mps" for p in parameters):
-            raise NotImplementedError("geosam's scalars are float64, which MPS does not have; use a CPU or a CUDA device")
-        if not parameters:
+        self.memory: dict[str, State] = {name: {} for name in NAMES}
+        self.owners, self.zeroing, self._told = Owners(), Zeroing(), False
+        groups = self._groups()
+        if not groups.parameters:
             raise ValueError("the base optimizer holds no parameter that requires a gradient: there is nothing to perturb")
+        if not any(map(is_lazy, groups.parameters)):  # these may still be initialised before the first step
+            check_parameters(groups.parameters, groups.names)
 
     @property
     def metric(self) -> Metric:
@@ -153,6 +156,10 @@ class SAM(torch.optim.Optimizer):
             group.setdefault(self._key, self.defaults[self._key])
         return Groups(self.param_groups, self._key)
 
+    def _everyone(self) -> list[Tensor]:
+        """The parameters of all groups, frozen ones too, as torch counts them in checkpoints."""
+        return [p for group in self.param_groups for p in group["params"]]
+
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _PARTS and not (name == "solver" and value is None):
             check_instance(name, value, _PARTS[name])
@@ -174,8 +181,8 @@ class SAM(torch.optim.Optimizer):
         return super().__repr__().replace(" (", " (" + lines, 1)
 
     @torch.no_grad()
-    def step(self, closure: Source | None = None, scaler: Any = None) -> Tensor:  # type: ignore[override]
-        """One update; the loss at θ, detached.
+    def step(self, closure: Source | None = None, scaler: Any = None) -> Tensor | None:  # type: ignore[override]
+        """One update; the loss at θ, detached. None, and no update, if the closure skips its batch: returns None, no gradient.
 
         closure: ``problem.on(x, y)``, or a closure that zeroes gradients, runs forward and backward and returns the loss; it
         is called twice. scaler: the GradScaler with which a closure scales its own loss; call ``scaler.update()`` afterwards.
@@ -193,17 +200,23 @@ class SAM(torch.optim.Optimizer):
                 f"a GradScaler cannot drive {type(self.base).__name__}, which steps by itself; use bfloat16 or float32"
             )
         groups = self._groups()
-        if self._searches:
-            return self._line_search(closure, groups)
-        step = Step(self, closure, groups, scaler)
-        return step.plain() if groups.at_rest else step.run()
+        try:
+            if self._searches:
+                return self._line_search(closure, groups)
+            step = Step(self, closure, groups, scaler)
+            return step.plain() if groups.at_rest else step.run()
+        except Skipped as skipped:
+            if not self._told:
+                self._told = True
+                warnings.warn(f"{skipped}; no more is said of later ones", stacklevel=3)
+            return None
 
     def perturbed(self, source: Source, scaler: Any = None) -> AbstractContextManager[Perturbed]:
         """Run the first pass; inside, the parameters sit at θ + ε*; outside they are restored bit for bit, always.
 
         Blocks do not nest: a second one, or a step, begins by restoring θ and so ends the first.
         """
-        return Step(self, source, self._groups(), scaler).displaced()
+        return Step(self, source, self._groups(), scaler).alone()
 
     def captured(self, problem: Problem, x: Any, y: Any) -> Captured:
         """``step(x, y)``, a whole step as one CUDA graph for batches like this one: see :class:`geosam.optim.Captured`.
@@ -213,6 +226,8 @@ class SAM(torch.optim.Optimizer):
         """
         if self._searches:
             raise refusal(f"{type(self.base).__name__} decides on the host how many passes it takes")
+        groups = self._groups()
+        self.owners.sort(self.memory, groups.parameters, groups.names)  # before the memory is set aside for rehearsals
         return Captured(self, problem, x, y)
 
     def _line_search(self, source: Source, groups: Groups) -> Tensor:
@@ -239,7 +254,7 @@ class SAM(torch.optim.Optimizer):
         """The base optimizer's state_dict, with the objective's, the metric's and the solver's memory under "geosam"."""
         for before in self._optimizer_state_dict_pre_hooks.values():
             before(self)
-        state = {**self.base.state_dict(), "geosam": {name: dict(state) for name, state in self.memory.items()}}
+        state = {**self.base.state_dict(), "geosam": self.owners.saved(self.memory, self._everyone())}
         for after in self._optimizer_state_dict_post_hooks.values():
             changed = after(self, state)
             state = state if changed is None else changed
@@ -253,12 +268,7 @@ class SAM(torch.optim.Optimizer):
             state = state if changed is None else changed
         memory = state.pop("geosam", {})
         self.base.load_state_dict(state)
-        device = self._groups().parameters[0].device
-
-        def own(value: Any) -> Any:
-            return value.to(device, copy=True) if isinstance(value, Tensor) else value
-
-        self.memory = {name: tree_map(own, dict(memory.get(name, {}))) for name in _MEMORY}
+        self.memory = self.owners.load(memory, self._everyone(), self._groups().parameters)
         for after in self._optimizer_load_state_dict_post_hooks.values():
             after(self)
 

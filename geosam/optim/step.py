@@ -15,13 +15,15 @@ from ..core import Landing, Loan, Perturbation, Solver, Vectors
 from ..core import vectors as vec
 from ..metrics.blockwise import product
 from ..observation import Field, Metric, Objective, Observation, State, name_of, observe, observe_closure
-from ..observation.closures import run
+from ..observation.closures import Zeroing, run
 from ..problem import Bound
 from ..solvers import solve
 from .groups import Groups
 from .landing import arrive, lands
 from .last import Last, Perturbed
+from .memory import Owners
 from .move import Move
+from .suitable import check_alone
 from .updates import Update
 
 Source = Callable[[], Any] | Bound
@@ -37,6 +39,8 @@ class Rule(Protocol):
     move: Move
     raise_nonfinite: bool
     memory: dict[str, State]
+    owners: Owners
+    zeroing: Zeroing
     last: Last | None
 
     @property
@@ -53,6 +57,8 @@ class Step:
     def __init__(self, rule: Rule, source: Source, groups: Groups, scaler: Any = None) -> None:
         self.rule, self.source, self.groups, self.parameters = rule, source, groups, groups.parameters
         self.bound = source.wrt(self.parameters) if isinstance(source, Bound) else None
+        if self.bound is not None:
+            check_alone("a bound problem")
         self.scale = scaler.get_scale() if scaler is not None and scaler.is_enabled() else None
         self.scaler = scaler
         self.kept: Vectors | None = None
@@ -71,6 +77,14 @@ class Step:
         return p.loss.detach()
 
     @contextmanager
+    def alone(self) -> Iterator[Perturbed]:
+        """As :meth:`displaced`, for a second pass by hand: no gradient of the first is left for it to add to."""
+        with self.displaced() as p:
+            for parameter in self.parameters:
+                parameter.grad = None
+            yield p
+
+    @contextmanager
     def displaced(self) -> Iterator[Perturbed]:
         """Inside, the parameters sit at θ + ε*; outside they are restored bit for bit, always."""
         move, inside = self.rule.move, True
@@ -82,6 +96,7 @@ class Step:
             return move.realised(self.parameters)
 
         try:
+            self.rule.owners.sort(self.rule.memory, self.parameters, self.groups.names)
             move.prepare(self.parameters)
             # nested calls: no name here holds what the first pass made, for the second one needs the memory
             yield Perturbed(
@@ -117,7 +132,7 @@ class Step:
         if radius is not None:
             geometry, memory["metric"] = rule.metric.step(seen, memory["metric"])
         else:
-            geometry, memory["metric"] = product(seen, self.groups.parts(rule.metric), memory["metric"])
+            geometry, memory["metric"] = product(seen, self.groups.parts(rule.metric), memory["metric"], one_metric=True)
         found = solve(geometry, c, 1.0 if radius is None else radius, rule.solver, loan)
         if (stretch := self.groups.stretch) is not None:
             found = replace(found, scale=found.scale * stretch, radius=found.radius * stretch)
@@ -142,10 +157,10 @@ class Step:
 
     def second_pass(self) -> None:
         """The gradient at θ + ε*, and the update from both gradients."""
-        landed = self.bound is not None and self.landing is not None and arrive(self.bound, self.parameters, self.landing)
-        if not landed:
-            with torch.enable_grad():
-                self.source()
+        if self.bound is None:
+            self.rule.zeroing.run_again(self.source, self.parameters)
+        elif self.landing is None or not arrive(self.bound, self.parameters, self.landing):
+            self.bound()
         if self.kept is not None:
             self.rule.update.apply(self.kept, self.parameters, 1.0 if self.scale is None else self.scale)
 

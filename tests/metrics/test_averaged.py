@@ -55,7 +55,7 @@ def test_a_diagonal_is_averaged_as_it_is(metric):
     found, state = walk(metric, 4)
     for t, norm in enumerate(found):
         assert closeness(dense(norm, like), mean(each[: t + 1])) < 1e-12
-    assert state["steps"] == 4
+    assert [int(t) for t in state["steps"]] == [4] * len(like)
 
 
 @pytest.mark.parametrize("metric", AVERAGED[5:7], ids=repr)
@@ -115,7 +115,7 @@ def test_groups_with_radii_of_their_own_average_apart():
     opt = SAM(torch.optim.SGD(groups, lr=0.1), Averaged(DiagonalFisher(0.1), DECAY))
     for k in range(3):
         opt.step(bind(k, model, torch.float32))
-    assert [int(part["steps"]) for part in opt.state_dict()["geosam"]["metric"].values()] == [3, 3]
+    assert [int(t) for t in opt.state_dict()["geosam"]["metric"]["steps"]] == [3] * 4
 
 
 @pytest.mark.parametrize("metric", AVERAGED[:7], ids=repr)
@@ -128,7 +128,7 @@ def test_an_observation_that_is_not_finite_does_not_enter(metric):
     for first in (0, 1):
         _, state = walk(metric, first)
         norm, after = metric.step(geosam.observe(spoiled, metric.needs), state)
-        assert int(after["steps"]) == first
+        assert {int(t) for t in after["steps"]} == {first}
         norm, _ = metric.step(geosam.observe(bind(5), metric.needs), after)
         clean, _ = metric.step(geosam.observe(bind(5), metric.needs), state)
         assert torch.equal(dense(norm, bind(0).parameters), dense(clean, bind(0).parameters))
@@ -155,14 +155,14 @@ def test_other_parameters_start_anew():
     )
     seen = geosam.observe(bound, metric.needs)
     norm, state = metric.step(seen, state)
-    assert int(state["steps"]) == 1
+    assert {int(t) for t in state["steps"]} == {1}
     assert torch.equal(dense(norm, bound.parameters), dense(metric.metric.at(seen), bound.parameters))
 
 
 def test_an_average_of_an_average_keeps_both_memories():
     metric = Averaged(Averaged(DiagonalFisher(0.1), 0.5), DECAY)
     state = walk(metric, 3)[1]
-    assert int(state["steps"]) == int(state["metric"]["steps"]) == 3
+    assert {int(t) for t in (*state["steps"], *state["metric"]["steps"])} == {3}
 
 
 def test_the_euclidean_average_is_euclidean():

@@ -171,7 +171,7 @@ def _row(
     if reference.dual_norm is not None:
         kl = base[PredictiveDistribution()].kl(epsilon).item()
         spent = kl / (rho**2 / 2) if rho else None
-        efficiency = predicted / (reference.dual_norm.item() * (2 * kl) ** 0.5) if kl > 0 else None
+        efficiency = predicted / (reference.dual_norm.item() * (2 * kl) ** 0.5) if kl > 0 and reference.dual_norm > 0 else None
     return (
         Row(
             name=name,

@@ -15,6 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ..core import Landing, Vectors, limits
 from ..core import vectors as vec
 from ..core.limits import agreement
+from ..problem.information import information
 from ..problem.likelihoods import Likelihood, mean_kl
 from ..sampling import Exact
 from .jacobian import Jacobian
@@ -90,18 +91,8 @@ class Predictive:
         return Jacobian(self.forward, self.parameters, self.recorder)
 
     @cached_property
-    def _output_gradient(self) -> tuple[Tensor, Tensor]:
-        z = self.outputs.double().detach()
-        moved = z.clone().requires_grad_()
-        with torch.enable_grad():
-            kl = mean_kl(self.likelihood(moved), self.likelihood(z))
-            (gradient,) = torch.autograd.grad(kl, moved, create_graph=True)
-        return moved, gradient
-
-    def _output_fisher(self, u: Tensor) -> Tensor:
-        # ∇² KL(p_{z+δ} ‖ p_z) at δ = 0 is the Fisher information in z, for every likelihood that torch can differentiate
-        moved, gradient = self._output_gradient
-        return torch.autograd.grad(gradient, moved, u.double(), retain_graph=True)[0]
+    def _output_fisher(self) -> Callable[[Tensor], Tensor]:
+        return information(self.likelihood, self.outputs)
 
     def mean_diagonal(self, cotangents: Tensor | None = None) -> Tensor:
         """tr(F)/P = (1/(K n P)) Σ ‖Jᵢᵀ u_kᵢ‖², by default exact. Sample by sample (vectorised) unless they are coupled."""

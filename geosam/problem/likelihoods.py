@@ -49,8 +49,13 @@ def of_loss(loss: Any) -> Likelihood | None:
 
 def mean_kl(new: Distribution, old: Distribution) -> Tensor:
     """E_x KL(new ‖ old): the mean over ``batch_shape``."""
+    return divergence(new, old).mean()
+
+
+def divergence(new: Distribution, old: Distribution) -> Tensor:
+    """KL(new ‖ old), of shape ``batch_shape``. Raises: TypeError naming the two where torch has none."""
     try:
-        return kl_divergence(new, old).mean()
+        return kl_divergence(new, old)
     except NotImplementedError as error:
         raise TypeError(
             f"torch.distributions has no KL between {type(new).__name__} and {type(old).__name__}; register one with "

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..problem.likelihoods import Likelihood, bernoulli, categorical, gaussian, mean_kl
+from ..problem.information import information
+from ..problem.likelihoods import Likelihood, bernoulli, categorical, gaussian
 from .abstract import Sampling
 
 # For outputs [n, ...] with E entries per sample: (B, S) with BBᵀ their Fisher information and S a right inverse of B on its
@@ -81,16 +82,12 @@ def _diagonal(information: Tensor) -> _Root:
 
 
 def _by_hessian(likelihood: Likelihood, z: Tensor) -> _Root:
-    """B = VΛ^½ from ∇² KL(p_{z+δ} ‖ p_z) at δ = 0, the Fisher information in z."""
+    """B = VΛ^½ from the Fisher information in z."""
     n, entries = len(z), z[0].numel()
-    moved = z.clone().requires_grad_()
-    with torch.enable_grad():
-        kl = n * mean_kl(likelihood(moved), likelihood(z))
-        (slope,) = torch.autograd.grad(kl, moved, create_graph=True)
-        # sample i's KL depends on its own outputs only, so that one product serves all samples
-        flat = slope.reshape(n, entries).sum(0)
-        rows = [torch.autograd.grad(s, moved, retain_graph=True, materialize_grads=True)[0] for s in flat]
-    blocks = torch.stack([row.reshape(n, entries) for row in rows], 1).detach()
+    product, eye = information(likelihood, z), torch.eye(entries, dtype=z.dtype, device=z.device)
+    # sample i's KL depends on its own outputs only, so that one product serves all samples
+    rows = [n * product(e.expand(n, entries).reshape(z.shape)).reshape(n, entries) for e in eye]
+    blocks = torch.stack(rows, 1).detach()
     finite = torch.isfinite(blocks).all()
     values, vectors = torch.linalg.eigh(torch.where(finite, (blocks + blocks.mT) / 2, 0.0))
     kept = values > entries * torch.finfo(values.dtype).eps * values[:, -1:]

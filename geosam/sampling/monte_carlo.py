@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Distribution, Normal
 
+from ..problem.information import refuse_moving_support
 from ..problem.likelihoods import Likelihood, categorical
 from .abstract import Sampling
 
@@ -60,7 +61,9 @@ class MonteCarlo(Sampling):
         labels = self._labels(distribution, z.device).flatten(0, 1)
         copies = z.repeat(self.n, *[1] * (z.dim() - 1)).requires_grad_()
         with torch.enable_grad():
-            (scores,) = torch.autograd.grad(-likelihood(copies).log_prob(labels).sum(), copies)
+            copied = likelihood(copies)
+            refuse_moving_support(copied)
+            (scores,) = torch.autograd.grad(-copied.log_prob(labels).sum(), copies)
         return (scores / places**0.5).reshape(self.n, *outputs.shape).to(outputs.dtype)
 
     def _labels(self, distribution: Distribution, device: torch.device) -> Tensor:

@@ -1,0 +1,123 @@
+"""The Fisher information of a predictive distribution in the model's outputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Independent, Laplace, TransformedDistribution
+from torch.distributions.utils import _sum_rightmost
+
+from .likelihoods import Likelihood, bernoulli, categorical, divergence, gaussian, mean_kl
+
+_STEPS = [10.0**-k for k in range(3, 11)]
+_NOISE, _AGREE = 1e-13, 0.05
+
+
+def information(likelihood: Likelihood, outputs: Tensor) -> Callable[[Tensor], Tensor]:
+    """u ↦ Hu, float64, H the Fisher information in the outputs z of the mean over ``batch_shape``, a block for each sample.
+
+    Closed forms for the likelihoods of torch's losses; else H = ∇²KL(p_{z+δ} ‖ p_z) at δ = 0, which is compared with KL
+    itself around z. Raises: TypeError naming the distribution where there is no KL, or where it has no such curvature: a
+    support that moves with the parameters, a kink.
+    """
+    z = outputs.detach().double()
+    closed = next((product for known, product in _CLOSED.items() if known is likelihood), None)
+    if closed is not None:
+        return closed(z)
+    here, moved = likelihood(z), z.clone().requires_grad_()
+    refuse_moving_support(likelihood(moved))
+    with torch.enable_grad():
+        kl = _local(likelihood(moved), here).mean()
+        slope = torch.autograd.grad(kl, moved, create_graph=True, materialize_grads=True)[0] if kl.requires_grad else None
+
+    def product(u: Tensor) -> Tensor:
+        if slope is None or not slope.requires_grad:
+            return torch.zeros_like(z)
+        return torch.autograd.grad(slope, moved, u.double(), retain_graph=True, materialize_grads=True)[0]
+
+    if torch.isfinite(z).all() and not _is_curvature(likelihood, z, product):
+        raise TypeError(
+            f"the KL divergence of {_name(here)} around the outputs is not ½ δᵀHδ with the H that autograd gives: it has a "
+            "kink, or transforms that depend on the outputs. So the exact Fisher information is not known. Use "
+            "sampling=MonteCarlo(n), which takes scores only, or register a smooth KL by torch.distributions.register_kl."
+        )
+    return product
+
+
+def refuse_moving_support(distribution: Distribution) -> None:
+    """TypeError where the support depends on the outputs: then the score's covariance is no Fisher information."""
+    try:
+        support = distribution.support
+    except NotImplementedError:
+        return
+    if _moves(support):
+        raise TypeError(
+            f"the support of {_name(distribution)} depends on the outputs, so that it has no Fisher information: KL is "
+            "infinite on one side. Use a likelihood with a fixed support."
+        )
+
+
+def _moves(constraint: Any) -> bool:
+    parts = vars(constraint).values()
+    return any(v.requires_grad if isinstance(v, Tensor) else hasattr(v, "check") and _moves(v) for v in parts)
+
+
+def _name(distribution: Distribution) -> str:
+    inner = getattr(distribution, "base_dist", None)
+    return type(distribution).__name__ + (f"({_name(inner)})" if isinstance(inner, Distribution) else "")
+
+
+def _local(new: Any, old: Any) -> Tensor:
+    """KL(new ‖ old), or what has its second derivative at new = old where autograd meets a kink there."""
+    kind, same = type(new), type(new) is type(old)
+    if same and kind is Independent:
+        return _sum_rightmost(_local(new.base_dist, old.base_dist), new.reinterpreted_batch_ndims)
+    if same and kind is TransformedDistribution and new.transforms == old.transforms:
+        return _sum_rightmost(_local(new.base_dist, old.base_dist), len(new.event_shape) - len(new.base_dist.event_shape))
+    if same and kind is Laplace:
+        # |δ|/b + exp(−|δ|/b) − 1 = δ²/(2b²) + O(|δ|³), of which autograd sees sign(0) = 0
+        return ((new.loc - old.loc).square() + (new.scale - old.scale).square()) / (2 * old.scale.square())
+    return divergence(new, old)
+
+
+def _is_curvature(likelihood: Likelihood, z: Tensor, product: Callable[[Tensor], Tensor]) -> bool:
+    """Whether KL(p_{z±δ} ‖ p_z) is ½ δᵀHδ for some small irregular δ, on both sides; the first that agrees tells."""
+    signs = torch.cos(torch.arange(z.numel(), device=z.device) * 2.4 + 1).sign().reshape(z.shape)
+    resolved = False
+    for size in (1 + z.abs(), z.abs()):
+        direction = size * signs
+        half = (direction * product(direction)).sum().item() / 2
+        for h in _STEPS:
+            try:
+                found = [mean_kl(likelihood(z + s * h * direction), likelihood(z)).item() for s in (1, -1)]
+            except ValueError:  # outside the parameters' domain
+                resolved = True
+                continue
+            wanted = half * h * h
+            most = max(abs(kl) for kl in (wanted, *found))
+            if most <= _NOISE:  # of KL as a difference
+                break
+            resolved = True
+            if math.isfinite(most) and all(abs(kl - wanted) <= _AGREE * most for kl in found):
+                return True
+    return not resolved
+
+
+def _softmax(z: Tensor) -> Callable[[Tensor], Tensor]:
+    p, count = z.softmax(1), z.shape[0] * z[0, 0].numel()
+    return lambda u: p * (u.double() - (p * u).sum(1, keepdim=True)) / count
+
+
+def _entries(variance: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Callable[[Tensor], Tensor]]:
+    return lambda z: lambda u: variance(z) * u.double() / z.numel()
+
+
+_CLOSED: dict[Likelihood, Callable[[Tensor], Callable[[Tensor], Tensor]]] = {
+    categorical: _softmax,
+    bernoulli: _entries(lambda z: z.sigmoid() * (-z).sigmoid()),
+    gaussian: _entries(lambda z: torch.full_like(z, 2.0)),
+}

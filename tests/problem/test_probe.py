@@ -90,11 +90,6 @@ def test_a_structure_is_probed_once():
     first = len(calls)
     optimizer.step(problem.on(X, Y))
     assert first > 2 + 5 and len(calls) - first <= 5
-    optimizer.metric = EmpiricalFisher()
-    optimizer.step(problem.on(X, Y))
-    before = len(calls)
-    optimizer.step(problem.on(X, Y))
-    assert len(calls) - before == 2
 
 
 def test_dropout_is_found_as_random_and_not_refused():

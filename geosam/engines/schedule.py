@@ -19,14 +19,23 @@ SHARE = 0.015
 
 @dataclass
 class Record:
-    """Of one engine on one structure. passed: batches whose rows were right.
+    """Of one engine on one structure. replaced: whether another does its work. passed: batches whose rows were right.
 
-    settled: whether one of them left no gradient at zero. replaced: whether the engine's rows were found wrong.
+    known: those since an engine was last replaced. settled: whether one of them left no gradient at zero.
     """
 
-    passed: int = 0
-    settled: bool = False
     replaced: bool = False
+    passed: int = 0
+    known: int = 0
+    settled: bool = False
+
+    def passes(self, settled: bool) -> None:
+        """A batch was verified."""
+        self.passed, self.known, self.settled = self.passed + 1, self.known + 1, self.settled or settled
+
+    def replace(self, replaced: bool) -> None:
+        """Nothing is known of the engine that does the work from now on."""
+        self.replaced, self.known, self.settled = replaced, 0, False
 
     @classmethod
     def of(cls, engine: Engine, bound: Bound, parameters: Vectors) -> Record:
@@ -37,11 +46,11 @@ class Record:
 
     def due(self, bound: Bound) -> bool:
         """Whether to verify this batch."""
-        if bound.check == "always" or not self.passed:
+        if bound.check == "always" or not self.known:
             return True
         if bound.check == "first":
-            return not self.settled and self.passed < FIRST
-        return self.passed < FIRST or chance(bound).random() < SHARE
+            return not self.settled and self.known < FIRST
+        return self.known < FIRST or chance(bound).random() < SHARE
 
 
 def chance(bound: Bound) -> Random:

@@ -67,33 +67,34 @@ class Verified:
         if fault is None:
             return True
         if self.engine.instead() is not None and not self.record.replaced:
-            self.record.replaced = True
+            self.record.replace(True)
             return False
-        self.record.replaced = False  # the problem is refused, not the engine
+        self.record.replace(False)  # the problem is refused, not the engine
         raise ValueError(fault)
 
     def _fault(self, sums: Sums, random: bool) -> str | None:
         """What is wrong: first in the pass's own precision, then, where that leaves a doubt, in float32 and in float64."""
-        done = None if random or self._weights is None or self._weights.data is None else self._weights
-        narrow, rows = _narrow(self.parameters), done
+        done = None if random or self._weights is None or not self._weights.done else self._weights
+        narrow, rows, doubt = _narrow(self.parameters), done, 0.0
         if not narrow:
             if done is not None and self._passed(self._plain(done)):
                 return None
             found = self._still(sums, done)  # without TF32
             if self._passed(found):
                 return None
-            rows = found.rows
+            rows, doubt = found.rows, found.gap
         try:
             found = self._in_float64(sums, rows)
         except Exception:  # a model that cannot be copied, or that makes float32 tensors of its own
             found = self._still(sums, rows)
         if found.gap > found.tolerance:
             return self._meeting(found.gap)
-        if rows is not None and not math.isnan(found.gap):
-            assert rows.data is not None and found.rows.data is not None
+        if rows is not None and rows.data is not None and found.rows.data is not None and not math.isnan(found.gap):
             lost = gap(rows.data, found.rows.data, floor=0.1)
             if lost > (_LOSS_IN_16_BITS if narrow else _LOSS):
                 return _rounded(lost, self.parameters)
+        if doubt > _LOSS:  # the rows are float64's, so that the gradient is not: a hook that no copy has
+            return self._meeting(doubt)
         self._passed(found)
         return None
 
@@ -101,8 +102,8 @@ class Verified:
         """Whether nothing is wrong; counted where something was shown."""
         if found.gap > found.tolerance:
             return False
-        self.record.passed += not math.isnan(found.gap)
-        self.record.settled |= found.settled
+        if not math.isnan(found.gap):
+            self.record.passes(found.settled)
         return True
 
     def _plain(self, done: Weighted) -> Comparison:

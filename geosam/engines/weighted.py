@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Sequence
 from random import Random
 
@@ -47,16 +49,17 @@ class Weighted:
         fresh.v, fresh.coefficients = self.v, self.coefficients
         return fresh
 
-    def add(self, rows: Rows, drawn: Rows | None = None, cotangents: Tensor | None = None, start: int = 0) -> None:
-        """Take the rows of some samples from ``start`` on, and of their cotangents u, [K, n, ...]."""
-        kind = rows.like[0].dtype
-        kind = kind if kind.itemsize >= 4 else torch.float64  # 16 bits would add what they round to what is compared
-        self.data = _plus(self.data, rows.summed(self.coefficients[start : start + rows.n].to(kind)))
-        if drawn is not None and cotangents is not None:
-            w = irregular(drawn.n, self.random, self.v)
-            self.drawn = _plus(self.drawn, drawn.summed(w.to(kind)))
-            k, n, *rest = cotangents.shape
-            self._cotangents.append((cotangents.double() * w.view(k, n, *[1] * len(rest))).sum(0))
+    def add(self, rows: Rows) -> None:
+        """Take the rows of the losses."""
+        self.data = rows.summed(self.coefficients.to(_kind(rows)))
+
+    def add_drawn(self, rows: Rows, cotangents: Tensor) -> None:
+        """Take the rows of the next samples' cotangents u, [K, n, ...]."""
+        w = irregular(rows.n, self.random, self.v)
+        sums = rows.summed(w.to(_kind(rows)))
+        self.drawn = sums if self.drawn is None else vec.add(self.drawn, sums)
+        k, n, *rest = cotangents.shape
+        self._cotangents.append((cotangents.double() * w.view(k, n, *[1] * len(rest))).sum(0))
 
     def draw(self, outputs: Tensor) -> Tensor:
         """One cotangent for each sample."""
@@ -64,37 +67,45 @@ class Weighted:
         return torch.randn(outputs.shape, generator=generator, dtype=torch.float64).to(outputs).unsqueeze(0)
 
     @property
+    def done(self) -> bool:
+        """Whether there is a sum yet."""
+        return self.data is not None or self.drawn is not None
+
+    @property
     def found(self) -> list[Tensor]:
-        """Both sums, drawn rows on the scale of the others."""
-        assert self.data is not None, "rows are added before they are compared"
-        return self.data if self.drawn is None else vec.add(self.data, vec.scale(self.drawn, self._scale))
+        """The sums that were taken, drawn rows on the scale of the others."""
+        assert self.done, "rows are added before they are compared"
+        if self.data is None or self.drawn is None:
+            return self.data or self.drawn or []
+        return vec.add(self.data, vec.scale(self.drawn, self._scale))
 
     @property
     def _scale(self) -> float:
-        assert self.data is not None and self.drawn is not None
-        data, drawn = vec.norm(self.data).item(), vec.norm(self.drawn).item()
-        return data / drawn if 0 < data < float("inf") and 0 < drawn < float("inf") else 1.0
+        data, drawn = (1.0 if sums is None else vec.norm(sums).item() for sums in (self.data, self.drawn))
+        return data / drawn if self.data is not None and 0 < data < math.inf and 0 < drawn < math.inf else 1.0
 
     def true(self, bound: Bound, parameters: Vectors) -> list[Tensor | None]:
         """The same by one pass of the model; None for parameters that are not reached."""
         outputs = bound.pure(parameters)(parameters, bound.x)
-        if bound.sample.known and isinstance(outputs, Tensor):
+        total, u = torch.zeros((), dtype=self.v.dtype, device=self.v.device), []
+        if self.data is not None and bound.sample.known and isinstance(outputs, Tensor):
             bound.sample.check(outputs, bound.y)
             slopes = bound.sample.slopes(outputs.detach(), bound.y)
-            u = slopes * self.coefficients.view(-1, *[1] * (slopes.dim() - 1))
-            total = outputs.new_zeros(())
-        else:
+            u = [slopes * self.coefficients.view(-1, *[1] * (slopes.dim() - 1))]
+        elif self.data is not None:
             losses = bound.sample.all(outputs, bound.y)
-            u, total = None, bound.quiet_loss(outputs) + losses @ (self.v / len(self.v)).to(losses.dtype)
+            total = bound.quiet_loss(outputs) + losses @ (self.v / len(self.v)).to(losses.dtype)
         if self.drawn is not None:
-            drawn = torch.cat(self._cotangents) * self._scale
-            u = drawn if u is None else u + drawn
-        total = total if u is None else total + (outputs * u.to(outputs.dtype)).sum()
+            u.append(torch.cat(self._cotangents) * self._scale)
+        if u:
+            total = total + (outputs * functools.reduce(torch.add, u).to(outputs.dtype)).sum()
         return gradients(bound, total, outputs, parameters) if total.requires_grad else [None] * len(parameters)
 
 
-def _plus(a: list[Tensor] | None, b: list[Tensor]) -> list[Tensor]:
-    return b if a is None else vec.add(a, b)
+def _kind(rows: Rows) -> torch.dtype:
+    """Of the weights: 16 bits would add what they round to what is compared."""
+    kind = rows.like[0].dtype
+    return kind if kind.itemsize >= 4 else torch.float64
 
 
 def gap(found: Vectors, wanted: Sequence[Tensor | None], floor: float = _FLOOR) -> float:

@@ -110,7 +110,8 @@ class Drawing:
         captured, drawn = seen.captured, seen.drawn
         weighted = check.weights(captured.doubtful)
         if weighted is not None:
-            weighted.add(captured.rows, drawn, seen.cotangents)
+            weighted.add(captured.rows)
+            weighted.add_drawn(drawn, seen.cotangents)
             settle(check, _draws, seen.random)
         assert self.bound.likelihood is not None
         how = f"Gram matrix of {drawn.n} rows"
@@ -151,7 +152,7 @@ class Drawing:
         for start in range(0, self.bound.n, width):
             seen = self._seen(check.engine, part(self.bound, start, start + width), replay)
             if weighted is not None:
-                weighted.add(seen.captured.rows, seen.drawn, seen.cotangents, start)
+                weighted.add_drawn(seen.drawn, seen.cotangents)
             sums = vec.scale(seen.drawn.mean_squares(), seen.drawn.n)
             total, count = sums if total is None else vec.add(total, sums), count + seen.drawn.n
             random |= seen.random
@@ -199,17 +200,20 @@ class _Seen(NamedTuple):
 
 
 def _draws(engine: Engine, bound: Bound, parameters: Vectors, weighted: Weighted, width: int | None = None) -> None:
-    """Adds rows of the losses and of one cotangent a sample, some samples at a time."""
-    width = width or bound.n
-    for start in range(0, bound.n, width):
+    """Adds rows of one cotangent a sample; of the losses too, unless the samples are taken ``width`` at a time."""
+    step = width or bound.n
+    for start in range(0, bound.n, step):
         cotangents: list[Tensor] = []
 
         def draw(outputs: Tensor, cotangents: list[Tensor] = cotangents) -> Tensor:
             cotangents.append(weighted.draw(outputs))
             return cotangents[0]
 
-        captured = engine.capture(part(bound, start, start + width), parameters, draw)
-        weighted.add(captured.rows, captured.drawn, cotangents[0], start)
+        captured = engine.capture(part(bound, start, start + step), parameters, draw)
+        assert captured.drawn is not None
+        weighted.add_drawn(captured.drawn, cotangents[0])
+        if width is None:
+            weighted.add(captured.rows)
 
 
 def part(bound: Bound, start: int, stop: int) -> Bound:

@@ -86,8 +86,8 @@ def test_which_batches_are_verified():
         here, record, seen = bound(check=check), Record(), []
         for _ in range(batches):
             seen.append(record.due(here))
-            record.passed += seen[-1]
-            record.settled = True
+            if seen[-1]:
+                record.passes(settled=True)
         return seen
 
     sampled = count("sampled", 3000)
@@ -149,6 +149,34 @@ def test_meeting_that_depends_on_the_batch_is_named_as_such(check, metric, engin
     with pytest.raises(ValueError, match=r"lets samples meet.*depends on the batch.*check='always'"):
         geosam.observe(problem.on(x, y), needs)
     geosam.observe(problem.on(-x, y), needs)
+
+
+class Capacity(nn.Module):
+    """One expert that takes half of the batch; the others get nothing where more come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.expert, self.head = nn.Linear(4, 4), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        taken = (x[:, 0] > 0).nonzero()[: max(1, len(x) // 2), 0]
+        return self.head(x.new_zeros(len(x), 4).index_add(0, taken, self.expert(x[taken])))
+
+
+def test_losses_that_samples_have_alone_but_not_together_are_enough_for_a_check():
+    problem, x = geosam.Problem(build(Capacity), nn.CrossEntropyLoss(), check="first"), draw(6, 4)
+    few, many = (torch.cat([sign.unsqueeze(1), x[:, 1:]], 1) for sign in (torch.tensor([1.0, -1] * 3), torch.ones(6)))
+    geosam.observe(problem.on(few, labels(6)), EmpiricalFisher().needs)
+    with pytest.raises(ValueError, match="depends on the batch"):
+        geosam.observe(problem.on(many, labels(6)), EmpiricalFisher().needs)
+
+
+@pytest.mark.parametrize("engine", [Auto(), Func()], ids=repr)
+def test_a_hook_that_changes_a_gradient_is_named(engine):
+    here = bound()
+    here.parameters[0].register_hook(lambda g: 0 * g)
+    with pytest.raises(ValueError, match="a hook on a parameter"):
+        geosam.observe(here, EmpiricalFisher(engine=engine).needs)
 
 
 class Coarse(TorchDispatchMode):

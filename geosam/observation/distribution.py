@@ -49,15 +49,16 @@ class PredictiveDistribution(Request[Predictive]):
         def forward(values: Sequence[Tensor]) -> Tensor:
             unchanged()
             with replay:
-                return call(values, bound.x)
+                return known.read(call(values, bound.x))
 
         with torch.no_grad():
             outputs = forward(look.theta) if seen is None or known.random else seen
         alone = None
         if not (known.random or known.coupled):
-            alone = (lambda values, x: call(values, tree_map(lambda t: t.unsqueeze(0), x)).squeeze(0)), bound.x
-        recorder = _recorder(bound, parameters, rest, opened, replay)
-        return Predictive(forward, bound.likelihood, look.theta, outputs, alone, recorder)
+            alone = (lambda values, x: known.read(call(values, tree_map(lambda t: t.unsqueeze(0), x))).squeeze(0)), bound.x
+        recorder = _recorder(bound, parameters, rest, lambda *tensors: known.read(opened(*tensors)), replay)
+        likelihood = bound.likelihood if known.view is None else known.view.predicted
+        return Predictive(forward, likelihood, look.theta, outputs, alone, recorder)
 
     def restrict(self, value: Predictive, index: Sequence[int]) -> Predictive:
         """As a function of some of the parameters."""

@@ -61,10 +61,17 @@ class Drawing:
 
     def refusal(self) -> str | None:
         """Why no rows are formed, or None."""
+        seen = self.bound.structure(self.parameters)
+        if self.limit is None and seen.view is not None:
+            raise TypeError(
+                "per-sample scores of labels need outputs that are one tensor, batch first, and this model gives "
+                f"{type(seen.outputs).__name__}. Wrap it, or use Fisher(), which has products in their place."
+            )
         if self.limit is None:
             return None
-        seen = self.bound.structure(self.parameters)
         count = self.sampling.count(seen.entries) * self.bound.n
+        if seen.view is not None:
+            return "the outputs are not one tensor"
         if seen.coupled and self.sampling.random:
             raise ValueError(
                 "labels are drawn for each sample alone, and here samples meet: a normalisation uses the batch's own "

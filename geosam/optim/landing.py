@@ -20,7 +20,8 @@ def lands(bound: Bound, parameters: Vectors) -> bool:
     hooked = any(p._backward_hooks or p._post_accumulate_grad_hooks for p in own)
     written = any(m.training and any(True for _ in m.buffers(recurse=False)) for m in bound.model.modules())
     together = torch.distributed.is_available() and torch.distributed.is_initialized()
-    seen = hooked or written or together or _NOWHERE in bound.memory or bound.structure(parameters).random
+    facts = bound.structure(parameters)
+    seen = hooked or written or together or _NOWHERE in bound.memory or not facts.batched or facts.random
     return not seen and {*map(id, own)} == {*map(id, parameters)}
 
 

@@ -13,9 +13,10 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from ..core import Vectors
 from .functional import Opened, called, refuse_plain_references
-from .likelihoods import Likelihood
+from .likelihoods import Likelihood, of_loss
 from .losses import Loss, SampleLoss, one_number
 from .modules import couples_samples, structure
+from .outputs import view
 from .probe import Facts, probe, with_autograd
 from .randomness import Handed, Replay, Stream, foreign
 from .reading import Instead, widened
@@ -117,8 +118,11 @@ class Batch:
 
     def facts(self, parameters: Vectors) -> Facts:
         """Found by five forward passes, once for each shape of input, mode of the model and choice of parameters."""
-        leaves = [tuple(t.shape[1:]) for t in tree_leaves(self.x) if isinstance(t, Tensor)]
-        return self.remembered(("facts", *structure(self.model, parameters), *leaves), lambda: self._probe(parameters))
+        return self.remembered(("facts", *self._structure(parameters)), lambda: self._probe(parameters))
+
+    def _structure(self, parameters: Vectors) -> tuple[Any, ...]:
+        shapes = (tuple(t.shape[1:]) for t in tree_leaves(self.x) if isinstance(t, Tensor))
+        return (*structure(self.model, parameters), *shapes)
 
     def _probe(self, parameters: Vectors) -> Facts:
         refuse_plain_references(self.model)
@@ -148,9 +152,14 @@ class Batch:
                 self.streams.append(stream)
 
     def structure(self, parameters: Vectors) -> Facts:
-        """As ``facts``. Raises: TypeError where the outputs are not one tensor, batch first."""
+        """As ``facts``. Raises: TypeError where neither the outputs nor what the likelihood reads are tensors, batch first."""
         facts = self.facts(parameters)
-        if not facts.batched:
+        if facts.batched:
+            return facts
+        if self.likelihood is not None and self.likelihood is not of_loss(self.loss):
+            known, key = self.likelihood, ("view", *self._structure(parameters))
+            facts = facts._replace(view=self.remembered(key, lambda: view(known, self.outputs(), self.n)))
+        if facts.view is None:
             shape = tuple(facts.outputs.shape) if isinstance(facts.outputs, Tensor) else type(facts.outputs).__name__
             raise TypeError(
                 f"a predictive distribution is formed from one tensor of outputs, batch first; this model gives {shape}. Wrap "

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves, tree_map
 
 from ..core import Vectors
 from ..core.limits import rounding
+from .outputs import View, detached, on_meta, replaced, tensors
 from .randomness import Replay
 
 Forward = Callable[[Sequence[Tensor]], Any]
@@ -22,7 +22,8 @@ class Facts(NamedTuple):
     """What does not depend on θ. random: whether a pass uses random numbers. coupled: whether a normalisation couples samples.
 
     graded: whether a pass without autograd computes something else than one with it, as fused kernels for inference may; then
-    every pass is made with it. outputs: those of n samples, on the meta device.
+    every pass is made with it. outputs: those of n samples, on the meta device. view: what a likelihood reads of them,
+    where they are not one tensor.
     """
 
     random: bool
@@ -30,6 +31,7 @@ class Facts(NamedTuple):
     coupled: bool
     outputs: Any
     n: int
+    view: View | None = None
 
     @property
     def batched(self) -> bool:
@@ -38,8 +40,12 @@ class Facts(NamedTuple):
 
     @property
     def entries(self) -> int:
-        """Numbers of a sample's outputs."""
-        return int(self.outputs[0].numel())
+        """Numbers of a sample's outputs, as far as a likelihood reads them."""
+        return int(self.read(self.outputs)[0].numel())
+
+    def read(self, outputs: Any) -> Tensor:
+        """What a likelihood reads, as one tensor [n, ...]."""
+        return outputs if self.view is None else self.view.read(outputs)
 
 
 def probe(training: Forward, every: Vectors, evaluation: Forward, theta: Vectors, replay: Replay) -> tuple[bool, Any]:
@@ -49,10 +55,10 @@ def probe(training: Forward, every: Vectors, evaluation: Forward, theta: Vectors
     """
 
     def trained() -> Any:
-        return _detached(_run(training, every, replay, True))
+        return detached(_run(training, every, replay, True))
 
     def evaluated(graded: bool) -> Any:
-        return _detached(_run(evaluation, theta, replay, graded))
+        return detached(_run(evaluation, theta, replay, graded))
 
     first, again, plain = trained(), trained(), None
     with suppress(RuntimeError):  # where the forward pass differentiates
@@ -71,7 +77,7 @@ def probe(training: Forward, every: Vectors, evaluation: Forward, theta: Vectors
             "for inference is used where no parameter requires a gradient. Give the optimizer all parameters that require "
             "gradients, or switch the kernel off: torch.backends.mha.set_fastpath_enabled(False)."
         )
-    return graded, tree_map(lambda t: torch.empty_like(t, device="meta") if isinstance(t, Tensor) else t, first)
+    return graded, replaced(first, on_meta)
 
 
 def with_autograd(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -81,7 +87,7 @@ def with_autograd(call: Callable[..., Any]) -> Callable[..., Any]:
         if torch.is_grad_enabled():
             return call(values, *rest)
         with torch.enable_grad():
-            return _detached(call([v if v.requires_grad else v.detach().requires_grad_() for v in values], *rest))
+            return detached(call([v if v.requires_grad else v.detach().requires_grad_() for v in values], *rest))
 
     return run
 
@@ -91,14 +97,10 @@ def _run(forward: Forward, values: Vectors, replay: Replay, graded: bool) -> Any
         return forward([v.detach().requires_grad_() for v in values] if graded else values)
 
 
-def _detached(outputs: Any) -> Any:
-    return tree_map(lambda t: t.detach() if isinstance(t, Tensor) else t, outputs)
-
-
 def agree(one: Any, other: Any) -> bool:
     """Whether two results hold the same tensors, up to the order of summation. NaN equals NaN."""
-    pairs = list(zip(tree_leaves(one), tree_leaves(other), strict=False))
-    return all(_close(a, b) for a, b in pairs if isinstance(a, Tensor) and a.is_floating_point() and not a.is_nested)
+    pairs = list(zip(tensors(one), tensors(other), strict=False))
+    return all(_close(a, b) for a, b in pairs if a.is_floating_point() and not a.is_nested)
 
 
 def _close(a: Tensor, b: Tensor) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -57,6 +57,24 @@ def widened(tree: Any) -> Any:
     return tree_map(lambda t: t.double() if isinstance(t, Tensor) and t.is_floating_point() else t, tree)
 
 
+def tensors(tree: Any) -> list[Tensor]:
+    """All tensors in containers, and in the attributes of objects; each once, in order."""
+    found: dict[int, Tensor] = {}
+    seen: set[int] = set()
+
+    def visit(value: Any) -> None:
+        if isinstance(value, Tensor):
+            found[id(value)] = value
+        elif id(value) not in seen and not isinstance(value, type):
+            seen.add(id(value))
+            parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+            for part in (*parts, *getattr(value, "__dict__", {}).values()):
+                visit(part)
+
+    visit(tree)
+    return list(found.values())
+
+
 def walk(root: Any, visit: Callable[[Tensor], None], stop: Iterable[Any] = ()) -> None:
     """Call ``visit`` with a leaf for every edge of the graph that leads to it, except through the nodes ``stop``."""
     seen, stack = {root, *stop}, [] if root in stop else [root]
@@ -75,6 +93,6 @@ def leaves(loss: Tensor, outputs: Any) -> list[Tensor]:
     """The tensors whose ``.grad`` a backward pass would set without the outputs: a penalty's parameters, a loss's own."""
     found: dict[int, Tensor] = {}
     if loss.grad_fn is not None:
-        given = [t.grad_fn for t in tree_leaves(outputs) if isinstance(t, Tensor)]
+        given = [t.grad_fn for t in tensors(outputs)]
         walk(loss.grad_fn, lambda t: found.update({id(t): t}), [node for node in given if node is not None])
     return list(found.values())

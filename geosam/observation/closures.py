@@ -32,8 +32,8 @@ def observe_closure(closure: Closure, parameters: Vectors, names: Sequence[str] 
     return Observation(parameters, gradient, loss, names)
 
 
-def run(closure: Closure, parameters: Vectors) -> Tensor:
-    """Run the closure with gradients enabled; return its loss, detached.
+def run(closure: Closure, parameters: Vectors, changed: bool = True) -> Tensor:
+    """Run the closure with gradients enabled; return its loss, detached. changed: whether gradients must be others than before.
 
     Raises: TypeError if it is not callable or returns no loss, as :class:`Skipped` where it computed no gradient either;
     RuntimeError if it never called backward.
@@ -48,7 +48,7 @@ def run(closure: Closure, parameters: Vectors) -> Tensor:
         if all(same or not p.grad.any() for same, p in zip(still, parameters, strict=True)):  # type: ignore[union-attr]
             raise Skipped("the closure returned None and computed no gradient, and its batch was skipped")
         raise TypeError("the closure returned None; it must return the loss (zero_grad, forward, backward, return loss)")
-    if all(still):
+    if changed and all(still):
         raise RuntimeError("the closure left every gradient as it was: it must zero gradients and call loss.backward()")
     return torch.as_tensor(loss).detach()
 
@@ -58,14 +58,17 @@ class Zeroing:
 
     Seen by identity where it sets them to None, as ``zero_grad()`` does, in every step and at no cost. Where they stay in
     place, zeroing is told from adding up by NaN that is put into what the pass before left: in the first step, and then in
-    every step as long as they stay in place. A closure that begins to leave them in place costs one more pass, once.
+    every step as long as they stay in place. A closure that begins to leave them in place costs one more pass, once. One that
+    assigns tensors of its own, the same in every pass, is not looked at again.
     """
 
     def __init__(self) -> None:
-        self.in_place = True
+        self.in_place, self.supplied = True, False
 
     def run_again(self, closure: Closure, parameters: Vectors) -> Tensor:
         """:func:`run` for a second pass. Raises: RuntimeError if gradients of the first pass are in those of the second."""
+        if self.supplied:
+            return run(closure, parameters, changed=False)
         loss, stayed = self._pass(closure, parameters, self.in_place)
         if stayed and not self.in_place:
             loss, stayed = self._pass(closure, parameters, True)
@@ -80,15 +83,15 @@ class Zeroing:
             )
         return loss
 
-    @staticmethod
-    def _pass(closure: Closure, parameters: Vectors, mark: bool) -> tuple[Tensor, Vectors]:
+    def _pass(self, closure: Closure, parameters: Vectors, mark: bool) -> tuple[Tensor, Vectors]:
         """(the loss, the parameters whose gradient is the same tensor as before)."""
+        own = [_seen(p) for p in parameters]
+        if mark:
+            _mark(parameters)
         before = [_seen(p) for p in parameters]
-        left = [_values(p) for p in parameters if p.grad is not None] if mark else []
-        if left:
-            vec.affine_(left, math.nan, 0.0)
-        del left  # its memory is for the pass
-        loss = run(closure, parameters)
+        loss = run(closure, parameters, changed=mark)
+        given = [_is(p, seen) for p, seen in zip(parameters, own, strict=True) if p.grad is not None]
+        self.supplied = mark and bool(given) and all(given)
         return loss, [p for p, seen in zip(parameters, before, strict=True) if _is(p, seen)]
 
     @staticmethod
@@ -98,6 +101,17 @@ class Zeroing:
             p.grad = None
         run(closure, stayed)
         return any(p.grad is not None and bool(_values(p).isnan().any()) for p in stayed)
+
+
+def _mark(parameters: Vectors) -> None:
+    """NaN in place of the gradients, in other tensors: those of the pass before may be the closure's own."""
+    held = [p for p in parameters if p.grad is not None]
+    for p in held:
+        g = p.grad
+        assert g is not None
+        p.grad = g.clone() if g.is_sparse else torch.empty_like(g)
+    if held:
+        vec.affine_([_values(p) for p in held], math.nan, 0.0)
 
 
 def _seen(parameter: Tensor) -> Seen:

@@ -285,5 +285,5 @@ def test_a_user_s_norm_takes_three_lines():
 def test_a_problem_refuses_an_engine_whose_rows_are_divided_by_n():
     """No law is needed: the rows' mean must be the batch gradient."""
     bound = geosam.Problem(nn.Linear(3, 2), nn.CrossEntropyLoss()).on(torch.eye(3), torch.tensor([0, 1, 0]))
-    with pytest.raises(ValueError, match="not the batch gradient"):
+    with pytest.raises(ValueError, match="do not add up to the gradient of the batch"):
         metrics.EmpiricalFisher(0.01, engine=fields.DividedByN()).at(bound)

@@ -143,3 +143,18 @@ def test_a_second_pass_without_backward_is_refused():
     with pytest.raises(RuntimeError, match=r"call loss\.backward"):
         opt.step(once)
     assert same(clones(model), before)
+
+
+def test_tensors_that_a_closure_assigns_are_left_to_it():
+    model, opt = start()
+    own = [torch.ones_like(p) for p in model.parameters()]
+
+    def closure() -> Tensor:
+        for p, g in zip(model.parameters(), own, strict=True):
+            p.grad = g
+        return torch.zeros(())
+
+    for _ in range(3):
+        opt.zero_grad()
+        opt.step(closure)
+        assert all(bool((g == 1).all()) for g in own) and opt.last.finite

@@ -73,7 +73,7 @@ class TestRho:
         with pytest.raises(ValueError, match=r"rho must be finite and not negative, got .*rho = 0"):
             SAM(sgd(build(mlp)), rho=rho)
 
-    @pytest.mark.parametrize("rho", ["0.1", None, True, torch.tensor(0.1), [0.1], 1j])
+    @pytest.mark.parametrize("rho", ["0.1", None, True, torch.ones(2), [0.1], 1j])
     def test_not_a_number(self, rho):
         with pytest.raises(TypeError, match="rho must be a number"):
             SAM(sgd(build(mlp)), rho=rho)
@@ -153,7 +153,7 @@ class TestConstruction:
 class TestSource:
     @pytest.mark.parametrize("rho", [0.05, 0.0])
     def test_step_without_a_source(self, rho):
-        refused(TypeError, r"step\(\) needs a closure or problem\.on\(x, y\)", None, lambda m: None, rho=rho)
+        refused(TypeError, r"step\(\) .* needs a closure .* or problem\.on\(x, y\)", None, lambda m: None, rho=rho)
 
     @pytest.mark.parametrize("rho", [0.05, 0.0])
     @pytest.mark.parametrize("source", [1.0, "closure", torch.tensor(1.0)])

@@ -82,4 +82,4 @@ def its_covector_fits_the_space(field: Field[Any], bound: Bound, read: Read) -> 
 
 
 def _tensors(state: Any) -> list[Tensor]:
-    return [torch.as_tensor(leaf) for leaf in tree_leaves(state)]
+    return [torch.as_tensor(leaf) for leaf in tree_leaves(state) if leaf is not None]

@@ -41,6 +41,7 @@ def test_every_part_has_a_tiny_one():
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_every_step_and_move_is_raced_or_left_out_with_a_reason(light, turn, capsys):
     raced = steps_of(TINY_MLP, 1, CPU, turn)
     assert {"floor", "copy, Euclidean", "swap, Euclidean", "reference SAM"} <= set(raced["jobs"])
@@ -57,6 +58,7 @@ def test_captured_jobs_are_compared_with_their_own_floor():
     assert rows["captured, Euclidean"]["over_captured"] == 1.05 and "over_captured" not in rows["floor"]
 
 
+@pytest.mark.slow
 def test_every_fisher_is_raced_or_left_out_with_a_reason(light, turn):
     raced = fishers_of(TINY_VIT, 1, CPU, turn)
     assert set(JOBS) == (set(raced["jobs"]) | set(raced["left_out"])) - {"Euclidean (again)"}

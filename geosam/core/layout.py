@@ -11,12 +11,21 @@ _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _FUSED = (torch.float32, torch.bfloat16, torch.float16)
 
 
+def alike(v: Sequence[Tensor]) -> bool:
+    """Whether all are of one type and device, as multi-tensor operations and their scalars need it."""
+    kind, place = v[0].dtype, v[0].get_device()
+    return [t.dtype for t in v].count(kind) == len(v) == [*map(Tensor.get_device, v)].count(place)
+
+
 def fusible(u: Sequence[Tensor], v: Sequence[Tensor]) -> bool:
     """Whether torch's fused SGD takes u + factor · v: plain dense tensors, alike in type and layout, of at most 4 bytes."""
     if torch.compiler.is_compiling() or u[0].dtype not in _FUSED or u[0].device.type not in ("cuda", "cpu"):
         return False
     plain = {type(t) for t in (*u, *v)} <= {Tensor, torch.nn.Parameter}
-    return plain and all(a.dtype == b.dtype and lies_as(a, b) for a, b in zip(u, v, strict=True))
+    if not plain or [t.dtype for t in u] != [t.dtype for t in v]:
+        return False
+    contiguous = all(map(Tensor.is_contiguous, u)) and all(map(Tensor.is_contiguous, v))
+    return contiguous or all(lies_as(a, b) for a, b in zip(u, v, strict=True))
 
 
 def lies_as(a: Tensor, b: Tensor) -> bool:

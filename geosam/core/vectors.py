@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .layout import bits_of, flag, fusible
+from .layout import alike, bits_of, flag, fusible
 
 Vectors = Sequence[Tensor]
 Scalar = Tensor | float
@@ -47,14 +47,9 @@ def as_given(like: Tensor) -> AbstractContextManager[Any]:
     return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
 
-def _alike(*lists: Sequence[Tensor]) -> bool:
-    """Whether each list has one type and device, as multi-tensor operations and their scalars need it."""
-    return all(len({t.get_device() for t in v}) == 1 == len({t.dtype for t in v}) for v in lists)
-
-
 def _kinds(*lists: Vectors) -> list[tuple[Sequence[int], list[list[Tensor]]]]:
     """(positions, lists) of each combination of types and devices."""
-    if _alike(*lists):
+    if all(alike(v) for v in lists):
         return [(range(len(lists[0])), [list(v) for v in lists])]
     groups: dict[Any, list[int]] = {}
     for i, tensors in enumerate(zip(*lists, strict=True)):
@@ -70,7 +65,7 @@ def _together(operation: Callable[..., Sequence[Tensor]], *lists: Vectors) -> li
 def gathered(numbers: Sequence[Tensor]) -> Tensor:
     """0-dimensional tensors as one, of shape [len(numbers)], on the first one's device."""
     device = numbers[0].device
-    return torch.stack(list(numbers) if _alike(numbers) else [t.to(device) for t in numbers])
+    return torch.stack(list(numbers) if alike(numbers) else [t.to(device) for t in numbers])
 
 
 def _sizes(v: Vectors, order: float) -> Tensor:

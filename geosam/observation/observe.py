@@ -8,6 +8,7 @@ import torch
 
 from ..core import Vectors
 from ..problem import Bound
+from ..problem.devices import explained
 from ..problem.frozen import frozen
 from .gradient import plain
 from .observation import Observation
@@ -38,17 +39,18 @@ def observe(point: Bound | Observation, needs: Needs = (), who: str = "this requ
             f"{', '.join(held)}: complex parameters are not supported. Hold a real tensor, [..., 2], as the parameter and take "
             "torch.view_as_complex of it in the forward pass."
         )
-    for request in needs:
-        request.check(point, who)
-    if needs or not train:
-        point.facts(parameters)
-    look = None
-    while look is None:  # ends: each repetition is recorded by what asks for it
-        replay = point.replay()
-        try:
-            look = _look(point, needs, parameters, train)
-        except TakeAgain:
-            replay.rewind()
+    with explained(point):
+        for request in needs:
+            request.check(point, who)
+        if needs or not train:
+            point.facts(parameters)
+        look = None
+        while look is None:  # ends: each repetition is recorded by what asks for it
+            replay = point.replay()
+            try:
+                look = _look(point, needs, parameters, train)
+            except TakeAgain:
+                replay.rewind()
     return Observation(look.theta, look.lead.gradient, look.lead.loss, names, {r: look.found[r] for r in needs})
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from ..core import vectors as vec
 from ..metrics.blockwise import Part
 from ..norms import Identity
 from ..observation import Constant, Metric
+from ..problem.devices import is_about_devices
 from ..rows import Pulled
 
 
@@ -85,3 +87,19 @@ class Groups:
             parts.append((index, metric if rho else Constant(Identity()), rho))
             start += len(members)
         return parts
+
+
+@contextmanager
+def explained(base: torch.optim.Optimizer) -> Iterator[None]:
+    """Inside, an error that comes of state on another device than its parameter's names cause and cure."""
+    try:
+        yield
+    except RuntimeError as error:
+        places = ((p, t) for p, state in base.state.items() for t in state.values() if isinstance(t, Tensor) and t.dim())
+        apart = next(((p.device, t.device) for p, t in places if p.device != t.device), None)
+        if apart is None or not is_about_devices(error):
+            raise
+        raise RuntimeError(
+            f"{type(base).__name__} keeps state on {apart[1]} for a parameter on {apart[0]}: the model was moved after its "
+            "first step. Move it before the optimizer is built, or load the state again: opt.load_state_dict(opt.state_dict())."
+        ) from error

@@ -29,7 +29,7 @@ class Move(ABC):
 
     def prepare(self, parameters: Vectors) -> None:
         """Before a first pass: if the parameters have changed, check them and allocate buffers."""
-        seen = [(p.shape, p.dtype, p.device, p.data_ptr()) for p in parameters]
+        seen = [(p.shape, p.dtype, p.get_device(), p.data_ptr()) for p in parameters]
         if seen != self._seen:
             self.check(parameters)
             self.buffers = [torch.empty_like(p, requires_grad=False) for p in parameters]
@@ -37,7 +37,8 @@ class Move(ABC):
 
     def displace(self, parameters: Vectors, perturbation: Perturbation) -> None:
         """θ ← θ + ε*."""
-        self.prepare(parameters)
+        if [p.data_ptr() for p in parameters] != [address for *_, address in self._seen]:
+            self.prepare(parameters)  # at another time than its first pass
         with torch.no_grad():
             self._displace(parameters, perturbation)
         torch.clear_autocast_cache()  # it holds low-precision copies of the old weights

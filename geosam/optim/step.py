@@ -18,7 +18,7 @@ from ..observation import Field, Metric, Objective, Observation, State, name_of,
 from ..observation.closures import Zeroing, run
 from ..problem import Bound
 from ..solvers import solve
-from .groups import Groups
+from .groups import Groups, explained
 from .landing import arrive, lands
 from .last import Last, Perturbed
 from .memory import Owners
@@ -173,7 +173,8 @@ class Step:
             return
         skipped = self.withhold(gradients)
         if not (vec.reads_are_free(gradients) and skipped):
-            self.rule.base.step()
+            with explained(self.rule.base):
+                self.rule.base.step()
 
     def plain(self) -> Tensor:
         """The base optimizer's own step, ρ = 0; the loss."""

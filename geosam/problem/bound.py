@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..core import Norm, Vectors
 from .batch import Batch
+from .devices import explained
 from .randomness import Replay
 from .surface import Surface, around
 
@@ -29,7 +30,7 @@ class Bound(Batch):
         """Zero the gradients, forward, backward; the loss, detached."""
         for p in self.model.parameters():
             p.grad = None
-        with torch.enable_grad():
+        with explained(self), torch.enable_grad():
             loss = self.batch_loss(self.call(self.model))
             loss.backward()
         return loss.detach()

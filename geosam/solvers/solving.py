@@ -23,12 +23,11 @@ def solve(
         raise ValueError("the covector has no tensors: there is nothing to perturb")
     like = geometry.like if isinstance(geometry, Norm) else geometry.along.like
     if like is not None:
-        shapes, theirs = (
-            [tuple(t.shape) for t in like],
-            [tuple(t.shape) for t in getattr(c, "like", c)],
-        )  # a pulled vector stays lazy
+        shapes, theirs = [t.shape for t in like], [t.shape for t in getattr(c, "like", c)]  # a pulled vector stays lazy
         if shapes != theirs:
-            raise ValueError(f"the covector's shapes {theirs} are not those of the geometry, {shapes}")
+            raise ValueError(
+                f"the covector's shapes {[*map(tuple, theirs)]} are not those of the geometry, {[*map(tuple, shapes)]}"
+            )
     solver = solver or (Radial() if isinstance(geometry, Divergence) else DualNorm())
     solver = solver if loan is None else solver.borrow(loan)
     found, of_covector = solver.solve(geometry, c, rho), getattr(c, "report", {})

@@ -18,11 +18,15 @@ def alike(v: Sequence[Tensor]) -> bool:
 
 
 def fusible(u: Sequence[Tensor], v: Sequence[Tensor]) -> bool:
-    """Whether torch's fused SGD takes u + factor · v: plain dense tensors, alike in type and layout, of at most 4 bytes."""
-    if torch.compiler.is_compiling() or u[0].dtype not in _FUSED or u[0].device.type not in ("cuda", "cpu"):
+    """Whether torch's fused SGD takes u + factor · v, of one type and device each: dense tensors alike in type and layout.
+
+    Not subclasses, nor float64: its factor is a float32 number.
+    """
+    one, other = u[0], v[0]
+    if torch.compiler.is_compiling() or one.dtype not in _FUSED or one.device.type not in ("cuda", "cpu"):
         return False
-    plain = {type(t) for t in (*u, *v)} <= {Tensor, torch.nn.Parameter}
-    if not plain or [t.dtype for t in u] != [t.dtype for t in v]:
+    plain = {*(type(t) for t in u), *(type(t) for t in v)} <= {Tensor, torch.nn.Parameter}
+    if not plain or (one.dtype, one.device) != (other.dtype, other.device):
         return False
     contiguous = all(map(Tensor.is_contiguous, u)) and all(map(Tensor.is_contiguous, v))
     return contiguous or all(lies_as(a, b) for a, b in zip(u, v, strict=True))

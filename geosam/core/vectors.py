@@ -70,6 +70,8 @@ def gathered(numbers: Sequence[Tensor]) -> Tensor:
 
 def _sizes(v: Vectors, order: float) -> Tensor:
     """The p-norms of the tensors, float64, shape [len(v)], in any order."""
+    if alike(v):
+        return torch.stack(list(torch._foreach_norm(list(v), order, dtype=torch.float64)))
     return gathered([t for _, (part,) in _kinds(v) for t in torch._foreach_norm(part, order, dtype=torch.float64)])
 
 
@@ -367,6 +369,9 @@ def unflatten(flat: Tensor, like: Vectors) -> list[Tensor]:
 
 def copy_(target: Vectors, source: Vectors) -> None:
     """target ← source, in place."""
+    if alike(target):
+        torch._foreach_copy_(list(target), list(source))
+        return
     for _, (to, of) in _kinds(target, source):
         torch._foreach_copy_(to, of)
 

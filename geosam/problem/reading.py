@@ -61,17 +61,15 @@ def tensors(tree: Any) -> list[Tensor]:
     """All tensors in containers, and in the attributes of objects; each once, in order."""
     found: dict[int, Tensor] = {}
     seen: set[int] = set()
-
-    def visit(value: Any) -> None:
+    left = [tree]
+    while left:  # no function that calls itself: its reference cycle would keep the tensors until a collection
+        value = left.pop()
         if isinstance(value, Tensor):
             found[id(value)] = value
         elif id(value) not in seen and not isinstance(value, type):
             seen.add(id(value))
             parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
-            for part in (*parts, *getattr(value, "__dict__", {}).values()):
-                visit(part)
-
-    visit(tree)
+            left += reversed((*parts, *getattr(value, "__dict__", {}).values()))
     return list(found.values())
 
 

@@ -190,7 +190,7 @@ class TestRefusals:
         problem = geosam.Problem(
             Two(4, 3), lambda z, y: F.cross_entropy(z["logits"], y), lambda z: Categorical(logits=z["logits"])
         )
-        with pytest.raises(TypeError, match="one tensor of outputs"):
+        with pytest.raises(TypeError, match="outputs that are one tensor"):
             DiagonalFisher().at(problem.on(draw(6, 4), labels(6)))
 
 

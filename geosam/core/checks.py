@@ -14,15 +14,16 @@ def check_instance(name: str, value: Any, kind: type) -> None:
         raise TypeError(f"{name} must be an instance of {kind.__name__}, got {value!r}")
 
 
-def check_radius(rho: Any) -> float:
-    """rho as a float, also from a 0-dimensional tensor or array, which is read on the host.
+def check_radius(rho: Any, name: str = "rho") -> float:
+    """A radius as a float, also from a 0-dimensional tensor or array, which is read on the host.
 
     Raises: TypeError or ValueError unless it is a finite number ≥ 0.
     """
     if getattr(rho, "ndim", None) == 0:
         rho = rho.item()
     if isinstance(rho, bool) or not isinstance(rho, int | float):
-        raise TypeError(f"rho must be a number, got {rho!r}")
+        raise TypeError(f"{name} must be a number, got {rho!r}")
     if not (math.isfinite(rho) and rho >= 0):
-        raise ValueError(f"rho must be finite and not negative, got {rho}; rho = 0 is the base optimizer's own step")
+        cure = "; rho = 0 is the base optimizer's own step" if name == "rho" else ""
+        raise ValueError(f"{name} must be finite and not negative, got {rho}{cure}")
     return float(rho)

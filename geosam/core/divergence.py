@@ -22,9 +22,13 @@ class Landing:
 
 
 class Divergence(ABC):
-    """D(ε) ≥ 0 with D(0) = 0 and ∇D(0) = 0. along: the norm whose ε* gives the ray on which D(ε) = ρ²/2 is solved."""
+    """D(ε) ≥ 0 with D(0) = 0 and ∇D(0) = 0.
+
+    along: the norm whose ε* gives the ray on which D(ε) = ρ²/2 is solved. cap: ‖ε‖₂ is at most this; None: whatever it is.
+    """
 
     along: Norm
+    cap: float | None = None
 
     @abstractmethod
     def __call__(self, epsilon: Vectors) -> Tensor:

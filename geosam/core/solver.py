@@ -25,7 +25,8 @@ class Perturbation:
 
     dual_norm: ‖c‖*. radius: the norm (or √(2D)) that ε* reaches. finite: whether c and all that was computed from it is finite;
     if not, or if c = 0, then ε* = 0. landing: the solver's forward pass at θ + ε*, if it was kept. memory: what the next step's
-    :class:`Loan` carries. All scalars are 0-dimensional tensors on the device.
+    :class:`Loan` carries. beside: ‖ε*‖₂ in the loan's unit, if it lent one, on the host. All other scalars are 0-dimensional
+    tensors on the device.
     """
 
     direction: Vectors
@@ -36,6 +37,7 @@ class Perturbation:
     report: Mapping[str, Any] = field(default_factory=dict)
     landing: Landing | None = None
     memory: Mapping[str, Any] = field(default_factory=dict)
+    beside: float | None = None
 
     @property
     def epsilon(self) -> list[Tensor]:
@@ -49,13 +51,15 @@ class Loan:
 
     scratch: tensors like the parameters that ♯c may be written into. covector: ε ↦ the objective's covector at θ + ε.
     keep: returns whether a forward pass at θ + ε*, kept with its graph, may replace that of the second pass; called only by a
-    solver that runs one. memory: :attr:`Perturbation.memory` of the previous solve.
+    solver that runs one. memory: :attr:`Perturbation.memory` of the previous solve. unit: what ‖ε*‖₂ is to be compared with, in
+    steps in which this is due; read together with another number, it costs a solver no read of its own.
     """
 
     scratch: Vectors | None = None
     covector: Covector | None = None
     keep: Callable[[], bool] = lambda: False
     memory: Mapping[str, Any] = field(default_factory=dict)
+    unit: Callable[[], Tensor | None] = lambda: None
 
 
 class Solver(Public, ABC):

@@ -9,5 +9,6 @@ from .captured import Captured
 from .last import Last, Perturbed
 from .move import Copy, Move, Swap
 from .sam import SAM
+from .watch import LongPerturbation
 
-__all__ = ["SAM", "Captured", "Copy", "Last", "Move", "Perturbed", "Swap", "updates"]
+__all__ = ["SAM", "Captured", "Copy", "Last", "LongPerturbation", "Move", "Perturbed", "Swap", "updates"]

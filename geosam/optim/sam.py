@@ -27,6 +27,7 @@ from .recorder import refusal
 from .step import Source, Step
 from .suitable import check_parameters
 from .updates import Sharp, Update
+from .watch import Watch
 
 _PARTS = {"objective": Objective, "move": Move, "update": Update, "solver": Solver}
 
@@ -89,7 +90,7 @@ class SAM(torch.optim.Optimizer):
         self._searches = closure is not None and closure.default is inspect.Parameter.empty  # LBFGS calls it by itself
         self.last: Last | None = None
         self.memory: dict[str, State] = {name: {} for name in NAMES}
-        self.owners, self.zeroing, self._told = Owners(), Zeroing(), False
+        self.owners, self.zeroing, self.watch, self._told = Owners(), Zeroing(), Watch(), False
         groups = self._groups()
         if not groups.parameters:
             raise ValueError("the base optimizer holds no parameter that requires a gradient: there is nothing to perturb")

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -25,6 +26,7 @@ from .memory import Owners
 from .move import Move
 from .suitable import check_alone
 from .updates import Update
+from .watch import Watch
 
 Source = Callable[[], Any] | Bound
 
@@ -41,6 +43,7 @@ class Rule(Protocol):
     memory: dict[str, State]
     owners: Owners
     zeroing: Zeroing
+    watch: Watch
     last: Last | None
 
     @property
@@ -127,7 +130,8 @@ class Step:
     def solve(self, seen: Observation) -> tuple[Perturbation, Tensor]:
         """(ε*, the loss at θ); ε* = 0 where the loss, the covector or what was made of it is not finite."""
         rule, memory, radius = self.rule, self.rule.memory, self.groups.radius
-        loan = Loan(rule.move.buffers, self._covector(memory["objective"]), self._keep, memory["solver"])
+        unit = partial(rule.watch.unit, self.parameters)
+        loan = Loan(rule.move.buffers, self._covector(memory["objective"]), self._keep, memory["solver"], unit)
         c, memory["objective"] = self._ascent(seen, memory["objective"])
         if radius is not None:
             geometry, memory["metric"] = rule.metric.step(seen, memory["metric"])
@@ -136,6 +140,7 @@ class Step:
         found = solve(geometry, c, 1.0 if radius is None else radius, rule.solver, loan)
         if (stretch := self.groups.stretch) is not None:
             found = replace(found, scale=found.scale * stretch, radius=found.radius * stretch)
+        rule.watch.hear(found.beside)
         if found.memory:
             memory["solver"] = found.memory
         finite = found.finite & (seen.loss.abs() < math.inf).to(found.finite.device)

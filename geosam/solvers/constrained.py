@@ -62,6 +62,8 @@ class Constrained(Solver):
         """ε* with D(ε*) ≤ rho²/2."""
         if not isinstance(geometry, Divergence):
             raise TypeError("Constrained needs a divergence; a norm has a closed form. Use solvers.DualNorm().")
+        if geometry.cap is not None:
+            raise ValueError("Constrained looks for a maximum over the whole KL ball and has no cap. Use solvers.Radial().")
         if vec.count(c) > self.limit:
             raise ValueError(
                 f"Constrained is for small problems: {vec.count(c)} parameters exceed its limit of {self.limit}, and a step "

@@ -18,17 +18,24 @@ class Crossing:
 
 
 def first_crossing(
-    f: Callable[[float], float], level: float, start: float, tolerance: float, evaluations: int, growth: float = 8.0
+    f: Callable[[float], float],
+    level: float,
+    start: float,
+    tolerance: float,
+    evaluations: int,
+    growth: float = 8.0,
+    limit: float = math.inf,
 ) -> Crossing:
     """The crossing of ``level`` nearest to 0, by a bracketed secant in (log t, log f).
 
     f(0) = 0 and f grows like a power of t near 0, so a straight line through the logarithms is right to leading order: two
     evaluations determine the power, and the third is usually within the tolerance. Where f is flat the step is a factor from 4
-    to ``growth``. A value that is not finite counts as above the level. If no evaluation is within the tolerance, the result is
-    below the level, so that a budget is never exceeded: the evaluated point with the highest f, among equals the nearest to 0.
+    to ``growth``. No t above ``limit`` is tried, and f below the level there ends the search. A value that is not finite counts
+    as above the level. If no evaluation is within the tolerance, the result is below the level, so that a budget is never
+    exceeded: the evaluated point with the highest f, among equals the nearest to 0.
     """
     below, low, high = [(0.0, 0.0)], 0.0, math.inf
-    t, last = start, None
+    t, last = min(start, limit), None
     for done in range(1, evaluations + 1):
         value = f(t)
         if math.isfinite(value) and abs(value - level) <= tolerance * level:
@@ -36,11 +43,14 @@ def first_crossing(
         if math.isfinite(value) and value < level:
             below.append((t, value))
             low = max(low, t)
+            if t == limit:
+                evaluations = done
+                break
         else:
             high = min(high, t)
         guess = _guess(t, value, last, level, growth)
         last = (t, value)
-        t = _within(guess, low, high, growth)
+        t = min(_within(guess, low, high, growth), limit)
     top = max(value for _, value in below)
     return Crossing(*min(point for point in below if point[1] >= (1 - tolerance) * top), evaluations, False)
 

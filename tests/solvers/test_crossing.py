@@ -26,10 +26,11 @@ class Recorded:
         return self.asked[t]
 
 
-def cross(f: Callable[[float], float], level: float, start: float = 1.0) -> Crossing:
+def cross(f: Callable[[float], float], level: float, start: float = 1.0, limit: float = math.inf) -> Crossing:
     """The first crossing, with what must hold for every f whatever."""
     recorded = Recorded(f)
-    found = first_crossing(recorded, level, start, TOLERANCE, MOST)
+    found = first_crossing(recorded, level, start, TOLERANCE, MOST, limit=limit)
+    assert max(recorded.asked) <= limit
     assert len(recorded.asked) <= found.evaluations <= MOST
     assert 0 <= found.value <= level * (1 + TOLERANCE)
     assert (found.t, found.value) == (0, 0) or recorded.asked[found.t] == found.value
@@ -94,3 +95,13 @@ def test_the_first_of_several_crossings():
 def test_no_function_makes_it_overspend_or_fail(values, level, start):
     answers = iter(values)
     cross(lambda t: next(answers), level, start)
+
+
+@given(st.floats(0.5, 3), positive, positive, positive)
+def test_a_limit_is_kept_and_reached_where_the_crossing_is_beyond(power, level, start, share):
+    crossing = level ** (1 / power)
+    found = cross(lambda t: t**power, level, start, limit=share * crossing)
+    if share < (1 - TOLERANCE) ** (1 / power) * 0.999:
+        assert not found.met and found.t == share * crossing
+    elif share > 1.001 and found.evaluations < MOST:
+        assert found.met

@@ -1,0 +1,53 @@
+"""A warning where ε is extreme beside θ."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import Tensor
+
+from ..core import Vectors
+from ..core import vectors as vec
+
+EXTREME = 0.3
+
+
+class LongPerturbation(RuntimeWarning):
+    """‖ε‖ is extreme beside ‖θ‖."""
+
+
+class Watch:
+    """Warns once where ‖ε*‖₂ is above 0.3 in units of :func:`average_size`.
+
+    The unit is computed in steps 1, 2, 4, 8, … only: it costs a pass over the parameters. KL is flat mostly at the start.
+    """
+
+    def __init__(self) -> None:
+        self.steps, self.told = 0, False
+
+    def unit(self, parameters: Vectors) -> Tensor | None:
+        """The unit of a step in which it is due."""
+        self.steps += 1
+        return None if self.told or self.steps & (self.steps - 1) else average_size(parameters)
+
+    def hear(self, size: float | None) -> None:
+        """Of a step's ``beside``. Warns at most once."""
+        if size is not None and size > EXTREME and not self.told:
+            self.told = True
+            warnings.warn(
+                f"ε* is {size:.2g} of the weights' average singular values in length, above {EXTREME}: KL is flat here, as it "
+                "is at random initialisation, and the budget lets ε* go so far that training may not start. Warm the radius up "
+                "(opt.rho = rho * min(1, (step + 1) / 200)), or limit the length by KLExact(cap=...). Said once.",
+                LongPerturbation,
+                stacklevel=2,
+            )
+
+
+def average_size(parameters: Vectors) -> Tensor:
+    """√(Σ over tensors of ‖W‖²/r), r the shorter side of the matrix [out, rest], or the length of a vector: the mean square of
+    the singular values that each tensor can have, as a matrix or as a diagonal one. ε has few, for gradients have.
+    """
+    sides = [min(p.shape[0], p.numel() // p.shape[0]) if p.dim() > 1 and p.numel() else max(p.numel(), 1) for p in parameters]
+    sizes = [n.to(parameters[0].device, torch.float64) for n in vec.norms([p.detach() for p in parameters])]
+    return (torch.stack(sizes).square() / torch.tensor(sides, dtype=torch.float64, device=sizes[0].device)).sum().sqrt()

@@ -33,7 +33,8 @@ class Hooks(Engine):
     Rows are not formed for linear layers whose factors are smaller; they are formed, layer by layer, for convolutions,
     normalisations, embeddings and raw parameters. A parameter used in another way (through a tensor computed from it,
     such as a weight norm, or inside a fused recurrence) is handled by ``Func``. Which slice of an intermediate belongs to which
-    sample is found once per problem, by running two and three samples; the rows of two samples are compared with autograd's.
+    sample is found once per problem, by running two and three samples, and proven on the batch by unequal weights; again on
+    each batch whose values may move samples. Where a layer's slices are other samples', its rows are ``Func``'s.
     Raises: ValueError for BatchNorm in training mode.
     """
 

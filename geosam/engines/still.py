@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ..core.limits import agreement
+from ..problem.reading import eager
 
 _DRAWS: tuple[str, ...] = ("bernoulli", "rand", "normal", "log_normal", "uniform", "exponential", "cauchy", "geometric")
 _DRAWS += ("multinomial", "poisson", "binomial", "_standard_gamma", "_sample_dirichlet")
@@ -37,12 +38,16 @@ class Still(TorchDispatchMode):
         self._plain.enter_context(sdpa_kernel(SDPBackend.MATH))
         self._plain.enter_context(torch.backends.cudnn.flags(enabled=False))
         self._plain.enter_context(unrounded())
-        self._plain.enter_context(torch.compiler.set_stance("force_eager"))
+        self._plain.enter_context(eager())
         return super().__enter__()
 
     def __exit__(self, *raised: Any) -> None:
         super().__exit__(*raised)
         self._plain.close()
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # torch would load its compiler, which takes ten seconds, to keep it from a mode inside which it is off
 
     @property
     def tolerance(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
 import torch
@@ -13,13 +13,20 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 
+def eager() -> AbstractContextManager[Any]:
+    """A context in which compiled models run as they are written."""
+    if "torch._dynamo" not in sys.modules:  # then nothing is compiled, and the import would take ten seconds
+        return nullcontext()
+    stance: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
+    return stance
+
+
 class Eager(TorchFunctionMode):
     """A mode inside which compiled models run as they are written, because it is not compiled with them."""
 
     def __enter__(self) -> Any:
         self._stack = ExitStack()
-        if "torch._dynamo" in sys.modules:  # else nothing is compiled, and the import would take seconds
-            self._stack.enter_context(torch.compiler.set_stance("force_eager"))
+        self._stack.enter_context(eager())
         return super().__enter__()
 
     def __exit__(self, *raised: Any) -> None:

@@ -17,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from ...core import Vectors
+from ...problem.reading import eager
 from .arguments import Spec, flatten
 from .routes import Routes
 
@@ -95,7 +96,7 @@ class Capture(TorchFunctionMode):
 
     def __enter__(self) -> Capture:
         # a compiled model would compile the recording too, and again for every batch
-        self._eager.append(torch.compiler.set_stance("force_eager"))  # entered again inside each composite function
+        self._eager.append(eager())  # entered again inside each composite function
         self._eager[-1].__enter__()
         return super().__enter__()
 

@@ -122,14 +122,21 @@ def _dot64(a: Tensor, b: Tensor) -> Tensor:
     return (a.double() * b.double()).sum()
 
 
+def dense(v: Vectors) -> list[Tensor]:
+    """The same numbers without gaps: an embedding may give its gradient as a sparse tensor."""
+    return [t if t.layout == torch.strided else t.to_dense() for t in v]
+
+
 def norm(v: Vectors) -> Tensor:
     """Euclidean norm ‖v‖₂, float64."""
     return dot(v, v).sqrt() if reads_are_free(v) else torch.linalg.vector_norm(_sizes(v, 2))
 
 
 def sup(v: Vectors) -> Tensor:
-    """Largest absolute entry, float64. NaN propagates."""
+    """Largest absolute entry, float64; 0 where there is none. NaN propagates."""
     filled = [t for t in v if t.numel()]
+    if not filled:
+        return torch.zeros((), dtype=torch.float64, device=v[0].device)
     if not reads_are_free(v):
         return _sizes(filled, math.inf).amax()
     return torch.stack([t.abs().amax().double() for t in filled]).amax()

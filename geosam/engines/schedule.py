@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from random import Random
 
 from ..core import Vectors
 from ..problem import Bound
 from ..problem.modules import structure
-from .abstract import Engine
 
 FIRST = 10
 """The batches of a structure that are all verified."""
@@ -19,7 +19,7 @@ SHARE = 0.015
 
 @dataclass
 class Record:
-    """Of one engine on one structure. replaced: whether another does its work. passed: batches whose rows were right.
+    """Of one engine, or KFAC, on one structure. replaced: whether another does its work. passed: batches whose rows were right.
 
     known: those since an engine was last replaced. settled: whether one of them left no gradient at zero.
     """
@@ -38,7 +38,7 @@ class Record:
         self.replaced, self.known, self.settled = replaced, 0, False
 
     @classmethod
-    def of(cls, engine: Engine, bound: Bound, parameters: Vectors) -> Record:
+    def of(cls, engine: Hashable, bound: Bound, parameters: Vectors) -> Record:
         """The one kept with the problem; a batch of one shows nothing about larger ones and has its own."""
         key = ("verified", engine, bound.n == 1, *structure(bound.model, parameters))
         record: Record = bound.remembered(key, cls)

@@ -13,6 +13,7 @@ from ..core import Vectors
 from ..core.limits import agreement
 from ..problem import Bound
 from ..problem.randomness import Replay
+from ..problem.reading import leaves
 from .abstract import Engine
 from .schedule import Record, chance
 from .still import Still
@@ -114,9 +115,11 @@ class Verified:
     def _still(self, sums: Sums, done: Weighted | None) -> Comparison:
         """With rows computed again without randomness."""
         rows = self._fresh() if done is None else done.again()
-        with torch.enable_grad(), self.replay, Still() as still:
-            sums(self.engine, self.bound, self.parameters, rows)
-            return _compared(rows, self.bound, self.parameters, still.tolerance)
+        with torch.enable_grad(), Still() as still:
+            with self.replay:
+                sums(self.engine, self.bound, self.parameters, rows)
+            with self.replay:  # numbers that are not torch's are no constants: both passes draw the same
+                return _compared(rows, self.bound, self.parameters, still.tolerance)
 
     def _in_float64(self, sums: Sums, done: Weighted | None) -> Comparison:
         """The same on a copy of the problem in float64, where neither TF32 nor autocast rounds anything."""
@@ -125,10 +128,20 @@ class Verified:
         with torch.autocast(self.parameters[0].device.type, enabled=False):
             return there._still(sums, self._fresh() if done is None else done)
 
+    def _reads_parameters(self) -> bool:
+        if self.bound.sample.known:
+            return False
+        with torch.enable_grad(), self.replay:
+            outputs = self.bound.pure(self.parameters)(self.parameters, self.bound.x)
+            read = leaves(self.bound.quiet_loss(outputs), outputs)
+        return any(leaf is p for leaf in read for p in self.parameters)
+
     def _meeting(self, wrong: float) -> str:
-        """That samples meet."""
+        """That the rows of single samples are not all that the gradient is made of, and why, as far as can be seen."""
         if any(p._backward_hooks for p in self.parameters):
             why = "a hook on a parameter changes its gradient, which per-sample gradients do not see"
+        elif self._reads_parameters():
+            why = "the loss reads parameters itself (a penalty, another pass of the model), and that part is no sample's"
         else:
             why = "the model or the loss lets samples meet, or their dimension is not the first"
         text = (

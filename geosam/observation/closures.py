@@ -26,9 +26,7 @@ class Skipped(TypeError):
 def observe_closure(closure: Closure, parameters: Vectors, names: Sequence[str] | None) -> Observation:
     """Run the closure once; a None gradient counts as zero. Raises as :func:`run`."""
     loss = run(closure, parameters)
-    gradient = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-    if any(g.layout != torch.strided for g in gradient):
-        gradient = vec.map(Tensor.to_dense, gradient)
+    gradient = vec.dense([torch.zeros_like(p) if p.grad is None else p.grad for p in parameters])
     return Observation(parameters, gradient, loss, names)
 
 

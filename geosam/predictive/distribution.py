@@ -69,7 +69,7 @@ class Predictive:
         values = [t.detach().requires_grad_() for t in vec.add(self.parameters, epsilon)]
         with torch.enable_grad():
             kl = mean_kl(self.likelihood(self.forward(values).double()), self._here)
-        return list(torch.autograd.grad(kl, values, allow_unused=True, materialize_grads=True))
+        return vec.dense(torch.autograd.grad(kl, values, allow_unused=True, materialize_grads=True))
 
     def fisher(self, v: Vectors) -> list[Tensor]:
         """Fv = Jᵀ H J v, H the Fisher information with respect to the outputs; two model products per call."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..core import Vectors
+from ..core import vectors as vec
 from .modes import adjoint, disagree, tangent
 from .recording import Push, Recorder
 
@@ -45,9 +46,10 @@ class Jacobian:
         if not outputs.requires_grad:
             return [torch.zeros_like(p) for p in leaves]
         with torch.no_grad():  # otherwise the products would be recorded too
-            return torch.autograd.grad(
+            found = torch.autograd.grad(
                 outputs, leaves, u, retain_graph=True, allow_unused=True, materialize_grads=True, is_grads_batched=batched
             )
+        return vec.dense(found)
 
     @cached_property
     def _graph(self) -> tuple[Tensor, list[Tensor]]:

@@ -31,7 +31,7 @@ def tangent(program: Program, theta: Vectors, rest: Vectors, v: Vectors, backwar
             outputs = program(leaves, rest)
             u = torch.zeros_like(outputs, requires_grad=True)
             pulled = torch.autograd.grad(outputs, leaves, u, create_graph=True, allow_unused=True, materialize_grads=True)
-        (along,) = torch.autograd.grad(pulled, u, list(v), allow_unused=True, materialize_grads=True)
+        (along,) = torch.autograd.grad(vec.dense(pulled), u, list(v), allow_unused=True, materialize_grads=True)
         return outputs.detach(), along
 
 
@@ -48,7 +48,7 @@ def disagree(program: Program, theta: Vectors, rest: Vectors, replay: AbstractCo
         if not outputs.requires_grad:
             return False
         u = torch.sin(torch.arange(outputs.numel(), device=outputs.device) * 2.4 + 1).reshape(outputs.shape).to(outputs.dtype)
-        pulled = torch.autograd.grad(outputs, leaves, u, allow_unused=True, materialize_grads=True)
+        pulled = vec.dense(torch.autograd.grad(outputs, leaves, u, allow_unused=True, materialize_grads=True))
 
     def along(backwards: bool) -> Tensor | None:
         try:

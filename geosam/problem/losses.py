@@ -194,7 +194,8 @@ class _Opaque(SampleLoss):
     def factor(self, targets: Any, outputs: Callable[[], Tensor]) -> Tensor | float:
         with torch.no_grad():
             z = outputs()
-            together, alone = one_number(self.loss(z, targets)), self._alone(z, targets).mean()
+        with torch.enable_grad():  # the loss may differentiate inside
+            together, alone = one_number(self.loss(z, targets)).detach(), self._alone(z, targets).mean().detach()
         tolerance = rounding(alone.dtype)
         if not torch.allclose(together, alone, rtol=tolerance, atol=tolerance, equal_nan=True):
             raise ValueError(

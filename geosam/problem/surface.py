@@ -72,7 +72,7 @@ class Surface:
         """∇L(θ + ε), in the parameters' type, dense."""
         leaves, loss = self._recorded(epsilon)
         found = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
-        return [g.to_dense() if g.layout != torch.strided else g for g in found]
+        return vec.dense(found)
 
     def hessian(self) -> Product:
         """v ↦ Hv, H = ∇²L(θ), in the parameters' type: reverse mode twice, the graph of ∇L recorded once."""
@@ -88,7 +88,7 @@ class Surface:
             found = torch.autograd.grad(
                 [slope[i] for i in curved], leaves, tangents, retain_graph=True, allow_unused=True, materialize_grads=True
             )
-            return list(found)
+            return vec.dense(found)
 
         return product
 

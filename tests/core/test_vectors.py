@@ -99,6 +99,7 @@ def test_finite_does_not_mistake_scale_for_overflow(scale):
 def test_sup_and_absolute_sum():
     v = [torch.tensor(-7.0), torch.tensor([[1.0, -2.0]]), torch.tensor([3.0, float("nan")])[:1]]
     assert vec.sup(v).item() == 7 and vec.absolute_sum(v).item() == 13
+    assert vec.sup([torch.empty(0)]) == 0
 
 
 @given(SHAPES, st.integers(0, 2**32 - 1))

@@ -55,17 +55,20 @@ def _reasons(bound: Bound, parameters: Vectors) -> dict[str, str]:
     for module in twin.modules():
         for k, p in module.named_parameters(recurse=False):
             owners.setdefault(id(p), []).append((module, k))
-    calls, altered = watched(twin), set()
+    calls, altered, inside = watched(twin), set(), set()
 
     def compare(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         if _rows(layer, inputs) is not None and not _is_its_own(layer, inputs[0], output):
             altered.add(layer)
+        elif isinstance(output, Tensor) and output.requires_grad:
+            output.register_hook(lambda slope: inside.add(layer))
 
     for module in twin.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
             module.register_forward_hook(compare)
     with bound.replay(), torch.enable_grad():
         outputs = bound.call(twin)
+    differentiated = frozenset(inside)
     if not isinstance(outputs, Tensor) or not outputs.dim() or outputs.shape[0] != bound.n:
         raise TypeError("KroneckerFisher needs one tensor of outputs, batch first; wrap the model")
     uses: Counter[int] = Counter()
@@ -96,6 +99,8 @@ def _reasons(bound: Bound, parameters: Vectors) -> dict[str, str]:
             return f"in a layer fed {called[0]} rows for {bound.n} samples; keep the samples in its first dimension, alone"
         if layer in altered:
             return "in a layer whose output is altered by a hook"
+        if layer in differentiated:
+            return "in a layer that the forward pass itself differentiates, so that its scores reach it on other ways too"
         return None
 
     reasons = {name: why(p) for name, p in named.items()}

@@ -18,7 +18,9 @@ from ...problem import Bound
 from ...problem.modules import refuse_coupled_samples
 from ...problem.randomness import Replay
 from ...sampling import Empirical, Exact, MonteCarlo
+from ..schedule import Record
 from ..widened import in_float64, private
+from .apart import check_apart
 from .coverage import uncovered, watched
 
 
@@ -43,6 +45,11 @@ class KFAC:
         refuse_coupled_samples(bound.model)
         bare = uncovered(bound, parameters)
         covered = [i for i in range(len(parameters)) if i not in bare]
+        record = Record.of(self, bound, parameters)
+        if covered and record.due(bound):
+            with replay:
+                check_apart(bound, [parameters[i] for i in covered])
+            record.passes(True)
         seed = self.sampling.seed() if isinstance(self.sampling, MonteCarlo) else 0
         blocks = self._blocks(operator, bound, parameters, covered, seed, replay) if covered else []
         if any(not limits.fits(t.abs().amax()) for block in blocks for t in (block.outer, block.inner)):

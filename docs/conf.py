@@ -8,6 +8,7 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
 import theory_pages
+import zoo_page
 
 project = "geosam"
 author = "geosam contributors"
@@ -66,6 +67,7 @@ def plain_text(app, what, name, obj, options, lines):
 
 
 def setup(app):
-    """Register the docstring filter, and the pages of the theory."""
+    """Register the docstring filter, and the pages of the theory and of the zoo."""
     app.connect("builder-inited", theory_pages.write)
+    app.connect("builder-inited", zoo_page.write)
     app.connect("autodoc-process-docstring", plain_text)

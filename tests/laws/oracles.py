@@ -1,6 +1,7 @@
 """The geometries by definition: dense matrices in float64, from one backward pass a sample and one loop a sum."""
 
 import copy
+import functools
 
 import torch
 from torch import nn
@@ -60,17 +61,17 @@ def _scaled(bound, size):
     return torch.cat([size(p.detach().double()).reshape(-1) for p in bound.model.parameters()]).pow(-2).diag()
 
 
+def filters(p, eta, least_dimensions):
+    """One number a filter p[j] of a tensor with so many dimensions, |w| + η on another matrix, 1 on the rest."""
+    if p.dim() < 2:
+        return torch.ones_like(p)
+    if p.dim() < least_dimensions:
+        return p.abs() + eta
+    return torch.stack([torch.full_like(f, float(f.square().sum().sqrt()) + eta) for f in p])
+
+
 def filter_wise(eta, least_dimensions):
-    """One number a filter p[j] of the tensors with so many dimensions, |w| + η on other matrices, 1 on the rest."""
-
-    def size(p):
-        if p.dim() < 2:
-            return torch.ones_like(p)
-        if p.dim() < least_dimensions:
-            return p.abs() + eta
-        return torch.stack([torch.full_like(f, float(f.square().sum().sqrt()) + eta) for f in p])
-
-    return lambda bound: _scaled(bound, size)
+    return lambda bound: _scaled(bound, lambda p: filters(p, eta, least_dimensions))
 
 
 def layer_wise(eta):
@@ -211,12 +212,13 @@ def by_module(dense, damping):
     return blocks
 
 
-def _patches(layer, a):
+def _patches(layer, a, weight, bias):
     """[positions, width] of one sample's input to a layer, with a 1 for the bias."""
     if isinstance(layer, nn.Conv2d):
-        a = nn.functional.unfold(a, layer.kernel_size, layer.dilation, layer.padding, layer.stride)[0].T
+        a = nn.functional.pad(a, layer._reversed_padding_repeated_twice)
+        a = nn.functional.unfold(a, layer.kernel_size, layer.dilation, 0, layer.stride)[0].T
     a = a.reshape(-1, a.shape[-1])
-    return torch.cat([a, a.new_ones(len(a), 1)], 1)
+    return torch.cat([a[:, : a.shape[1] * weight], a.new_ones(len(a), int(bias))], 1)
 
 
 def every_label(bound, i, outputs):
@@ -242,29 +244,38 @@ def these_labels(drawn):
     return cotangents
 
 
-def kronecker_factors(bound, model, x, layer, cotangents=every_label):
-    """(B, A) of one layer, sample by sample and cotangent by cotangent."""
+def kronecker_factors(n, alone, layer, cotangents, weight=True, bias=True):
+    """(B, A) of one layer, sample by sample, ``alone(i)`` its outputs, and cotangent by cotangent, ``cotangents(i, outputs)``.
+
+    weight, bias: whether the block is of these parameters.
+    """
     seen = {}
-    handle = layer.register_forward_hook(lambda m, inputs, output: seen.update(a=inputs[0].detach(), z=output))
+
+    def watch(m, inputs, output):
+        seen.update(a=inputs[0].detach().clone(), z=output)
+        return output.clone()  # what comes may write to it
+
+    handle = layer.register_forward_hook(watch)
     A, B, positions = 0.0, 0.0, 1
-    for i in range(bound.n):
-        outputs = model(x[i : i + 1])[0]
-        a, z = _patches(layer, seen["a"]), seen["z"]
+    for i in range(n):
+        outputs = alone(i)
+        a, z = _patches(layer, seen["a"], weight, bias), seen["z"]
         A, positions = A + a.T @ a, len(a)
-        for u in cotangents(bound, i, outputs):
+        for u in cotangents(i, outputs):
             (delta,) = torch.autograd.grad(outputs.flatten() @ u, z, retain_graph=True)
             delta = (
                 delta[0].reshape(len(delta[0]), -1) if isinstance(layer, nn.Conv2d) else delta.reshape(-1, delta.shape[-1]).T
             )
             B = B + delta @ delta.T
     handle.remove()
-    return B / bound.n, A / (bound.n * positions)
+    return B / n, A / (n * positions)
 
 
-def kronecker(B, A):
+def kronecker(B, A, bias=True):
     """kron(B, A) with the weight's entries before the bias's."""
     o, width = len(B), len(A)
-    order = [i * width + j for i in range(o) for j in range(width - 1)] + [i * width + width - 1 for i in range(o)]
+    order = [i * width + j for i in range(o) for j in range(width - bias)]
+    order += [i * width + width - 1 for i in range(o) if bias]
     return torch.kron(B, A)[order][:, order]
 
 
@@ -275,7 +286,12 @@ def kronecker_fisher(damping, cotangents=every_label):
         model, x, _ = twin(bound)
         layers = [m for m in model.modules() if list(m.parameters(recurse=False))]
         covered = [isinstance(m, (nn.Linear, nn.Conv2d)) for m in layers]
-        factors = [kronecker_factors(bound, model, x, m, cotangents) for m, c in zip(layers, covered, strict=True) if c]
+
+        def alone(i):
+            return model(x[i : i + 1])[0]
+
+        own = functools.partial(cotangents, bound)
+        factors = [kronecker_factors(bound.n, alone, m, own) for m, c in zip(layers, covered, strict=True) if c]
         blocks = [kronecker(B, A) for B, A in factors]
         strength = damping
         if isinstance(damping, Relative):

@@ -57,11 +57,12 @@ class Zeroing:
     Seen by identity where it sets them to None, as ``zero_grad()`` does, in every step and at no cost. Where they stay in
     place, zeroing is told from adding up by NaN that is put into what the pass before left: in the first step, and then in
     every step as long as they stay in place. A closure that begins to leave them in place costs one more pass, once. One that
-    assigns tensors of its own, the same in every pass, is not looked at again.
+    assigns tensors of its own, the same in every pass, is not looked at again. On an accelerator NaN is read once: where a
+    closure stops zeroing in place later on, the NaN that it adds to has its updates withheld.
     """
 
     def __init__(self) -> None:
-        self.in_place, self.supplied = True, False
+        self.in_place, self.supplied, self.known = True, False, False
 
     def run_again(self, closure: Closure, parameters: Vectors) -> Tensor:
         """:func:`run` for a second pass. Raises: RuntimeError if gradients of the first pass are in those of the second."""
@@ -71,7 +72,8 @@ class Zeroing:
         if stayed and not self.in_place:
             loss, stayed = self._pass(closure, parameters, True)
         self.in_place = bool(stayed)
-        if any(_values(p).isnan().all() for p in stayed) and not self._nan_of_itself(closure, stayed):
+        read = vec.reads_are_free(parameters) or not self.known
+        if read and any(_values(p).isnan().all() for p in stayed) and not self._nan_of_itself(closure, stayed):
             for p in parameters:
                 p.grad = None
             raise RuntimeError(
@@ -79,6 +81,7 @@ class Zeroing:
                 "opt.zero_grad(). Gradients that a trainer accumulates over several calls cannot be used; loop over the "
                 "micro-batches inside the closure."
             )
+        self.known = self.in_place
         return loss
 
     def _pass(self, closure: Closure, parameters: Vectors, mark: bool) -> tuple[Tensor, Vectors]:

@@ -8,6 +8,8 @@ from torch.nn import functional as F
 from geosam import SAM
 from geosam.solvers import MultiStep
 from tests.networks import Closure, build, clones, draw, labels, mlp, same
+from tests.optim.tape import Tape
+from tests.placement import reads_switched_off
 
 X, Y = draw(6, 4), labels(6)
 
@@ -44,7 +46,9 @@ def test_gradients_that_add_up_are_refused(zeroed, settings, to_none):
     assert not same(clones(model), before) and all(p.isfinite().all() for p in model.parameters())
 
 
-@pytest.mark.parametrize("to_none", [True, False])
+@pytest.mark.parametrize(
+    "to_none", [True, pytest.param(False, marks=pytest.mark.host("an accelerator withholds the update instead"))]
+)
 def test_a_closure_that_stops_zeroing_is_found_out(to_none):
     """A trainer that begins to accumulate: its closure zeroes at the first of several calls only."""
     model, opt = start()
@@ -54,6 +58,17 @@ def test_a_closure_that_stops_zeroing_is_found_out(to_none):
     with pytest.raises(RuntimeError, match="trainer accumulates"):
         opt.step(adding(model))
     assert same(clones(model), before)
+
+
+def test_on_an_accelerator_zeroing_in_place_is_read_once_and_then_left_to_the_guard():
+    with reads_switched_off():
+        model, opt = start()
+        opt.step(adding(model, model, to_none=False))
+        with Tape():  # which refuses a read
+            opt.step(adding(model, model, to_none=False))
+        before = clones(model)
+        opt.step(adding(model))
+    assert opt.last is not None and opt.last.skipped and same(clones(model), before)
 
 
 def test_gradients_from_outside_are_no_part_of_a_closure_that_zeroes():

@@ -138,10 +138,13 @@ class Verified:
 
     def _meeting(self, wrong: float) -> str:
         """That the rows of single samples are not all that the gradient is made of, and why, as far as can be seen."""
-        if any(p._backward_hooks for p in self.parameters):
+        if any(p._backward_hooks or p._post_accumulate_grad_hooks for p in self.parameters):
             why = "a hook on a parameter changes its gradient, which per-sample gradients do not see"
         elif self._reads_parameters():
-            why = "the loss reads parameters itself (a penalty, another pass of the model), and that part is no sample's"
+            why = (
+                "the loss reads parameters itself (a penalty, another pass of the model), and that part is no sample's; a penalty "
+                "may go to the base optimizer as weight_decay"
+            )
         else:
             why = "the model or the loss lets samples meet, or their dimension is not the first"
         text = (

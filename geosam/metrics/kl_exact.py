@@ -47,9 +47,10 @@ class KLExact(Remembering[KLDivergence], Metric):
     The ½ is right: eq. 8 of the paper drops it, and its radii differ by √2 from eq. 6. The argmax over the KL ball is not on
     this ray in general; in small problems see ``solver=solvers.Constrained()``. Dropout has one mask in all of a step's passes.
 
-    Where KL is flat, as at random initialisation, the budget lets ε* go far: radii of 0.2 kill the ReLUs of a small network in
-    its first steps, which then does not learn. The optimizer warns once where ‖ε*‖ is extreme beside ‖θ‖. Cure: warm the radius
-    up, ``opt.rho = rho * min(1, (step + 1) / 200)``. cap: limits ‖ε*‖₂ instead; the report has ``shortfall`` and ``capped``.
+    Where KL is flat, as at random initialisation, the budget lets ε* go far: with ρ = 0.2 a perceptron loses units in its first
+    steps and stays at chance, where a cure gives 99 % (docs/decisions/0037). The optimizer warns once where ‖ε*‖ is extreme
+    beside ‖θ‖. Cure: warm the radius up, ``opt.rho = rho * min(1, (step + 1) / 200)``. cap: limits ‖ε*‖₂ instead; the report
+    has ``shortfall`` and ``capped``.
     Source: Kim et al. 2022, eq. 6. Raises: TypeError where the loss has no known likelihood; ValueError for a cap that is not a
     finite number > 0.
     """

@@ -19,6 +19,7 @@ from ..observation import Metric, Objective, State, as_metric
 from ..observation.closures import Skipped, Zeroing
 from ..problem import Bound, Problem
 from .captured import Captured
+from .generators import generators
 from .groups import Groups, radius_key
 from .last import Last, Perturbed
 from .memory import NAMES, Owners
@@ -252,10 +253,11 @@ class SAM(torch.optim.Optimizer):
         return {k: v for k, v in vars(self).items() if k != "step" and not k.startswith("_optimizer_")}
 
     def state_dict(self) -> dict[str, Any]:
-        """The base optimizer's state_dict, with the objective's, the metric's and the solver's memory under "geosam"."""
+        """The base optimizer's state_dict, with memory and generators of objective, metric and solver under "geosam"."""
         for before in self._optimizer_state_dict_pre_hooks.values():
             before(self)
         state = {**self.base.state_dict(), "geosam": self.owners.saved(self.memory, self._everyone())}
+        state["geosam"]["generators"] = [g.get_state() for g in generators((self.metric, self.objective))]
         for after in self._optimizer_state_dict_post_hooks.values():
             changed = after(self, state)
             state = state if changed is None else changed
@@ -270,6 +272,8 @@ class SAM(torch.optim.Optimizer):
         memory = state.pop("geosam", {})
         self.base.load_state_dict(state)
         self.memory = self.owners.load(memory, self._everyone(), self._groups().parameters)
+        for generator, drawn in zip(generators((self.metric, self.objective)), memory.get("generators", ()), strict=False):
+            generator.set_state(drawn.cpu())
         for after in self._optimizer_load_state_dict_post_hooks.values():
             after(self)
 

@@ -68,7 +68,7 @@ class Radial(Solver):
         crossing = first_crossing(root, rho, self.start, self.tolerance, self.evaluations, limit=limit)
         facts: dict[str, Any] = {"evaluations": crossing.evaluations, "multiple": crossing.t}
         if divergence.cap is not None:
-            facts["capped"] = crossing.t == limit and not crossing.met
+            facts["capped"] = visited[0] == limit and not crossing.met  # which ends the search
         shortfall = 0.0 if crossing.met else 1 - crossing.value / rho
         return Perturbation(
             direction=ray.direction,

@@ -148,6 +148,24 @@ def test_a_deep_copy_goes_on_by_itself():
     assert same(clones(model), clones(twin))
 
 
+def test_drawn_labels_go_on_where_they_were():
+    def start_drawing() -> tuple[nn.Module, SAM]:
+        sampling = geosam.metrics.MonteCarlo(1, torch.Generator().manual_seed(5))
+        model = build(mlp)
+        metric = Blockwise({"0.*": (geosam.metrics.Fisher(0.1, sampling), 1.0), "*": (Euclidean(), 1.0)})
+        return model, SAM(torch.optim.SGD(model.named_parameters(), lr=0.1), metric, rho=0.3)
+
+    model, opt = start_drawing()
+    train(model, opt, range(2))
+    saved = through_file({"model": model.state_dict(), "opt": opt.state_dict()})
+    train(model, opt, range(2, 4))
+    resumed, other = start_drawing()
+    resumed.load_state_dict(saved["model"])
+    other.load_state_dict(saved["opt"])
+    train(resumed, other, range(2, 4))
+    assert same(clones(model), clones(resumed))
+
+
 def test_distributed_checkpoints_take_the_base_and_the_memory_apart():
     from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
 

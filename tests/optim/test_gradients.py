@@ -176,3 +176,17 @@ def test_autocast_around_the_step_sees_the_displaced_weights():
             opt.step(geosam.Problem(model, nn.CrossEntropyLoss()).on(draw(6, 4), labels(6)))
         ends.append(clones(model))
     assert not same(*ends)
+
+
+@pytest.mark.parametrize("move", MOVES)
+def test_an_embedding_that_renormalises_its_weights(move):
+    """Forward passes shorten rows in place: at θ as in a plain step, at θ + ε for the second pass alone."""
+    words, index = nn.Embedding(7, 4, max_norm=1.0), torch.tensor([[1, 2]] * 6)
+    model = build(lambda: nn.Sequential(words, nn.Flatten(), nn.Linear(8, 3)), dtype=torch.float64)
+    with torch.no_grad():
+        words.weight.mul_(2)
+    theta = words.weight.detach().clone()
+    theta[1:3] = torch.renorm(theta[1:3], 2, 0, 1.0)
+    opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1), rho=0.3, move=move())
+    opt.step(geosam.Problem(model, nn.CrossEntropyLoss()).on(index, Y))
+    torch.testing.assert_close(words.weight.detach(), theta - 0.1 * words.weight.grad, rtol=1e-6, atol=1e-9)

@@ -80,6 +80,13 @@ class TestCap:
             assert opt.last.radius.item() == pytest.approx(reached, rel=1e-3) and 0 < report["shortfall"] < 1
             assert report["shortfall"] == pytest.approx(1 - reached / 0.2, abs=1e-3)
 
+    def test_a_start_just_below_the_cap_is_told_as_capped_too(self):
+        opt, bound = start(KLExact(along=Euclidean(), cap=0.1))
+        opt.step(bound)
+        opt.memory["solver"] = {"start": opt.last.report["multiple"] * 0.999}
+        opt.step(bound)
+        assert opt.last.report["capped"] and opt.last.report["shortfall"] > 0
+
     def test_a_cap_beyond_the_crossing_changes_nothing(self):
         runs = [start(KLExact(along=Euclidean(), cap=cap), rho=0.05) for cap in (None, 100.0)]
         for opt, bound in runs:

@@ -66,6 +66,14 @@ def test_a_penalty_is_in_the_gradient_at_theta_plus_epsilon(metric):
     torch.testing.assert_close([p.grad for p in model.parameters()], list(expected))
 
 
+def test_rows_of_a_penalised_loss_are_refused_by_the_true_cause():
+    model = build(mlp, dtype=torch.float64)
+    problem = geosam.Problem(model, lambda z, y: F.cross_entropy(z, y) + sum(p.square().sum() for p in model.parameters()))
+    for metric in (EmpiricalFisher(), DiagonalEmpiricalFisher(0.1)):
+        with pytest.raises(ValueError, match=r"reads parameters itself.*weight_decay"):
+            metric.at(problem.on(X, Y))
+
+
 def test_looks_leave_no_gradient():
     own = Scaled()
     bound = geosam.Problem(build(mlp, dtype=torch.float64), lambda z, y: own(z, y), categorical).on(X, Y)

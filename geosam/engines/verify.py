@@ -142,8 +142,8 @@ class Verified:
             why = "a hook on a parameter changes its gradient, which per-sample gradients do not see"
         elif self._reads_parameters():
             why = (
-                "the loss reads parameters itself (a penalty, another pass of the model), and that part is no sample's; a penalty "
-                "may go to the base optimizer as weight_decay"
+                "the loss reads parameters itself (a penalty, another pass of the model), and that part is no sample's; a "
+                "penalty may go to the base optimizer as weight_decay"
             )
         else:
             why = "the model or the loss lets samples meet, or their dimension is not the first"

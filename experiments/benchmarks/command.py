@@ -12,7 +12,7 @@ from rich.console import Console
 from ..common.files import ROOT
 from .measure import measure
 
-NAMES = ("move", "step", "fisher_cost", "growth", "memory", "graph", "correct", "accelerator")
+NAMES = ("move", "step", "fisher_cost", "checks", "growth", "memory", "graph", "correct", "accelerator")
 RECORDS = ROOT / "experiments" / "records" / "benchmarks"
 
 

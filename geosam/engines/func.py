@@ -66,7 +66,7 @@ class Func(Engine):
         here = _Here(self, bound, parameters)
         parts = []
         for start in range(0, bound.n, width):
-            x, y = tree_map(lambda t, s=start: t[s : s + width], (bound.x, bound.y))
+            x, y = (_slice(tree, start, start + width) for tree in (bound.x, bound.y))
             parts.append(here.sums(x, y, None if coefficients is None else coefficients[start : start + width]))
         losses, totals, squares, weighted = zip(*parts, strict=True)
         mean, square = (vec.scale(functools.reduce(vec.add, sums), 1 / bound.n) for sums in (totals, squares))
@@ -195,7 +195,11 @@ class _Here:
 
 def _only(tree: Any, i: int) -> Any:
     """The batch of sample i."""
-    return tree_map(lambda t: t[i : i + 1] if isinstance(t, Tensor) else t, tree)
+    return _slice(tree, i, i + 1)
+
+
+def _slice(tree: Any, start: int, end: int) -> Any:
+    return tree_map(lambda t: t[start:end] if isinstance(t, Tensor) else t, tree)
 
 
 def _compiled(function: mapped.Function, compiler: Compiler) -> mapped.Function:

@@ -42,12 +42,13 @@ class Verified:
     def __init__(self, asked: Engine, bound: Bound, parameters: Vectors, replay: Replay) -> None:
         self.bound, self.parameters, self.replay = bound, parameters, replay
         self.record = Record.of(asked, bound, parameters)
-        self.engine = (asked.instead() if self.record.replaced else None) or asked
+        self.whole = bound.whole(parameters)
+        self.engine = (asked.instead() if self.record.replaced or self.whole else None) or asked
         self._weights: Weighted | None = None
 
     @cached_property
     def _due(self) -> bool:
-        return self.record.due(self.bound)
+        return self.whole or self.record.due(self.bound)
 
     def weights(self, doubtful: bool) -> Weighted | None:
         """What the rows are to be added to, if this batch is due or ``doubtful``; else None."""
@@ -56,7 +57,7 @@ class Verified:
         return self._weights
 
     def _fresh(self) -> Weighted:
-        return Weighted(self.bound.n, chance(self.bound), self.parameters[0])
+        return Weighted(self.bound.n, chance(self.bound), self.parameters[0], self.whole)
 
     def settle(self, sums: Sums, random: bool) -> bool:
         """Whether the rows can be used; if not, the engine is replaced from now on, and the evaluation is to be repeated.
@@ -140,6 +141,11 @@ class Verified:
         """That the rows of single samples are not all that the gradient is made of, and why, as far as can be seen."""
         if any(p._backward_hooks or p._post_accumulate_grad_hooks for p in self.parameters):
             why = "a hook on a parameter changes its gradient, which per-sample gradients do not see"
+        elif self.whole:
+            why = (
+                "the loss that the model computes is no mean over samples, as where it averages over tokens that samples have "
+                "unlike numbers of; the model may return its outputs, and Problem(model, loss) take the loss"
+            )
         elif self._reads_parameters():
             why = (
                 "the loss reads parameters itself (a penalty, another pass of the model), and that part is no sample's; a "

@@ -33,11 +33,13 @@ class Weighted:
     """Σᵢ cᵢgᵢ with c = (1 + v)/n, v irregular, and Σ_kᵢ w_kᵢ Jᵢᵀu_kᵢ for drawn rows, over all samples of a batch.
 
     By autograd the first is the gradient of the batch loss + Σ vᵢℓᵢ/n: rows whose mean is right, but that belong to other
-    samples, differ from it.
+    samples, differ from it. whole: where the outputs tell no losses of single samples; then v = 0, the batch loss alone.
     """
 
-    def __init__(self, n: int, random: Random, like: Tensor) -> None:
-        self.random, self.v = random, irregular(n, random, like)
+    def __init__(self, n: int, random: Random, like: Tensor, whole: bool = False) -> None:
+        self.random, self.v, self.whole = random, irregular(n, random, like), whole
+        if whole:
+            self.v = torch.zeros_like(self.v)
         self.coefficients = (1 + self.v) / n
         self.data: list[Tensor] | None = None
         self.drawn: list[Tensor] | None = None
@@ -46,7 +48,7 @@ class Weighted:
     def again(self) -> Weighted:
         """The same weights, with no sums yet."""
         fresh = Weighted(0, self.random, self.v)
-        fresh.v, fresh.coefficients = self.v, self.coefficients
+        fresh.v, fresh.coefficients, fresh.whole = self.v, self.coefficients, self.whole
         return fresh
 
     def add(self, rows: Rows) -> None:
@@ -93,8 +95,10 @@ class Weighted:
             slopes = bound.sample.slopes(outputs.detach(), bound.y)
             u = [slopes * self.coefficients.view(-1, *[1] * (slopes.dim() - 1))]
         elif self.data is not None:
-            losses = bound.sample.all(outputs, bound.y)
-            total = bound.quiet_loss(outputs) + losses @ (self.v / len(self.v)).to(losses.dtype)
+            total = bound.quiet_loss(outputs)
+            if not self.whole:
+                losses = bound.sample.all(outputs, bound.y)
+                total = total + losses @ (self.v / len(self.v)).to(losses.dtype)
         if self.drawn is not None:
             u.append(torch.cat(self._cotangents) * self._scale)
         if u:

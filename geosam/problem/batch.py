@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,10 +17,10 @@ from .functional import Opened, called, refuse_plain_references
 from .likelihoods import Likelihood, of_loss
 from .losses import Loss, SampleLoss, one_number
 from .modules import couples_samples, structure
-from .outputs import view
+from .outputs import replaced, view
 from .probe import Facts, probe, with_autograd
 from .randomness import Handed, Replay, Stream, foreign
-from .reading import Instead, widened
+from .reading import Instead, tensors, widened
 
 B = TypeVar("B", bound="Batch")
 
@@ -151,6 +152,21 @@ class Batch:
             if all(stream.source is not other.source for other in self.streams):
                 self.streams.append(stream)
 
+    def whole(self, parameters: Vectors) -> bool:
+        """Whether the loss reads a number that the model makes of the whole batch, as where it computes the loss itself.
+
+        Then the losses of samples are those of the model on each alone, and cannot be had from the outputs.
+        """
+        return bool(self.remembered(("whole", *self._structure(parameters)), self._reads_numbers))
+
+    def _reads_numbers(self) -> bool:
+        if self.sample.known:
+            return False
+        outputs = self.outputs()
+        if not any(_is_number(t) for t in tensors(outputs)):
+            return False
+        return bool(self.quiet_loss(replaced(outputs, lambda t: t * math.nan if _is_number(t) else t)).isnan())
+
     def structure(self, parameters: Vectors) -> Facts:
         """As ``facts``. Raises: TypeError where neither the outputs nor what the likelihood reads are tensors, batch first."""
         facts = self.facts(parameters)
@@ -196,6 +212,10 @@ class Batch:
             pairs += [] if values is None else zip(self.parameters, values, strict=True)
         with Instead(pairs):
             return self.batch_loss(outputs)
+
+
+def _is_number(t: Tensor) -> bool:
+    return not t.dim() and t.is_floating_point()
 
 
 def _versions(x: Any) -> list[int]:

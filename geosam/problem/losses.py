@@ -194,6 +194,8 @@ class _Opaque(SampleLoss):
     def factor(self, targets: Any, outputs: Callable[[], Tensor]) -> Tensor | float:
         with torch.no_grad():
             z = outputs()
+        if _samples(z, targets) is None:  # the model's own loss, which rows are verified by
+            return 1.0
         with torch.enable_grad():  # the loss may differentiate inside
             together, alone = one_number(self.loss(z, targets)).detach(), self._alone(z, targets).mean().detach()
         tolerance = rounding(alone.dtype)
@@ -213,7 +215,7 @@ class _Opaque(SampleLoss):
         return self._alone(outputs, targets)
 
     def _alone(self, outputs: Tensor, targets: Any) -> Tensor:
-        samples = next((t.shape[0] for t in tree_leaves((outputs, targets)) if _has_samples(t)), None)
+        samples = _samples(outputs, targets)
         if samples is None:
             raise ValueError(
                 "neither outputs nor targets have a dimension of samples, as where the model computes the loss itself: there "
@@ -221,6 +223,10 @@ class _Opaque(SampleLoss):
             )
         rows = [tree_map(lambda t, i=i: t[i : i + 1] if _has_samples(t) else t, (outputs, targets)) for i in range(samples)]
         return torch.stack([self.loss(*row) for row in rows])
+
+
+def _samples(outputs: Any, targets: Any) -> int | None:
+    return next((t.shape[0] for t in tree_leaves((outputs, targets)) if _has_samples(t)), None)
 
 
 def _has_samples(leaf: Any) -> bool:

@@ -111,20 +111,6 @@ def test_the_trace_of_meeting_samples_is_that_of_the_batch():
     assert predictive.mean_diagonal().item() == pytest.approx(total / len(basis), rel=1e-9)
 
 
-def test_a_model_that_gives_its_own_loss_is_refused_by_name():
-    class Lossy(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = nn.Linear(4, 3)
-
-        def forward(self, x: Tensor, y: Tensor) -> Tensor:
-            return F.cross_entropy(self.inner(x), y)
-
-    bound = geosam.Problem(build(Lossy), lambda z, t: z).on((draw(6, 4), labels(6)), None)
-    with pytest.raises(ValueError, match=r"model computes the loss itself.*give the loss to Problem"):
-        EmpiricalFisher().at(bound)
-
-
 def test_complex_parameters_are_refused_by_name():
     class Spectral(nn.Module):
         def __init__(self) -> None:

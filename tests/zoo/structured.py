@@ -140,7 +140,6 @@ def softmax(z: Tensor) -> Categorical:
 
 READS = dict.fromkeys((*ROWS, "DiagonalFisher", "KLExact"), "the loss reads parameters itself")
 READS_ONLY = NO_LIKELIHOOD | {"samples": "the loss reads parameters itself"}
-ALONE = {"samples": "there are no losses of single samples"}
 
 LINES = [
     Line("speech, CTC", speech, NO_LIKELIHOOD | no_second("_ctc_loss_backward")),
@@ -164,6 +163,6 @@ LINES = [
         NO_LIKELIHOOD,
     ),
     Line("perceptron, centres that the loss owns", lambda: Setting(mlp(3, 2), Centres(), draw(N, 3), labels()), NO_LIKELIHOOD),
-    Line("the loss inside the model", inside, NO_LIKELIHOOD | ALONE),
+    Line("the loss inside the model", inside, NO_LIKELIHOOD),
     Line("the loss of each sample inside the model", inside_each, NO_LIKELIHOOD),
 ]

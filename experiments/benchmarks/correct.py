@@ -22,7 +22,7 @@ from geosam.observation import as_metric
 from ..networks.autocast import Autocast
 from ..networks.group_resnet import group_resnet
 from ..networks.mlp import mlp
-from ..networks.resnet20 import resnet20
+from ..networks.resnet import resnet20
 from ..networks.vision_transformer import VisionTransformer
 from .graph import without_synchronising
 from .ledger import Part, Turn
@@ -64,7 +64,7 @@ def small_cnn() -> nn.Sequential:
 SMALL: dict[str, Network] = {
     "MLP": (lambda: mlp(20, 32, 32, 5), (24, 20), 5),
     "CNN": (small_cnn, (10, 3, 8, 8), 5),
-    "ViT of width 16": (lambda: VisionTransformer(16, 1, 2), (6, 3, 32, 32), 10),
+    "ViT of width 16": (lambda: VisionTransformer(width=16, depth=1, heads=2), (6, 3, 32, 32), 10),
 }
 LARGE: dict[str, Network] = {
     "residual CNN, GroupNorm": (group_resnet, (16, 3, 32, 32), 10),

@@ -2,7 +2,7 @@
 
 from ..networks.group_resnet import group_resnet
 from ..networks.mlp import mlp
-from ..networks.resnet20 import resnet20
+from ..networks.resnet import resnet20
 from ..networks.vision_transformer import VisionTransformer, vision_transformer
 from ..networks.wide_resnet import wide_resnet
 

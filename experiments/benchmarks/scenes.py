@@ -13,7 +13,7 @@ from geosam.problem import Bound
 
 from ..networks.autocast import Autocast
 from ..networks.mlp import mlp
-from ..networks.resnet20 import resnet20
+from ..networks.resnet import resnet20
 from ..networks.vision_transformer import vision_transformer
 from ..networks.wide_resnet import wide_resnet
 from .step import Training

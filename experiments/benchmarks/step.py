@@ -12,7 +12,7 @@ import geosam
 
 from ..common.timing import Job, Target, race
 from ..networks.mlp import mlp
-from ..networks.resnet20 import resnet20
+from ..networks.resnet import resnet20
 from .move import GEOMETRIES, RHO
 from .peers import INSTALL, ReferenceSAM, pytorch_optimizer_sam, versions
 

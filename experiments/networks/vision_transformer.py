@@ -9,15 +9,17 @@ from torch import Tensor, nn
 class VisionTransformer(nn.Module):
     """Patches of 4×4, learned positions, pre-norm encoder blocks, mean over tokens; 0.6 million parameters."""
 
-    def __init__(self, width: int = 128, depth: int = 3, heads: int = 4) -> None:
+    def __init__(
+        self, channels: int = 3, size: int = 32, classes: int = 10, width: int = 128, depth: int = 3, heads: int = 4
+    ) -> None:
         super().__init__()
-        self.embed = nn.Conv2d(3, width, 4, 4)
-        self.position = nn.Parameter(0.02 * torch.randn(64, width))
+        self.embed = nn.Conv2d(channels, width, 4, 4)
+        self.position = nn.Parameter(0.02 * torch.randn((size // 4) ** 2, width))
         self.blocks = nn.ModuleList(
             nn.TransformerEncoderLayer(width, heads, 4 * width, dropout=0.0, batch_first=True, norm_first=True)
             for _ in range(depth)
         )
-        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, 10)
+        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = self.embed(x).flatten(2).transpose(1, 2) + self.position

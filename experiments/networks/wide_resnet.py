@@ -25,7 +25,7 @@ class _WideBlock(nn.Module):
         return inside + (x if self.shortcut is None else self.shortcut(active))
 
 
-def wide_resnet(depth: int = 28, widen: int = 10, classes: int = 10) -> nn.Sequential:
+def wide_resnet(depth: int = 28, widen: int = 10, classes: int = 10, channels: int = 3) -> nn.Sequential:
     """Zagoruyko and Komodakis 2016, WRN-depth-widen without dropout; 36.5 million parameters as WRN-28-10."""
     each = (depth - 4) // 6
     widths = (16, 16 * widen, 32 * widen, 64 * widen)
@@ -33,4 +33,4 @@ def wide_resnet(depth: int = 28, widen: int = 10, classes: int = 10) -> nn.Seque
     for (width_in, width), stride in zip(itertools.pairwise(widths), (1, 2, 2), strict=True):
         blocks += [_WideBlock(width_in, width, stride), *(_WideBlock(width, width, 1) for _ in range(each - 1))]
     end = [nn.BatchNorm2d(widths[-1]), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], classes)]
-    return nn.Sequential(nn.Conv2d(3, 16, 3, 1, 1, bias=False), *blocks, *end)
+    return nn.Sequential(nn.Conv2d(channels, 16, 3, 1, 1, bias=False), *blocks, *end)

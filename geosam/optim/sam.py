@@ -21,6 +21,7 @@ from ..problem import Bound, Problem
 from .captured import Captured
 from .generators import generators
 from .groups import Groups, radius_key
+from .held import UNTIL, Held
 from .last import Last, Perturbed
 from .memory import NAMES, Owners
 from .move import Copy, Move
@@ -38,7 +39,7 @@ _NO_CLOSURE = (
 )
 _NOT_THROUGH_SCALER = (
     "step() is not to be called through scaler.step(opt): the scaler cannot see both passes. Call "
-    "opt.step(closure, scaler=scaler), then scaler.update()."
+    "opt.step(closure, scaler=scaler), or scaler.step(opt.base) after opt.perturb(...), then scaler.update()."
 )
 
 
@@ -92,6 +93,7 @@ class SAM(torch.optim.Optimizer):
         self.last: Last | None = None
         self.memory: dict[str, State] = {name: {} for name in NAMES}
         self.owners, self.zeroing, self.watch, self._told = Owners(), Zeroing(), Watch(), False
+        self.held = Held()
         groups = self._groups()
         if not groups.parameters:
             raise ValueError("the base optimizer holds no parameter that requires a gradient: there is nothing to perturb")
@@ -194,7 +196,12 @@ class SAM(torch.optim.Optimizer):
             del self.grad_scale
             raise TypeError(_NOT_THROUGH_SCALER)
         if closure is None:
-            raise TypeError(_NO_CLOSURE)
+            if not self.held.waits:
+                raise TypeError(_NO_CLOSURE)
+            self.base.step()
+            return None if self.last is None else self.last.loss
+        self.restore()
+        self.held.drop()
         if scaler is not None and isinstance(closure, Bound):
             raise TypeError("a scaler goes with a closure that scales its own loss; a bound problem does not scale")
         if scaler is not None and self._searches:
@@ -208,10 +215,13 @@ class SAM(torch.optim.Optimizer):
             step = Step(self, closure, groups, scaler)
             return step.plain() if groups.at_rest else step.run()
         except Skipped as skipped:
-            if not self._told:
-                self._told = True
-                warnings.warn(f"{skipped}; no more is said of later ones", stacklevel=3)
+            self._tell(skipped)
             return None
+
+    def _tell(self, skipped: Skipped) -> None:
+        if not self._told:
+            self._told = True
+            warnings.warn(f"{skipped}; no more is said of later ones", stacklevel=4)
 
     def perturbed(self, source: Source, scaler: Any = None) -> AbstractContextManager[Perturbed]:
         """Run the first pass; inside, the parameters sit at θ + ε*; outside they are restored bit for bit, always.
@@ -219,6 +229,43 @@ class SAM(torch.optim.Optimizer):
         Blocks do not nest: a second one, or a step, begins by restoring θ and so ends the first.
         """
         return Step(self, source, self._groups(), scaler).alone()
+
+    @torch.no_grad()
+    def perturb(self, source: Source, until: str = "step", scaler: Any = None) -> Last | None:
+        """The first pass as one line of anybody's loop: θ sits at θ + ε* while a trainer makes the second.
+
+        The trainer's forward and backward, its scaling, clipping and accumulation go on as they are; what ``.grad`` holds
+        already is kept. until="step": θ is back, bit for bit, when the base optimizer is about to step, or where ``restore``,
+        ``state_dict``, ``eval``, the next ``perturb`` or ``step`` comes first; then the update is applied (to the mean over the
+        perturbs since the last step) and gradients that are not finite are dropped. "backward": back when the next backward
+        pass ends, for loops whose scaler may skip the base's step, or that evaluate or save in between.
+        ``base.step()``, or ``step()`` without a closure, ends the step. Called before each of several micro-batches this is
+        m-sharpness, one ε* a micro-batch; before the first one only, one ε* from that one's gradient.
+        scaler: the GradScaler with which a closure scales its own loss; a problem's is not scaled.
+        Returns: the numbers of the first pass; None where the closure skips its batch, and θ stays.
+        Raises: ValueError for another ``until``, and for "backward" with an update that reads both gradients; TypeError for
+        base optimizers that call closures themselves; RuntimeError, in the backward pass, for a second one after "backward".
+        """
+        if until not in UNTIL:
+            raise ValueError(f"until is one of {', '.join(UNTIL)}, got {until!r}")
+        if self._searches:
+            raise TypeError(f"{type(self.base).__name__} calls a closure several times in a step: use opt.step(closure)")
+        self.restore()
+        try:
+            self.held.begin(Step(self, source, self._groups(), scaler), until)
+        except Skipped as skipped:
+            self._tell(skipped)
+            return None
+        return self.last
+
+    def restore(self) -> None:
+        """θ again, bit for bit, after ``perturb``; nothing else. May be called at any time."""
+        self.move.restore()
+
+    def eval(self) -> Any:
+        """Restore θ, and call the base optimizer's own ``eval`` if it has one (schedule-free optimizers)."""
+        self.restore()
+        return self.base.eval() if hasattr(self.base, "eval") else None
 
     def captured(self, problem: Problem, x: Any, y: Any) -> Captured:
         """``step(x, y)``, a whole step as one CUDA graph for batches like this one: see :class:`geosam.optim.Captured`.
@@ -253,7 +300,11 @@ class SAM(torch.optim.Optimizer):
         return {k: v for k, v in vars(self).items() if k != "step" and not k.startswith("_optimizer_")}
 
     def state_dict(self) -> dict[str, Any]:
-        """The base optimizer's state_dict, with memory and generators of objective, metric and solver under "geosam"."""
+        """The base optimizer's state_dict, with memory and generators of objective, metric and solver under "geosam".
+
+        Where ``perturb`` holds θ + ε*, θ is restored first.
+        """
+        self.restore()
         for before in self._optimizer_state_dict_pre_hooks.values():
             before(self)
         state = {**self.base.state_dict(), "geosam": self.owners.saved(self.memory, self._everyone())}
@@ -265,6 +316,8 @@ class SAM(torch.optim.Optimizer):
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Load all of it. A checkpoint of the plain base optimizer is accepted: then all memory is empty."""
+        self.restore()
+        self.held.drop()
         state = dict(state_dict)
         for before in self._optimizer_load_state_dict_pre_hooks.values():
             changed = before(self, state)

@@ -99,18 +99,27 @@ class Step:
             return move.realised(self.parameters)
 
         try:
-            self.rule.owners.sort(self.rule.memory, self.parameters, self.groups.names)
-            move.prepare(self.parameters)
-            # nested calls: no name here holds what the first pass made, for the second one needs the memory
-            yield Perturbed(
-                self.displace(*self.solve(self._own(self.observe(self.rule.metric, self.rule.objective)))), realised
-            )
+            yield Perturbed(self.first_pass(), realised)
         finally:
             inside, self.kept, self.landing = False, None, None
             try:
-                move.restore()
+                self.put_back()
             finally:
-                move.restore()  # for an interrupt in the first line of that call
+                self.put_back()  # for an interrupt in the first line of that call
+
+    def first_pass(self) -> Last:
+        """Observe at θ, solve for ε*, displace; nothing of it with ρ = 0."""
+        if self.groups.at_rest:
+            nothing = torch.full((), math.nan, dtype=torch.float64, device=self.parameters[0].device)
+            return self._rest(nothing, nothing.isnan())
+        self.rule.owners.sort(self.rule.memory, self.parameters, self.groups.names)
+        self.rule.move.prepare(self.parameters)
+        # nested calls: no name here holds what the first pass made, for the second one needs the memory
+        return self.displace(*self.solve(self._own(self.observe(self.rule.metric, self.rule.objective))))
+
+    def put_back(self) -> None:
+        """θ again, bit for bit."""
+        self.rule.move.restore()
 
     def observe(self, *fields: Field[Any]) -> Observation:
         """What the fields need, at the parameters as they are."""
@@ -184,11 +193,14 @@ class Step:
     def plain(self) -> Tensor:
         """The base optimizer's own step, ρ = 0; the loss."""
         loss = run(self.source, self.parameters)
-        zero = torch.zeros((), dtype=torch.float64, device=loss.device)
-        no = torch.zeros_like(zero, dtype=torch.bool)
-        self.rule.last = Last(loss, zero * torch.nan, zero, torch.isfinite(loss), no, {})
+        self._rest(loss, torch.isfinite(loss))
         self.descend()
         return loss
+
+    def _rest(self, loss: Tensor, finite: Tensor) -> Last:
+        zero = torch.zeros((), dtype=torch.float64, device=loss.device)
+        self.rule.last = Last(loss, zero * torch.nan, zero, finite, zero > 0, {})
+        return self.rule.last
 
     def withhold(self, gradients: Vectors) -> Tensor:
         """Set all gradients to 0 if one is not finite, by a selection on the device; whether that was so."""
@@ -199,6 +211,12 @@ class Step:
         if gradients:
             vec.keep_(finite, gradients)
         return skipped
+
+    def leave_out(self) -> None:
+        """As :meth:`withhold`, before a base optimizer that steps anyway: on a CPU the gradients are dropped."""
+        if self.withhold(gradients := self.groups.gradients) and vec.reads_are_free(gradients):
+            for p in self.parameters:
+                p.grad = None
 
     def _skipped(self, skipped: Tensor) -> Tensor:
         assert self.rule.last is not None

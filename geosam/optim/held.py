@@ -1,0 +1,120 @@
+"""θ + ε* held in the parameters over a second pass that somebody else makes: a trainer, or a loop of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import register_multi_grad_hook
+
+from ..core import Vectors
+from ..core import vectors as vec
+from .step import Step
+
+UNTIL = ("step", "backward")
+
+_TWICE = (
+    "a second backward pass came after one perturb(until='backward'), whose ε* had gone with the first: it differentiates at "
+    "θ. Call perturb before each backward pass, or use until='step'. Checkpoints with use_reentrant=True run backward passes "
+    "inside one: use use_reentrant=False."
+)
+
+
+class Held:
+    """What lasts from :meth:`SAM.perturb` until the base optimizer steps. Copies hold nothing."""
+
+    def __init__(self) -> None:
+        self._step: Step | None = None
+        self._kept: list[Tensor] | None = None
+        self._times = 0
+        self._base: torch.optim.Optimizer | None = None
+        self._backward: Any = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Held, ()
+
+    @property
+    def waits(self) -> bool:
+        """Whether the base optimizer has not stepped since."""
+        return self._step is not None
+
+    def begin(self, step: Step, until: str) -> None:
+        """Displace the parameters, which are at θ. What ``.grad`` holds stays, for the second pass to add to."""
+        if self._base is not step.rule.base:  # the hook stays: one that removes itself would change what torch iterates over
+            self._base = step.rule.base
+            self._base.register_step_pre_hook(self._before_step)
+        self._stop_listening()
+        grads = [p.grad for p in step.parameters]
+        for p in step.parameters:
+            p.grad = None
+        try:
+            step.first_pass()
+        except BaseException:
+            try:
+                step.put_back()
+            finally:
+                step.put_back()  # for an interrupt in the first line of that call
+            raise
+        finally:
+            for p, grad in zip(step.parameters, grads, strict=True):
+                p.grad = grad
+        kept, step.kept, step.landing = step.kept, None, None
+        if until == "backward":
+            if kept is not None:
+                step.put_back()
+                raise ValueError(f"{step.rule.update} reads both gradients when the base optimizer steps: use until='step'")
+            self._backward = register_multi_grad_hook(step.parameters, _ending(step), mode="any")
+        elif kept is not None:
+            self._add(kept, grads)
+        self._step = step
+
+    def drop(self) -> None:
+        """Forget the pass; its parameters are put back by the caller."""
+        self._stop_listening()
+        self._step = self._kept = None
+
+    def _stop_listening(self) -> None:
+        if self._backward is not None:
+            self._backward.remove()
+            self._backward = None
+
+    def _add(self, kept: Vectors, grads: list[Tensor | None]) -> None:
+        """Sum what the update keeps over micro-batches; those whose gradients were dropped since (a skipped step) are out."""
+        if self._kept is None or not any(grad is not None and bool(grad.any()) for grad in grads):
+            self._kept, self._times = list(kept), 1
+        else:
+            vec.add_(self._kept, kept)
+            self._times += 1
+
+    @torch.no_grad()
+    def _before_step(self, base: torch.optim.Optimizer, *_: Any) -> None:
+        """θ again; the update from both gradients, and the guard."""
+        step, kept = self._step, self._kept
+        if step is None:
+            return
+        self.drop()
+        step.put_back()
+        scale: Tensor | None = getattr(base, "grad_scale", None)  # of a scaler, where the base optimizer unscales by itself
+        if kept is not None:
+            mean = vec.scale(kept, 1 / self._times)
+            step.rule.update.apply(mean, step.parameters, 1.0 if scale is None else scale.item())
+        if scale is None:
+            step.leave_out()
+
+
+def _ending(step: Step) -> Callable[[Tensor], None]:
+    """A hook on gradients that puts the parameters back when the backward pass ends."""
+    ended: list[bool] = []
+
+    def end() -> None:
+        ended.append(True)
+        step.put_back()
+
+    def on_first_gradient(_: Tensor) -> None:
+        if ended:
+            raise RuntimeError(_TWICE)
+        torch.autograd.Variable._execution_engine.queue_callback(end)
+
+    return on_first_gradient

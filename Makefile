@@ -9,6 +9,10 @@ BIN     := .venv/bin
 READY   := .venv/.ready
 LIMITS  ?= 6 9
 
+# Bytecode is kept in .venv, whatever the caller's environment says: without it each process compiles torch and its like again.
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/bytecode
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help venv test suite lint format docs demo theory bench dist clean

@@ -1,5 +1,6 @@
 """One thread, one dtype, one device, and the Hypothesis profile HYPOTHESIS_PROFILE: dev (default), brief, ci or deep."""
 
+import gc
 import os
 
 import pytest
@@ -31,6 +32,12 @@ def pytest_collection_modifyitems(config, items):
         for item in items:
             for mark in item.iter_markers("host"):
                 item.add_marker(pytest.mark.skip(reason=f"of the host alone: {mark.args[0]}"))
+
+
+def pytest_collection_finish():
+    """What was imported stays for good: the garbage collector need not look at it again, and looks less often."""
+    gc.freeze()
+    gc.set_threshold(10_000)
 
 
 @pytest.fixture(autouse=True)

@@ -94,7 +94,7 @@ def test_a_wrong_length_or_direction_of_any_form_is_noticed(seed, form, length, 
     drawn = instance(seed)
     true = perturbations(drawn)
     metric, best = true[form]
-    aside = np.random.default_rng(seed).normal(size=len(best)) * np.linalg.norm(best)
+    aside = np.random.default_rng([seed, 1]).normal(size=len(best)) * np.linalg.norm(best)
     wrong = best * (1 + size) if length or len(best) == 1 else best + size * (aside - best * (aside @ best) / (best @ best))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("theory.dual_norm.perturbations", lambda *_: {**true, form: (metric, wrong)})

@@ -2,3 +2,5 @@
 
 ``data`` and ``networks`` are shared; ``common`` holds what carries a study out. CONTRIBUTING.md shows how to add one of each.
 """
+
+__short_names__ = True  # records name what is in here by folder and own name, and the commit says the rest

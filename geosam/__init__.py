@@ -4,7 +4,8 @@ import importlib
 import sys
 from typing import Any
 
-from . import engines, metrics, norms, objectives, observation, solvers
+from . import ablation, engines, metrics, norms, objectives, observation, solvers
+from .ablation import ablate
 from .core import Divergence, InnerProduct, Loan, Norm, Perturbation, Relative, Solver
 from .measure import KL, Comparison, Length, Rise, Sharpness, ascend, calibrate, compare, sharpness
 from .observation import Metric, Needs, Objective, Observation, observe
@@ -38,6 +39,8 @@ __all__ = [
     "Sharpness",
     "Solver",
     "Swap",
+    "ablate",
+    "ablation",
     "ascend",
     "calibrate",
     "compare",

@@ -37,7 +37,8 @@ def command(
 
 
 def _draw(names: list[str] | None, path: Path, figure: Path) -> None:
-    from ..common import page, style
+    from geosam.ablation.report import page, style
+
     from .growth_figure import growth
 
     if names != ["growth"]:

@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-from ..common.style import INK, QUIET
+from geosam.ablation.report import INK, QUIET
+
 from .growth import NAMES
 
 # Okabe and Ito's, which stay apart for colour-blind readers; the floor is grey.

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from ..common.files import write_json
+from geosam.records import write_json
 
 SPOILED = 3
 """The exit status of a worker whose device no longer works."""

@@ -12,7 +12,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ..common.files import ROOT, write_json
+from geosam.records import write_json
+
+from ..common.files import ROOT
 from .allocator import environment
 from .watch import watched
 

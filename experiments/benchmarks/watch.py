@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..common.files import write_json
+from geosam.records import write_json
 
 PATIENCE, POLL = 90.0, 0.2
 """Seconds without a word after which a worker hangs; between two looks."""

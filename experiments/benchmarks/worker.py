@@ -10,7 +10,8 @@ from pathlib import Path
 
 import torch
 
-from ..common.provenance import Provenance
+from geosam.records import Provenance
+
 from .ledger import Ledger, NotRun
 from .machine import machine
 

@@ -6,7 +6,8 @@ import math
 
 from matplotlib.figure import Figure
 
-from ..common.style import INK
+from geosam.ablation.report import INK
+
 from .summary import Summary
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from ..common.files import write
-from ..common.store import Record
+from geosam.records import Record, write
+
 from .result import Outcome
 from .summary import HEAD, Summary
 

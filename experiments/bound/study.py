@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..common.page import saved
-from ..common.scheduling import Finished
+from geosam.ablation.report import saved
+from geosam.records import Finished
+
 from ..common.study import Part, Report
 from .config import Config
 from .figures import draw

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
-from ..common.store import Record
+from geosam.records import Record
+
 from .config import METHODS, Config
 from .result import Outcome
 

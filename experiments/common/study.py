@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from rich.console import RenderableType
 
-    from .scheduling import Finished
-    from .store import Job
+    from geosam.records import Finished, Job
 
 Result = TypeVar("Result", bound="BaseModel")
 

@@ -11,9 +11,9 @@ from typing import Any
 from matplotlib.figure import Figure
 from pydantic import RootModel
 
-from .page import Table
-from .plain import Picture, plain_report
-from .scheduling import Finished
+from geosam.ablation.report import Picture, Table, plain_report
+from geosam.records import Finished
+
 from .study import Part, Report
 
 
@@ -56,7 +56,8 @@ class Sweep:
             axes.set(xlabel=settings[0], ylabel=number)
         rows = [[*(str(getattr(case, s)) for s in settings), *(f"{values[n]:.4g}" for n in numbers)] for case, values in found]
         picture = Picture("overview", figure, f"A point a run, over {settings[0]}.")
-        return plain_report(out, self.title, self.about, finished, [picture], [Table("All runs.", settings + numbers, rows)])
+        page = plain_report(out, self.title, self.about, finished, [picture], [Table("All runs.", settings + numbers, rows)])
+        return Report(page, out / "figures" / "overview.png", ())
 
 
 def _numbers(work: Callable[[Any], Mapping[str, float]], case: Any) -> Numbers:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from ..common.style import QUIET, RULE
+from geosam.ablation.report import QUIET, RULE
+
 from .rows import PLAIN_NUMBERS, dots, gaps, percent, ratios
 from .snapshots import budget, cosines, efficiency, gap_to_sam, layers
 from .summary import Summary

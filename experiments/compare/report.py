@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..common.describe import describe, spelled
-from ..common.page import Table, provenance_table, write_page
-from ..common.scheduling import Finished
+from geosam.ablation.report import Table, provenance_table, write_page
+from geosam.records import Finished, describe, spelled
+
 from .methods import PUBLISHED, REFERENCE
 from .summary import Summary
 

@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, PercentFormatter
 
-from ..common.style import QUIET
+from geosam.ablation.report import QUIET
+
 from .methods import PUBLISHED, SGD
 from .style import OTHER, SAM, colour
 from .summary import SAME, Summary

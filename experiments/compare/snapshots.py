@@ -8,7 +8,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from ..common.style import INK, QUIET
+from geosam.ablation.report import INK, QUIET
+
 from .methods import REFERENCE
 from .rows import PLAIN_NUMBERS, dots, gaps
 from .style import EPOCHS

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..common.scheduling import Finished
+from geosam.records import Finished
+
 from ..common.study import Part, Report
 from .config import Config
 from .figures import draw

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from ..common.store import Record
+from geosam.records import Record
+
 from .config import Config
 from .methods import PUBLISHED, REFERENCE
 from .result import Outcome

@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from ..common.style import QUIET
+from geosam.ablation.report import QUIET
+
 from .methods import REFERENCE
 from .rows import PLAIN_NUMBERS, percent
 from .style import SAM, colour

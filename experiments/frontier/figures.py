@@ -8,7 +8,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from ..common.style import QUIET, RULE
+from geosam.ablation.report import QUIET, RULE
+
 from .labels import name_points
 from .methods import KINDS
 from .summary import Summary, directions, frontier

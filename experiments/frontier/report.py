@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..common.describe import describe, spelled
-from ..common.page import Table, provenance_table, write_page
-from ..common.scheduling import Finished
+from geosam.ablation.report import Table, provenance_table, write_page
+from geosam.records import Finished, describe, spelled
+
 from .figures import TITLES
 from .methods import EXACT, FLOOR, REFERENCE, SHARED
 from .summary import Summary, directions, frontier

@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 
+from geosam.ablation.report import INK, QUIET
 from theory.toy_dynamics import METHODS, Method, iterates
 from theory.toy_ends import End, landscape
 from theory.toy_loss import CAPTION, OF_THE_FIGURE, ToyLoss
 
-from ..common.style import INK, QUIET
 from .banana import Banana
 from .config import LOSSES, Hunt
 from .result import Found

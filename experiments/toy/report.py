@@ -9,14 +9,11 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from geosam.ablation.report import Table, provenance_table, write_page
+from geosam.records import Finished, Provenance, describe, fingerprint, write_json
 from theory.toy_ends import End, landscape
 from theory.toy_loss import CAPTION
 
-from ..common.describe import describe, fingerprint
-from ..common.files import write_json
-from ..common.page import Table, provenance_table, write_page
-from ..common.provenance import Provenance
-from ..common.scheduling import Finished
 from .config import LOSSES, NAMES, Hunt
 from .result import Found
 from .style import ORDER, WORDS

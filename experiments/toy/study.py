@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..common.scheduling import Finished
+from geosam.records import Finished
+
 from ..common.study import Part, Report
 from .config import Chunk, Config, Hunt, Map
 from .figures import draw

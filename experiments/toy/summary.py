@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
+from geosam.records import Record
 from theory.toy_ends import End
 
-from ..common.store import Record
 from .config import DESIGNS, LOSSES, NAMES, OWN, Chunk, Config, Hunt, Map, radii
 from .result import Ends, Found
 from .run import reached

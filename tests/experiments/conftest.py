@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.common import page
+from geosam.ablation.report import page
 
 
 @pytest.fixture(scope="session", autouse=True)

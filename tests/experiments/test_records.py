@@ -6,13 +6,13 @@ import pytest
 
 from experiments.benchmarks.command import NAMES, RECORDS
 from experiments.bound.study import Bound
-from experiments.common.describe import describe, fingerprint
 from experiments.common.runner import records_of
 from experiments.common.study import Study
 from experiments.compare.study import Compare
 from experiments.frontier.config import Config
 from experiments.frontier.study import Frontier
 from experiments.toy.config import Config as Toy
+from geosam.records import describe, fingerprint
 
 ROOT = RECORDS.parent
 STUDIES: dict[str, tuple[Study, int]] = {

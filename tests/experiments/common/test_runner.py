@@ -6,8 +6,8 @@ import pytest
 from matplotlib.figure import Figure
 from pydantic import BaseModel
 
-from experiments.common.page import saved
 from experiments.common.study import Part, Report
+from geosam.ablation.report import saved
 from tests.experiments.carried import carried, records
 
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 from matplotlib.figure import Figure
 
-from experiments.common.store import Record, Store
 from experiments.common.training import Training
 from experiments.compare import study as module
 from experiments.compare.config import Calibration, Config, Snapshots
@@ -14,6 +13,7 @@ from experiments.compare.methods import PUBLISHED, REFERENCE, SGD_EQUAL, Method
 from experiments.compare.result import Outcome
 from experiments.compare.study import Compare
 from geosam.metrics import Euclidean, GradientMagnitude, KLExact
+from geosam.records import Store
 from tests.experiments.carried import carried, records
 from tests.experiments.page import Page
 
@@ -83,7 +83,7 @@ def test_a_second_call_trains_nothing_and_writes_the_same_numbers(finished):
 def test_a_broken_record_is_trained_again(finished):
     before = _records(finished.out)
     (run,) = [run for run in TINY.runs() if run.method.name == SGD_EQUAL]
-    path = Store(finished.out / "records", Record[Outcome]).path(run)
+    path = Store(finished.out / "records", Outcome).path(run)
     path.write_text(path.read_text()[:-100])
     assert carried(Compare(TINY), finished.out, reports=False).ran == [run.title]
     after = _records(finished.out)

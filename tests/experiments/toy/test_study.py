@@ -9,10 +9,6 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_rgba
 
-from experiments.common import page
-from experiments.common.provenance import Provenance
-from experiments.common.scheduling import Done, Finished
-from experiments.common.store import Record, Store
 from experiments.toy.config import DESIGNS, LOSSES, NAMES, SMALL_MU, Config, Settings
 from experiments.toy.figures import basins
 from experiments.toy.result import Ends, Found
@@ -20,6 +16,8 @@ from experiments.toy.run import reached
 from experiments.toy.study import Toy
 from experiments.toy.style import COLOURS
 from experiments.toy.summary import NO_RADIUS, Summary
+from geosam.ablation.report import page
+from geosam.records import Done, Finished, Provenance, Store
 from tests.experiments.carried import carried
 from tests.experiments.page import Page
 from theory.toy_dynamics import METHODS
@@ -81,7 +79,7 @@ def test_the_summary_counts_every_run_once(finished):
     by_radius = sum(row[end.name] for row in summary["by_radius"] for end in End)
     assert by_radius == TINY.settings and set(summary["provenance"]) == {field.name for field in fields(Provenance)}
     assert [(f["figure"], f["won"]) for f in summary["figures"]] == [(2, True), (2, False), (3, True), (3, False)]
-    store = Store(out / "records" / "counts", Record[Ends])
+    store = Store(out / "records" / "counts", Ends)
     for job in [job for job in TINY.chunks() if job.settings == TINY.ranges]:
         found = store.load(job).result.ends
         (row,) = (r for r in summary["ends"] if (r["loss"], r["design"], r["method"]) == (job.loss, job.design, "FSAM"))
@@ -89,7 +87,7 @@ def test_the_summary_counts_every_run_once(finished):
 
 
 def test_maps_show_each_end_in_its_own_colour(finished):
-    store = Store(finished.out / "records" / "maps", Record[Ends])
+    store = Store(finished.out / "records" / "maps", Ends)
     maps = {job: store.load(job).result for job in TINY.maps()}
     (first, second) = basins(Summary(TINY, pd.DataFrame(), maps, {}), "FSAM").axes
     for axes, (job, result) in zip((first, second), maps.items(), strict=True):
@@ -103,7 +101,7 @@ def test_maps_show_each_end_in_its_own_colour(finished):
 def test_a_second_call_runs_nothing_and_a_broken_record_runs_again(finished):
     assert carried(Toy(TINY), finished.out, reports=False).ran == []
     job = TINY.chunks()[2]
-    store = Store(finished.out / "records" / "counts", Record[Ends])
+    store = Store(finished.out / "records" / "counts", Ends)
     before, path = store.load(job).result, store.path(job)
     path.write_text(path.read_text()[:-50])
     assert carried(Toy(TINY), finished.out, reports=False).ran == [job.title]
@@ -122,7 +120,7 @@ def test_a_job_that_fails_leaves_no_report(tmp_path):
 
 
 def test_what_the_hunt_finds_ends_as_wanted(finished):
-    store = Store(finished.out / "records" / "hunts", Record[Found])
+    store = Store(finished.out / "records" / "hunts", Found)
     for job in TINY.hunts():
         found = store.load(job).result
         assert found.of >= 1 and found.depth >= 1

@@ -6,14 +6,14 @@ import platform
 import subprocess
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import cache
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
 
-import geosam
-
-from .files import ROOT
+PACKAGES = ("torch", "numpy", "scikit-learn")
 
 
 @dataclass(frozen=True)
@@ -27,23 +27,23 @@ class Provenance:
     finished: str
 
     @classmethod
-    def here(cls) -> Provenance:
-        """Of this process, now."""
-        versions = {"python": platform.python_version(), "geosam": geosam.__version__}
+    def here(cls, device: str = "cpu") -> Provenance:
+        """Of this process, now; the commit is that of the working directory."""
+        versions = {"python": platform.python_version(), "geosam": import_module("geosam").__version__}
         return cls(
             commit=commit(),
-            versions=versions | {name: _version(name) for name in ("torch", "numpy", "scikit-learn")},
-            device=f"cpu, {cpu()}",
+            versions=versions | {name: _version(name) for name in PACKAGES},
+            device=f"cpu, {cpu()}" if torch.device(device).type == "cpu" else f"{device}, {_accelerator(device)}",
             threads=torch.get_num_threads(),
             finished=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         )
 
 
 def commit() -> str | None:
-    """The commit of this checkout."""
+    """The commit of the checkout that the working directory is in."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
 
@@ -55,6 +55,11 @@ def _version(name: str) -> str:
         return "unknown"
 
 
+def _accelerator(device: str) -> str:
+    return torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else platform.machine()
+
+
+@cache
 def cpu() -> str:
     """Model name, and on Linux family and model as well: one name such as "AMD EPYC" belongs to many processors."""
     info = Path("/proc/cpuinfo")

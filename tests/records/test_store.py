@@ -7,9 +7,7 @@ from dataclasses import dataclass
 import pytest
 from pydantic import BaseModel
 
-from experiments.common.describe import fingerprint
-from experiments.common.files import write
-from experiments.common.store import Record, Store
+from geosam.records import Store, fingerprint, write
 
 
 class Number(BaseModel):
@@ -27,7 +25,7 @@ class Job:
 
 @pytest.fixture
 def store(tmp_path):
-    return Store(tmp_path / "records", Record[Number])
+    return Store(tmp_path / "records", Number)
 
 
 def test_a_record_comes_back_as_it_was(store):

@@ -7,8 +7,8 @@ import pytest
 from pydantic import BaseModel
 from rich.console import Console
 
-from experiments.common.scheduling import run_all
-from experiments.common.store import Record, Store
+from experiments.common.runner import Bar
+from geosam.records import Store, run_all
 
 
 class Number(BaseModel):
@@ -43,8 +43,8 @@ class Work:
 def call(tmp_path):
     def run(seeds, fresh=False):
         work, text = Work(), io.StringIO()
-        store = Store(tmp_path, Record[Number])
-        done = run_all([Job(s) for s in seeds], work, store, workers=1, fresh=fresh, console=Console(file=text))
+        store = Store(tmp_path, Number)
+        done = run_all([Job(s) for s in seeds], work, store, workers=1, fresh=fresh, watcher=Bar(Console(file=text)))
         return [None if d.record is None else d.record.result.value for d in done], work.seen, text.getvalue()
 
     return run

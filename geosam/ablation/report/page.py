@@ -12,9 +12,7 @@ from typing import Any
 import jinja2
 from matplotlib.figure import Figure
 
-from .files import write
-from .provenance import commit
-from .store import Record
+from ...records import Record, commit, write
 from .style import styled
 
 DPI = 160

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 from matplotlib.figure import Figure
 
+from ...records import Record
 from .page import Table, provenance_table, write_page
-from .scheduling import Finished
-from .study import Report
 
 TEMPLATE = Path(__file__).with_name("plain.html.j2")
 
@@ -24,11 +24,23 @@ class Picture:
     words: str
 
 
+class Shown(Protocol):
+    """What is reported: records, and the titles of runs without one."""
+
+    @property
+    def records(self) -> Sequence[Record[Any]]:
+        """Those there are."""
+
+    @property
+    def failed(self) -> Iterable[str]:
+        """The others."""
+
+
 def plain_report(
-    out: Path, title: str, lead: str, finished: Finished, pictures: Sequence[Picture], tables: Sequence[Table]
-) -> Report:
-    """``report.html``. lead: what was run, in a sentence. The first picture is the overview."""
-    page = write_page(
+    out: Path, title: str, lead: str, finished: Shown, pictures: Sequence[Picture], tables: Sequence[Table]
+) -> Path:
+    """Write ``report.html``. lead: what was run, in a sentence."""
+    return write_page(
         out / "report.html",
         TEMPLATE,
         {picture.name: picture.figure for picture in pictures},
@@ -41,4 +53,3 @@ def plain_report(
         runs=len(finished.records),
         seconds=sum(record.seconds for record in finished.records),
     )
-    return Report(page, out / "figures" / f"{pictures[0].name}.png", ())

@@ -1,0 +1,137 @@
+"""An ablation: what is compared, and its one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ..records import Finished, Store, Watcher, run_all
+from .carry import Carry
+from .data import as_data
+from .fitting import fitting
+from .method import Method, as_methods
+from .outcomes import Outcomes
+from .results import Results
+from .setting import Run, Setting
+from .tuned import Tuned
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """Methods, seeds and what all runs share. Runs of equal seed have the same initial model, data and warm-up."""
+
+    setting: Setting
+    methods: tuple[tuple[str, Method], ...]
+    seeds: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        against = self.setting.rule.against
+        if against not in dict(self.methods):
+            raise ValueError(f"rule: against={against!r} is none of the methods {', '.join(dict(self.methods))}")
+        if len(set(self.seeds)) != len(self.seeds) or not self.seeds:
+            raise ValueError(f"seeds are different numbers, at least one; got {self.seeds}")
+        tuned = self.setting.match
+        if isinstance(tuned, Tuned) and tuned.seed in self.seeds:
+            raise ValueError(f"tuning has a seed of its own, and {tuned.seed} is one of the runs'")
+
+    def runs(self) -> list[Run]:
+        """Every method from every seed, seed by seed."""
+        return [Run(name, method, seed, self.setting) for seed in self.seeds for name, method in self.methods]
+
+    def plan(self) -> list[tuple[str, int]]:
+        """(title, gradients) of all that would be run without any record, tuning first. Makes the first seed's data."""
+        steps, match, plan = self.setting.data(self.seeds[0]).steps, self.setting.match, []
+        if isinstance(match, Tuned):
+            for run in self.runs()[: len(self.methods)]:
+                count = match.trials if match.space(run.method.metric is not None, run.method.rho is not None) else 0
+                plan += [(f"{run.name}, trial {k}", run.passes(steps)) for k in range(count)]
+        return plan + [(run.title, run.passes(steps)) for run in self.runs()]
+
+    def work(self, folder: str | Path, checkpoint: float = 30.0) -> Carry:
+        """run ↦ its result; trials of tuning and checkpoints lie in the folder."""
+        return Carry(Path(folder), checkpoint)
+
+    def carry_out(
+        self, folder: str | Path, *, workers: int | None = 1, checkpoint: float = 30.0, watcher: Watcher | None = None
+    ) -> Results:
+        """Run what has no record in ``folder`` yet; see :func:`ablate`."""
+        runs, device = self.runs(), self.setting.device
+        store, work = Store(Path(folder) / "records", dict), self.work(folder, checkpoint)
+        if workers is None:
+            first = run_all(runs[:1], work, store, watcher=watcher, device=device)
+            workers = fitting(device, first[0].record)
+        done = run_all(runs, work, store, workers=workers, watcher=watcher, device=device)
+        if all(d.record is None for d in done):
+            raise RuntimeError(f"all {len(done)} runs failed; the first with\n{done[0].error}")
+        failed = {d.job.title: d.error for d in done if d.error}
+        return Results(Outcomes(Finished(done).records, failed, len(runs)))
+
+
+def ablate(
+    model: Callable[[int], nn.Module],
+    data: Any,
+    methods: Mapping[str, Any],
+    *,
+    seeds: Iterable[int] = range(5),
+    test: Any = None,
+    validation: Any = None,
+    batch: int = 128,
+    folder: str | Path | None = None,
+    workers: int | None = 1,
+    checkpoint: float = 30.0,
+    watcher: Watcher | None = None,
+    **setting: Any,
+) -> Results:
+    """Train every method from every seed, and decide by the rule that was fixed before.
+
+    model: seed ↦ module. data: (x, y) or a torch data set, with ``test``, ``validation`` (a part of the training set as a
+    number, or data) and the size of a ``batch``; or seed ↦ :class:`geosam.ablation.Data`. methods: name ↦ None (the base
+    optimizer alone), a metric, (metric, objective, update), or :class:`geosam.ablation.Method`, whose ``stretch=2`` gives
+    SGD the compute of SAM.
+
+    Further settings: epochs; warmup, the first of them, the base alone for every method; loss; optimizer,
+    :class:`geosam.ablation.Sgd` by default; match, the radius: one number for all, or after the warm-up on ``probes`` training
+    batches ``geosam.KL(…)``, ``Length(…)`` or ``Rise(…)`` (geometric mean), or :class:`geosam.ablation.Tuned`; score;
+    problem, (model, loss) ↦ ``geosam.Problem``; step; rule, :class:`geosam.ablation.Rule`; device.
+
+    folder: of the records, a file a run, by default ``runs/ablation``. A run that has its record is not run again; one that
+    was stopped goes on from its checkpoint, at most ``checkpoint`` seconds old. Several commands may share a folder. workers:
+    processes; None takes as many as the device has room for. A run that fails is told in the results and leaves the others
+    alone. Raises: RuntimeError where all runs fail, OSError where the folder cannot be written.
+    """
+    ablation = planned(model, data, methods, seeds=seeds, test=test, validation=validation, batch=batch, **setting)
+    return ablation.carry_out(folder or "runs/ablation", workers=workers, checkpoint=checkpoint, watcher=watcher)
+
+
+def planned(
+    model: Callable[[int], nn.Module],
+    data: Any,
+    methods: Mapping[str, Any],
+    *,
+    seeds: Iterable[int] = range(5),
+    test: Any = None,
+    validation: Any = None,
+    batch: int = 128,
+    **setting: Any,
+) -> Ablation:
+    """What :func:`ablate` would carry out."""
+    named = as_methods(methods)
+    shared = Setting(model, as_data(data, test, validation, batch), **setting)
+    if shared.rule.against is None:
+        first = next((name for name, method in named if method.metric is not None), named[0][0])
+        shared = replace(shared, rule=replace(shared.rule, against=first))
+    return Ablation(shared, named, tuple(int(seed) for seed in seeds))
+
+
+def read(folder: str | Path) -> Results:
+    """The results whose records a folder has; nothing is run, and no model is needed."""
+    store = Store(Path(folder) / "records", dict)
+    found = [record for path in sorted(store.directory.glob("*.json")) if (record := store.read(path)) is not None]
+    if not found:
+        raise FileNotFoundError(f"no usable record in {store.directory}: {store.broken or 'it is empty'}")
+    broken = {path.name: why for path, why in store.broken.items()}
+    return Results(Outcomes(found, broken, len(found) + len(broken)))

@@ -1,0 +1,42 @@
+"""Records as data frames. The only importer of pandas."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..records import Record
+
+LONG = {"errors", "samples", "labels"}
+
+
+def runs(records: Sequence[Record[dict[str, Any]]]) -> Any:
+    """A row a run."""
+    rows = []
+    for record in records:
+        result = record.result
+        scores = {k: v for k, v in (result["test"] or {}).items() if k not in LONG}
+        rho = None if result["radius"] is None else result["radius"]["rho"]
+        key = {"method": result["method"], "seed": record.seed}
+        rest = {"rho": rho, "passes": result["passes"], "seconds": record.seconds, "diverged": result["diverged"]}
+        rows.append({**key, **scores, **rest})
+    return _pandas().DataFrame(rows)
+
+
+def epochs(records: Sequence[Record[dict[str, Any]]]) -> Any:
+    """A row an epoch that counts; scores on the validation data with "validation " before their names."""
+    rows = []
+    for record in records:
+        for index, epoch in enumerate(record.result["epochs"], start=1):
+            own = {k: v for k, v in epoch.items() if k != "validation"}
+            scores = {f"validation {k}": v for k, v in (epoch.get("validation") or {}).items() if k not in LONG}
+            rows.append({"method": record.result["method"], "seed": record.seed, "epoch": index, **own, **scores})
+    return _pandas().DataFrame(rows)
+
+
+def _pandas() -> Any:
+    try:
+        import pandas
+    except ImportError as error:
+        raise ImportError("data frames need pandas: pip install 'geosam[ablation]'") from error
+    return pandas

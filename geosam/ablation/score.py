@@ -1,0 +1,51 @@
+"""How well a model does on batches."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .data import Batch
+
+Score = dict[str, Any]
+
+
+@torch.no_grad()
+def classified(model: nn.Module, loss: Any, batches: Iterable[Batch]) -> Score:
+    """Mean loss over samples; for class labels also accuracy and which samples are wrong, in float32 or wider.
+
+    Logits have the classes in their second axis, as cross-entropy wants them. errors: a bit a label, packed, in base64.
+    """
+    total, n, wrong = 0.0, 0, []
+    for x, y in batches:
+        outputs = model(**x) if isinstance(x, dict) else model(*x) if isinstance(x, tuple) else model(x)
+        outputs = outputs.float() if isinstance(outputs, Tensor) and outputs.dtype.itemsize < 4 else outputs
+        total += len(y) * loss(outputs, y).double().item()
+        n += len(y)
+        if _labels(outputs, y):
+            counted = y != getattr(loss, "ignore_index", -100)
+            wrong.append((outputs.argmax(1) != y)[counted].cpu())
+    if not n:
+        raise ValueError("there is not one sample to score the model on")
+    score: Score = {"loss": total / n, "samples": n}
+    if wrong:
+        bits = torch.cat(wrong)
+        score["accuracy"] = 1 - bits.double().mean().item()
+        score["labels"], score["errors"] = len(bits), base64.b64encode(np.packbits(bits.numpy()).tobytes()).decode()
+    return score
+
+
+def _labels(outputs: Any, y: Any) -> bool:
+    integral = isinstance(y, Tensor) and not (y.is_floating_point() or y.is_complex())
+    return integral and isinstance(outputs, Tensor) and outputs.dim() == y.dim() + 1
+
+
+def wrong(score: Score) -> np.ndarray:
+    """Of each label, whether it was missed."""
+    bits = np.unpackbits(np.frombuffer(base64.b64decode(score["errors"]), np.uint8))
+    return bits[: score["labels"]].astype(bool)

@@ -1,0 +1,80 @@
+"""All that the numbers of a run depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..measure.calibrate import Match
+from ..problem import Problem
+from .data import Data
+from .method import Method, Optimizer, Sgd
+from .score import Score, classified
+from .statistics import Rule
+from .tuned import Tuned
+
+Step = Callable[[Any, Any], Tensor]
+
+
+def plain_step(optimizer: Any, problem: Problem) -> Step:
+    """``optimizer.step`` on a bound batch; the loss at θ."""
+    return lambda x, y: optimizer.step(problem.on(x, y))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all runs of an ablation share. Every field but the methods' and the seed is here; see :func:`geosam.ablate`."""
+
+    model: Callable[[int], nn.Module]
+    data: Callable[[int], Data]
+    epochs: int = 20
+    warmup: int = 0
+    loss: Any = field(default_factory=nn.CrossEntropyLoss)
+    problem: Callable[[nn.Module, Any], Problem] = Problem
+    optimizer: Optimizer = field(default_factory=Sgd)
+    match: float | Match | Tuned = 0.05
+    probes: int = 4
+    score: Callable[..., Score] = classified
+    step: Callable[[Any, Problem], Step] = plain_step
+    rule: Rule = field(default_factory=Rule)
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.warmup < self.epochs:
+            raise ValueError(f"warmup must leave an epoch to compare: got {self.warmup} of {self.epochs}")
+        if not isinstance(self.match, int | float | Match | Tuned) or isinstance(self.match, bool):
+            raise TypeError(f"match is a radius, geosam.KL(...), Length(...), Rise(...) or Tuned(...); got {self.match!r}")
+        for name in ("model", "data", "loss", "problem", "optimizer", "score", "step"):
+            if not callable(getattr(self, name)):
+                raise TypeError(f"{name} must be something to call, got {getattr(self, name)!r}")
+        torch.device(self.device)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A method from a seed: a job. chosen: what a trial of tuning takes for rho and lr; None outside of tuning."""
+
+    name: str
+    method: Method
+    seed: int
+    setting: Setting
+    chosen: tuple[tuple[str, float], ...] | None = None
+
+    @property
+    def title(self) -> str:
+        """Method and seed, and in tuning the values tried."""
+        tried = "".join(f", {name} {value:.4g}" for name, value in self.chosen or ())
+        return f"{self.name}, seed {self.seed}{tried}"
+
+    @property
+    def epochs(self) -> int:
+        """Of this run: those after the warm-up count ``stretch`` times."""
+        return self.setting.warmup + self.method.stretch * (self.setting.epochs - self.setting.warmup)
+
+    def passes(self, steps: int) -> int:
+        """Gradients that it takes at ``steps`` an epoch, nominally: two a step of SAM."""
+        return steps * (self.setting.warmup + self.method.passes * (self.epochs - self.setting.warmup))

@@ -1,0 +1,43 @@
+"""The verdicts of an ablation, and its results as text."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import replace
+
+from .outcomes import Outcomes
+from .statistics import Rule, Verdict, differs, equivalent
+
+LATER = "the rule was chosen after the runs"
+
+
+def judged(outcomes: Outcomes, rule: Rule | None = None) -> dict[str, Verdict]:
+    """See :meth:`geosam.ablation.Results.verdicts`."""
+    fixed = rule is None or rule == outcomes.rule
+    rule = rule or outcomes.rule
+    differences = outcomes.differences(rule)
+    found = (equivalent if rule.margin is not None else differs)(differences, rule)
+    scores = outcomes.scores(rule.score)
+    lost = {name: [s for s, value in scores[name].items() if value is None] for name in scores}
+    for name, verdict in found.items():
+        diverged = sorted({*lost[name], *lost[rule.against or ""]})
+        if diverged:
+            why = f"diverged from seed {', '.join(map(str, diverged))}, here or in the reference; the others: {verdict.why}"
+            found[name] = replace(verdict, outcome="not decided", why=why, seeds=None)
+        elif not fixed:
+            found[name] = replace(verdict, why=f"{verdict.why}; {LATER}")
+    return found
+
+
+def said(outcomes: Outcomes) -> str:
+    """Scores by method, verdicts, and what failed."""
+    score, lines = outcomes.rule.score, list[str]()
+    for name, by_seed in outcomes.scores(score).items():
+        values = [v for v in by_seed.values() if v is not None]
+        mean = f"{statistics.fmean(values):.4f}" if values else "–"
+        spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+        lost = len(by_seed) - len(values)
+        lines.append(f"{name:32s} {score} {mean}{spread}  (n = {len(values)}{f', {lost} diverged' if lost else ''})")
+    lines += [str(verdict) for verdict in judged(outcomes).values()]
+    lines += [f"{title} failed: {error.strip().splitlines()[-1]}" for title, error in outcomes.failed.items()]
+    return "\n".join(lines)

@@ -12,8 +12,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from geosam.records import write_json
-
 from ..common.files import ROOT
 from .allocator import environment
 from .watch import watched
@@ -35,6 +33,8 @@ def measure(name: str, quick: bool, allocator: str | None, budget: float | None,
     def keep(each: str, result: dict[str, Any]) -> None:
         runs[each] = result
         if path and not (path.exists() and all("not run" in run for run in runs.values())):
+            from geosam.records import write_json  # brings torch, which --help does without
+
             write_json(path, {"name": name, "quick": quick, "runs": runs})
 
     for each in allocators:

@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from geosam.records import write_json
-
 PATIENCE, POLL = 90.0, 0.2
 """Seconds without a word after which a worker hangs; between two looks."""
 
@@ -39,6 +37,8 @@ def watched(
             return record | {"died": f"{died}, in {at[0]}: {at[1] or 'between jobs'}"}
         known = record.setdefault("stopped", {}).setdefault(at[0], {})
         known[at[1] or ""] = at[2] or died
+        from geosam.records import write_json  # brings torch, which --help does without
+
         write_json(path, record)
 
 

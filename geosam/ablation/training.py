@@ -125,13 +125,13 @@ class Training:
         losses: list[Tensor] = []
         skipped: list[Tensor] = []
         for batch in self.data.epoch(self.done):
-            losses.append(step(*moved(batch, self.device)))
+            losses.append(step(*moved(batch, self.device)).detach().clone())  # a captured step writes into the same one again
             if self.radius is not None and self.optimizer.last is not None:
                 last = self.optimizer.last
                 skipped.append(last.skipped | ~last.finite)
             if self.schedule is not None:
                 self.schedule.step()
         self.passes += len(losses) * (1 if self.radius is None else 2)
-        values = torch.stack([loss.detach() for loss in losses]).tolist()  # one read of the device
+        values = torch.stack(losses).tolist()  # one read of the device
         missed = int(torch.stack(skipped).sum().item()) if skipped else 0
         return {"passes": self.passes, "loss": sum(values) / len(values), "skipped": missed}

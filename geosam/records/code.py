@@ -20,17 +20,27 @@ _read: list[Any] = []
 
 
 def code_of(thing: Any, describe: Callable[[Any], Any]) -> str:
-    """16 hexadecimal digits: the text of a function or class, its defaults, and what it refers to, as ``describe`` has it."""
+    """16 hexadecimal digits: the text of a function or class, its defaults, and what it refers to, as ``describe`` has it.
+
+    What cannot be described counts by its type.
+    """
     if any(thing is other for other in _read):
         return "itself"
     _read.append(thing)
     try:
         digest = hashlib.sha256(_text(thing).encode())
         for name, value in sorted(_references(thing), key=lambda item: item[0]):
-            digest.update(f"\n{name}={describe(value)}".encode())
+            digest.update(f"\n{name}={_described(value, describe)}".encode())
         return digest.hexdigest()[:16]
     finally:
         _read.pop()
+
+
+def _described(value: Any, describe: Callable[[Any], Any]) -> Any:
+    try:
+        return describe(value)
+    except (TypeError, RecursionError):  # a logger, a lock: its kind has to do
+        return type(value).__qualname__
 
 
 def installed(thing: Any) -> bool:
@@ -76,7 +86,7 @@ def _functions(thing: Any) -> Iterator[FunctionType]:
     members = vars(thing).values() if isinstance(thing, type) else [thing]
     for member in members:
         found = getattr(member, "__func__", getattr(member, "fget", member))
-        if isinstance(found, FunctionType) and found.__module__ == thing.__module__:
+        if isinstance(found, FunctionType) and not found.__code__.co_filename.startswith(_PLACES):  # not what dataclasses add
             yield found
 
 

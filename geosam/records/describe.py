@@ -40,6 +40,8 @@ def describe(value: Any) -> Any:
         return [[describe(k), describe(v)] for k, v in value.items()]  # the order matters: the first match wins
     if isinstance(value, tuple | list | range):
         return [describe(v) for v in value]
+    if isinstance(value, set | frozenset):
+        return sorted((describe(v) for v in value), key=json.dumps)
     if isinstance(value, Tensor) or type(value).__module__ == "numpy":
         return numbers(value)
     if isinstance(value, device | dtype):
@@ -61,7 +63,7 @@ def describe(value: Any) -> Any:
         return {"name": _path(value), "code": code_of(value, describe)}
     if callable(value) and "<" not in _path(value):
         return name(value)
-    if _plain(type(value)) and vars(value):
+    if _plain(type(value)) and getattr(value, "__dict__", None):
         return {**_type(type(value)), **{k: describe(v) for k, v in vars(value).items()}}
     raise TypeError(
         f"cannot describe {value!r}, and a record is filed under the description of its run: "

@@ -37,7 +37,7 @@ def test_a_record_comes_back_as_it_was(store):
 
 def test_a_run_without_a_record_is_not_broken(store):
     assert store.load(Job(0)) is None
-    assert store.broken == []
+    assert store.broken == {}
 
 
 def _cut(text):
@@ -60,7 +60,7 @@ def test_a_record_that_cannot_be_used_is_none_and_is_named(store, spoil):
     path = store.path(Job(0))
     path.write_text(spoil(path.read_text()))
     assert store.load(Job(0)) is None
-    assert store.broken == [path]
+    assert list(store.broken) == [path]
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):

@@ -52,10 +52,10 @@ def jacobian(rows: geosam.rows.Rows) -> list[Tensor]:
     return list(rows.jacobian)
 
 
-MORE = ["residual, GroupNorm", "transformer", "embedding", "weight norm"]
+MORE = ["mlp", "residual, GroupNorm", "transformer", "embedding", "weight norm"]
 
 
-@pytest.mark.parametrize("name", ["mlp", "tied", *(pytest.param(name, marks=SLOW) for name in MORE)])
+@pytest.mark.parametrize("name", ["tied", *(pytest.param(name, marks=SLOW) for name in MORE)])
 def test_every_network_is_compiled_once(name):
     compiler, (model, x, y) = Compiler(backend="aot_eager"), network(name)
     problem = geosam.Problem(model, nn.CrossEntropyLoss())
@@ -147,8 +147,8 @@ def test_the_fisher_by_compiled_rows():
 
 def test_many_problems_in_one_process():
     compiler = Compiler()
-    with torch._dynamo.config.patch(recompile_limit=2):  # after so many torch.compile gives up on a function
-        for width in (2, 3, 4):
+    with torch._dynamo.config.patch(recompile_limit=1):  # after so many torch.compile gives up on a function
+        for width in (2, 3):
             assert compiler.agrees(bind(build(functools.partial(nn.Linear, width, 3)), draw(6, width))) == 1
 
 

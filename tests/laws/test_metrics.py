@@ -21,18 +21,30 @@ def examples(share=1.0):
     return max(2, round(settings().max_examples * share / 2))
 
 
+def a_problem():
+    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2))
+    return geosam.Problem(model, torch.nn.CrossEntropyLoss()).on(torch.randn(6, 3), torch.tensor([0, 1, 0, 1, 1, 0]))
+
+
+def of_the_rounding(case):
+    """Without what does not depend on the type: what a field reads and leaves behind, and G by columns where it is known."""
+    fitting = laws.fitting(case.metric.at(a_problem()))
+    return [law for law in fitting if case.dense is None or law is not laws.matches_its_own_matrix]
+
+
 @DTYPES
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_laws_hold(case, dtype):
     tolerance = case.exact if dtype == torch.float64 else case.rounded
     smooth = isinstance(case.metric, metrics.KLExact)
     problems = strategies.problems([dtype], smooth)
-    check_metric(case.metric, problems, examples=examples(case.share), tolerance=tolerance, dense=case.dense)
+    chosen = None if dtype == torch.float64 else of_the_rounding(case)
+    check_metric(case.metric, problems, examples=examples(case.share), tolerance=tolerance, dense=case.dense, laws=chosen)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=label)
 def test_the_laws_of_objectives_hold(objective):
-    check_objective(objective)
+    check_objective(objective, examples=examples())
 
 
 @DTYPES
@@ -98,10 +110,9 @@ def test_gradients_of_every_scale_ascend_in_their_own_metric(metric, kept):
 
 
 def test_a_user_s_own_problem_can_be_passed():
-    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2))
-    bound = geosam.Problem(model, torch.nn.CrossEntropyLoss()).on(torch.randn(6, 3), torch.tensor([0, 1, 0, 1, 1, 0]))
-    check_metric(metrics.EmpiricalFisher(), bound, examples=5)
-    check_norm(metrics.EmpiricalFisher().at(bound), examples=5)
+    bound = a_problem()
+    check_metric(metrics.EmpiricalFisher(), bound, examples=2)
+    check_norm(metrics.EmpiricalFisher().at(bound), examples=2)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ class Mutant:
     run: Callable
 
 
-WRONG, RIGHT = 30, 6
+WRONG, RIGHT = 30, 3
 """Examples: until a law refutes, and enough that one which always refutes would be seen."""
 
 

@@ -1,5 +1,6 @@
 """The true Fisher and its diagonal, blocks and samples: each against a dense float64 matrix, and each the same by every way."""
 
+import functools
 import math
 
 import pytest
@@ -24,19 +25,25 @@ FLOAT64 = torch.float64
 LOSSES = [nn.CrossEntropyLoss(), nn.CrossEntropyLoss(label_smoothing=0.1), nn.MSELoss(), nn.BCEWithLogitsLoss()]
 
 
+@functools.cache
+def undamped(loss, make):
+    """(F, g) by the oracle, which every way is compared with."""
+    bound = bind(loss, make)
+    return oracles.fisher(0.0)(bound), oracles.gradient(bound)
+
+
 @pytest.mark.parametrize("loss, make", [*((loss, mlp) for loss in LOSSES), (LOSSES[1], cnn)])
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_the_full_fisher_is_the_dense_one(way, loss, make):
     bound = bind(loss, make)
+    fisher, c = undamped(loss, make)
     for damping in (0.1, Relative(0.01)):
-        want = oracles.fisher(damping)(bound)
-        norm = Fisher(damping, **way).at(bound)
-        assert closeness(dense(norm, bound.parameters), want) < 1e-9
-        c = oracles.gradient(bound)
-        solved = torch.linalg.solve(want, c)
+        want = oracles.damped(fisher, damping)
         seen = geosam.observe(bound, Fisher(damping, **way).needs)
-        found = Fisher(damping, **way).at(seen).sharp(seen.gradient)
-        assert closeness(flat(found), solved) < 1e-9
+        norm = Fisher(damping, **way).at(seen)
+        assert closeness(flat(norm.sharp(seen.gradient)), torch.linalg.solve(want, c)) < 1e-9
+        if damping == 0.1 or make is mlp:
+            assert closeness(dense(norm, bound.parameters), want) < 1e-9
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=repr)
@@ -103,8 +110,7 @@ def test_gaussian_fisher_is_the_jacobian_s_gram_over_the_variance():
 
 
 @pytest.mark.parametrize("name", LIKELIHOODS)
-@pytest.mark.parametrize("way", WAYS[:2], ids=str)
-def test_fisher_is_the_hessian_of_kl_at_zero(name, way):
+def test_fisher_is_the_hessian_of_kl_at_zero(name):
     likelihood, model, x = LIKELIHOODS[name], build(mlp, dtype=FLOAT64), draw(5, 4, dtype=FLOAT64)
     bound = geosam.Problem(model, nn.CrossEntropyLoss(), likelihood).on(x, labels(5))
     with torch.no_grad():
@@ -116,7 +122,8 @@ def test_fisher_is_the_hessian_of_kl_at_zero(name, way):
         return mean_kl(likelihood(torch.func.functional_call(model, parts, (x,))), old)
 
     want = torch.autograd.functional.hessian(kl, theta)
-    assert closeness(dense(Fisher(1.0, **way).at(bound), bound.parameters), want + torch.eye(51)) < 1e-9
+    for way in WAYS[:2]:
+        assert closeness(dense(Fisher(1.0, **way).at(bound), bound.parameters), want + torch.eye(51)) < 1e-9
 
 
 @pytest.mark.parametrize("damping", [1e-2, 1e-5, 1e-8, Relative(0.1)])

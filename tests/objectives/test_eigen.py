@@ -34,12 +34,12 @@ def dense_hessian(bound):
     return torch.stack([flat(product(geosam.core.vectors.unflatten(e, like))) for e in eye])
 
 
-@pytest.mark.parametrize("objective", [Eigen(), Eigen(0.0), Eigen(5.0, every=1, iterations=2)], ids=repr)
-def test_the_laws_of_objectives(objective):
-    check_objective(objective, examples=6)
+@pytest.mark.parametrize("objective", [Eigen(0.0), Eigen(5.0, every=1, iterations=2)], ids=repr)
+def test_the_laws_of_objectives_at_other_settings(objective):
+    check_objective(objective, examples=3)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_the_covector_is_that_of_the_eigenvector_of_largest_magnitude(seed):
     bound, alpha = bind(seed), 0.7
     values, vectors = torch.linalg.eigh(dense_hessian(bound))

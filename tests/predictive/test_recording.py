@@ -39,21 +39,23 @@ def direction(predictive, seed=4):
     return [draw(*p.shape, seed=seed, dtype=p.dtype) for p in predictive.parameters]
 
 
-def oracle(predictive, v):
-    """Jᵀ H J v of softmax outputs, J dense by reverse mode."""
+def oracle(predictive, *directions):
+    """Jᵀ H J v of softmax outputs for each v, J dense by reverse mode."""
     theta = flat(predictive.parameters).to(predictive.parameters[0].dtype)
     jacobian = torch.autograd.functional.jacobian(
         lambda t: predictive.forward(vec.unflatten(t, predictive.parameters)).reshape(-1), theta
     ).double()
     p = predictive.outputs.double().softmax(1)
     rows = jacobian.reshape(*p.shape, -1)
-    along = rows @ flat(v)
-    return torch.einsum("ncp,nc->p", rows, p * (along - (p * along).sum(1, keepdim=True))) / len(p)
+    along = torch.stack([rows @ flat(v) for v in directions])
+    return torch.einsum("ncp,knc->kp", rows, p * (along - (p * along).sum(2, keepdim=True))) / len(p)
 
 
-def error(predictive, seed=4):
-    v = direction(predictive, seed)
-    return closeness(flat(predictive.fisher(v)), oracle(predictive, v))
+def error(predictive, *seeds):
+    """The largest over a direction a seed."""
+    directions = [direction(predictive, seed) for seed in seeds or (4,)]
+    found = [flat(predictive.fisher(v)) for v in directions]
+    return max(closeness(got, want) for got, want in zip(found, oracle(predictive, *directions), strict=True))
 
 
 def moved(model, factor=1.1):
@@ -74,7 +76,7 @@ def test_a_recording_serves_every_point_and_batch_of_its_shape(name, dtype, trac
     for seed in (1, 1, 5):
         x = labels(30, 7, seed).reshape(6, 5) if shape is None else draw(6, *shape, seed=seed, dtype=dtype)
         predictive = predictive_of(problem, x)
-        assert error(predictive, 4) < tolerance and error(predictive, 5) < tolerance
+        assert error(predictive, 4, 5) < tolerance
         moved(model)
     assert len(traces) == 1 and traces[0] is not None
     held = [t for part in traces[0] for t in (*part.buffers(), *part.parameters())]
@@ -146,17 +148,17 @@ class TestChanges:
         assert len(traces) == 2
 
     def test_a_model_that_changes_with_every_pass_is_recorded_three_times_and_no_more(self, traces):
-        for k in range(8):
+        for k in range(5):
             self.model.gain = torch.full((), 1.0 + k, dtype=FLOAT64)
             self.right()
         assert len(traces) == 3
 
     def test_a_change_now_and_then_costs_a_recording_each(self, traces):
-        for k in range(5):
+        for k in range(4):  # one more than the tries in a row
             self.model.gain = torch.full((), 1.0 + k, dtype=FLOAT64)
             self.right()
             self.right()
-        assert len(traces) == 5
+        assert len(traces) == 4
 
     def test_the_mode_is_part_of_the_structure(self, traces):
         self.model = build(batch_norm_net, dtype=FLOAT64)  # type: ignore[assignment]
@@ -249,7 +251,7 @@ def test_what_is_hard_to_record_is_right(make, recorded, traces):
     problem = geosam.Problem(model, nn.CrossEntropyLoss())
     for seed in (1, 5):
         predictive = predictive_of(problem, draw(6, 4, seed=seed, dtype=FLOAT64))
-        assert error(predictive, 4) < 1e-13 and error(predictive, 5) < 1e-13
+        assert error(predictive, 4, 5) < 1e-13
         moved(model, -1.1)
     assert len(traces) == 1 and (traces[0] is not None) == recorded
 
@@ -270,7 +272,7 @@ def test_autocast_is_in_the_recording(name, traces):
         with torch.autocast(device().type, torch.bfloat16):
             predictive = predictive_of(problem, x)
             v = direction(predictive)
-            found, want = flat(predictive.fisher(v)), oracle(predictive, v)
+            found, want = flat(predictive.fisher(v)), oracle(predictive, v)[0]
         assert predictive.outputs.dtype == torch.bfloat16 and closeness(found, want) < 0.05
         moved(model)
     assert len(traces) == 1 and traces[0] is not None

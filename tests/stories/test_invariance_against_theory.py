@@ -308,18 +308,22 @@ def test_every_cell_is_asked_but_those_of_what_is_not_here():
     assert {row.key for row in ROWS} == set(TABLE) - ABSENT
 
 
-@pytest.mark.parametrize("row, kind, answer", CELLS, ids=named)
-def test_the_stored_point_says_what_theory_says(row, kind, answer):
+@pytest.mark.parametrize("row, kind", [cell[:2] for cell in CELLS if cell[2] == NO], ids=named)
+def test_at_the_stored_point_it_does_not_transform(row, kind):
     found = gap(row.on(kind), kind, numbers(kind.phi), numbers(kind.numbers))
-    assert found.says(row.singular is not None and kind.symmetry) == answer, found
+    assert found.says(row.singular is not None and kind.symmetry) == NO, found
 
 
 @pytest.mark.parametrize("row, kind, answer", [cell for cell in CELLS if cell[2] != NO], ids=named)
-def test_it_transforms_at_every_point_and_under_every_map_of_the_kind(row, kind, answer):
+def test_it_transforms_at_the_stored_point_at_every_other_and_under_every_map_of_the_kind(row, kind, answer):
     limit = row.singular is not None and kind.symmetry
+    stored = gap(row.on(kind), kind, numbers(kind.phi), numbers(kind.numbers))
+    assert stored.says(limit) == answer, stored
 
     def trial(drawn):
         shift, chosen = drawn
+        if not shift.any() and not chosen.any():
+            return  # Hypothesis' first case, no map at the stored point
         phi = numbers(kind.phi) + 0.2 * torch.as_tensor(shift)
         regular, least = conditions(kind, phi, torch.as_tensor(chosen))
         assume(least > 1e-4 and (regular > 1e-4 or kind.symmetry))
@@ -327,7 +331,6 @@ def test_it_transforms_at_every_point_and_under_every_map_of_the_kind(row, kind,
         found = gap(row.on(kind), kind, phi, torch.as_tensor(chosen))
         assert found.image <= IN_THE_LIMIT if answer == OUTPUTS or limit else found.tangent <= EXACT, found
 
-    # half of the profile's: the stored point has said the same already
     many = max(2, math.ceil(row.share * settings().max_examples / 2))
     examine(st.tuples(ticks(len(kind.phi)), ticks(kind.count)), trial, many)
 

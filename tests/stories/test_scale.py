@@ -64,29 +64,31 @@ def matrix(name, bound):
     return dense(FAMILY[name]().at(bound), bound.parameters)
 
 
+@functools.cache
+def plain_matrix(name):
+    """Of cross-entropy on the whole batch."""
+    return matrix(name, bind(nn.CrossEntropyLoss()))
+
+
 def times(factor):
     return lambda z, y: factor * F.cross_entropy(z, y)
 
 
 @EACH
 def test_smoothing_weights_and_the_form_of_the_loss_are_not_the_model_s(name):
-    want = matrix(name, bind(nn.CrossEntropyLoss()))
     losses = [
-        nn.CrossEntropyLoss(label_smoothing=0.3),
-        nn.CrossEntropyLoss(weight=torch.tensor([1.0, 5.0, 0.2], dtype=FLOAT64)),
-        F.cross_entropy,
+        nn.CrossEntropyLoss(weight=torch.tensor([1.0, 5.0, 0.2], dtype=FLOAT64), label_smoothing=0.3),
         functools.partial(F.cross_entropy, label_smoothing=0.2),
     ]
     for loss in losses:
-        assert torch.equal(matrix(name, bind(loss)), want)
+        assert torch.equal(matrix(name, bind(loss)), plain_matrix(name))
 
 
 @EACH
 def test_targets_are_not_the_model_s(name):
     """Not even those that the loss ignores."""
-    want = matrix(name, bind(nn.CrossEntropyLoss()))
-    for y in (1 - Y.clamp_max(1), Y.index_fill(0, torch.tensor([3]), -100)):
-        assert torch.equal(matrix(name, bind(nn.CrossEntropyLoss(), y=y)), want)
+    y = (1 - Y.clamp_max(1)).index_fill(0, torch.tensor([3]), -100)
+    assert torch.equal(matrix(name, bind(nn.CrossEntropyLoss(), y=y)), plain_matrix(name))
 
 
 @EACH
@@ -95,12 +97,12 @@ def test_a_factor_on_the_loss_changes_neither_matrix_nor_perturbation(name, fact
     """What a GradScaler multiplies by. A bound problem takes no scaler; a loss that carries the factor is the same question."""
 
     plain, scaled = (bind(loss, likelihood=categorical) for loss in (F.cross_entropy, times(factor)))
-    assert torch.equal(matrix(name, plain), matrix(name, scaled))
+    assert torch.equal(plain_matrix(name), matrix(name, scaled))
     assert closeness(epsilon(FAMILY[name](), scaled), epsilon(FAMILY[name](), plain)) < 1e-9
 
 
 @EACH_EMPIRICAL
-@pytest.mark.parametrize("factor", [2.0**8, 2.0**-8, 3.0])
+@pytest.mark.parametrize("factor", [2.0**-8, 3.0])
 def test_a_factor_on_the_loss_enters_the_empirical_fisher_squared(name, factor):
     """So that under relative damping ε* keeps its direction, and its length is divided: the ball is that of the norm."""
     plain, scaled = (bind(loss, likelihood=categorical) for loss in (F.cross_entropy, times(factor)))
@@ -110,7 +112,7 @@ def test_a_factor_on_the_loss_enters_the_empirical_fisher_squared(name, factor):
 
 
 @EACH_EMPIRICAL
-@pytest.mark.parametrize("factor", [1e-12, 1e-6, 1e6, 1e12])
+@pytest.mark.parametrize("factor", [1e-12, 1e12])
 def test_a_factor_of_every_scale_in_float32(name, factor):
     metric, found = EMPIRICAL[name](Relative(0.1)), []
     for loss in (F.cross_entropy, times(factor)):
@@ -136,7 +138,7 @@ def test_a_scaler_with_a_bound_problem_is_refused():
 def test_chunks_of_samples_are_the_batch(metric, sampling):
     bound = bind(nn.CrossEntropyLoss())
     want = dense(metric(0.1, sampling(), engine=Hooks()).at(bound), bound.parameters)
-    for size in (1, 3, 8, 100):
+    for size in (1, 3, 100):
         found = dense(metric(0.1, sampling(), engine=Func(chunk_size=size)).at(bound), bound.parameters)
         assert closeness(found, want) < 1e-13
 
@@ -145,29 +147,28 @@ def test_chunks_of_samples_are_the_batch(metric, sampling):
 def test_chunks_of_samples_are_the_batch_for_the_data_s_labels_too(metric):
     bound = bind(nn.CrossEntropyLoss(weight=torch.tensor([1.0, 5.0, 0.2], dtype=FLOAT64)))
     want = dense(metric(0.1, engine=Hooks()).at(bound), bound.parameters)
-    for size in (1, 3, 8, 100):
+    for size in (1, 3, 100):
         assert closeness(dense(metric(0.1, engine=Func(chunk_size=size)).at(bound), bound.parameters), want) < 1e-13
 
 
 @pytest.mark.parametrize("name", ["Gram", "matrix-free", "diagonal", "empirical", "diagonal, empirical"])
 def test_the_matrix_of_a_batch_is_the_mean_of_its_parts_matrices(name):
     """Accumulation over parts of 2, 5 and 1 samples."""
-    whole, parts = matrix(name, bind(nn.CrossEntropyLoss())), 0.0
+    parts = 0.0
     for x, y in zip(X.split([2, 5, 1]), Y.split([2, 5, 1]), strict=True):
         parts = parts + len(x) / 8 * matrix(name, bind(nn.CrossEntropyLoss(), x, y))
-    assert closeness(parts, whole) < 1e-12
+    assert closeness(parts, plain_matrix(name)) < 1e-12
 
 
-@pytest.mark.parametrize("name", [*FAMILY, *EMPIRICAL])
+@pytest.mark.parametrize("name", [name for name in (*FAMILY, *EMPIRICAL) if "Monte" not in name])
 def test_a_batch_given_twice_is_the_batch(name):
-    if "Monte" in name:  # other labels are drawn for the second copy: the exact expectation is the same instead
-        name = name.replace(", Monte Carlo", "") if "," in name else "Gram"
+    """Other labels would be drawn for the second copy."""
     twice = bind(nn.CrossEntropyLoss(), torch.cat([X, X]), torch.cat([Y, Y]))
-    assert closeness(matrix(name, twice), matrix(name, bind(nn.CrossEntropyLoss()))) < 1e-12
+    assert closeness(matrix(name, twice), plain_matrix(name)) < 1e-12
 
 
 @EACH
-@pytest.mark.parametrize("scale", [1e-25, 1e-12, 1e12, 1e18])
+@pytest.mark.parametrize("scale", [1e-25, 1e18])
 def test_gradients_of_every_scale_in_float32(name, scale):
     """The loss carries the scale, so that c has it and the model's Fisher does not; ε* is that of scale 1."""
 

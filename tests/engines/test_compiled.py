@@ -153,7 +153,7 @@ def test_many_problems_in_one_process():
 
 
 def test_chunks_of_a_compiled_function():
-    cut, whole, bound = Func(chunk_size=4, compiler=Compiler().func.compiler), Func(), bind(build(mlp))
+    cut, whole, bound = Func(chunk_size=3, compiler=Compiler().func.compiler), Func(), bind(build(mlp))
     close(cut.squares(bound, bound.parameters)[2], whole.squares(bound, bound.parameters)[2], 1e-6)
     close(*(jacobian(engine.rows(bound, bound.parameters)[1]) for engine in (cut, whole)), tolerance=1e-6)  # type: ignore[misc]
 

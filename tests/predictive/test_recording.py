@@ -264,7 +264,7 @@ def test_a_compiled_model_is_recorded_as_it_is_written(traces):
     assert len(traces) == 1 and traces[0] is not None
 
 
-@pytest.mark.parametrize("name", ["residual, GroupNorm", "transformer"])
+@pytest.mark.parametrize("name", ["residual, GroupNorm", "attention"])
 def test_autocast_is_in_the_recording(name, traces):
     model, x, _ = network(name)
     problem = geosam.Problem(model, nn.CrossEntropyLoss())

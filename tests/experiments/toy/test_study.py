@@ -38,12 +38,12 @@ TINY = Config(
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """The study of ``TINY``. Its pictures have no layout, which takes longer than drawing them, and are drawn once, as PNG."""
+    """The study of ``TINY``. Its pictures have no layout, which takes longer than drawing them."""
     out, real = tmp_path_factory.mktemp("toy"), page._rendered
 
     def rendered(figure, form):
         figure.set_layout_engine("none")
-        return real(figure, form) if form == "png" else b"<svg/>"
+        return real(figure, form)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(page, "_rendered", rendered)

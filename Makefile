@@ -27,7 +27,7 @@ test: $(READY)  ## lint, then the test suite, and what they took; slow tests: ma
 
 suite: lint
 	@echo "== pytest"
-	@$(BIN)/python -m pytest -q -n $(WORKERS) $(ARGS)
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: $(READY)  ## ruff check, ruff format --check, mypy
 	@echo "== ruff, mypy"

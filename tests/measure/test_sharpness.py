@@ -64,7 +64,7 @@ EACH = pytest.mark.parametrize("metric, dense", GEOMETRIES, ids=[type(m).__name_
 
 
 @EACH
-@settings(max_examples=3)
+@settings(max_examples=2)
 @given(seed=st.integers(0, 1000))
 def test_the_eigenvalue_is_the_dense_one(metric, dense, seed):
     bound = problem(seed)

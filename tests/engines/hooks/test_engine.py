@@ -189,7 +189,7 @@ def same_rows(bound: geosam.problem.Bound) -> None:
     torch.testing.assert_close(found.gram(), flat @ flat.T, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 6])
+@pytest.mark.parametrize("n", [1, 3, 6])
 @pytest.mark.parametrize("name", CASES)
 def test_rows_are_each_sample_s_own_whatever_the_layout(name, n):
     same_rows(case(name, n))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from inspect import Parameter
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +13,7 @@ import typer
 from rich.console import Console
 
 from .files import ROOT
-from .study import Study
+from .study import Study, Whole
 
 Seeds = Annotated[int, typer.Option(min=1, help="Paired seeds 0, 1, ...")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Run everything again.")]
@@ -21,7 +22,7 @@ Out = Annotated[Path, typer.Option(help="Directory of records, figures and repor
 Picture = Annotated[Path | None, typer.Option(help="Also write the overview figure here (PNG).")]
 
 
-def as_command(options: Callable[..., Study]) -> Callable[..., None]:
+def as_command(options: Callable[..., Study | Whole]) -> Callable[..., None]:
     """The command of a study, from the function that makes the study of its own options.
 
     Its default folder is ``runs/<study>``, after the package that the function is in; its docstring is the help.
@@ -33,7 +34,9 @@ def as_command(options: Callable[..., Study]) -> Callable[..., None]:
 
         console = Console(highlight=False)
         try:
-            page = carry_out(options(**own), out, workers=workers, fresh=fresh, figure=figure, console=console)
+            study = options(**own)
+            carry = study.carry_out if isinstance(study, Whole) else partial(carry_out, study)
+            page = carry(out, workers=workers, fresh=fresh, figure=figure, console=console)
         except KeyboardInterrupt:
             console.print("\nInterrupted. Finished runs have their records; the same command goes on from there.")
             raise typer.Exit(130) from None

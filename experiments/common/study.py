@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
 
     from geosam.records import Finished, Job
 
@@ -43,3 +43,11 @@ class Study(Protocol):
 
     def report(self, finished: Finished, out: Path) -> Report | None:
         """Summarise, draw, and write page and pictures into ``out``; None where the records there are do not suffice."""
+
+
+@runtime_checkable
+class Whole(Protocol):
+    """A study that carries itself out, because what it runs last depends on what it ran first."""
+
+    def carry_out(self, out: Path, *, workers: int, fresh: bool, figure: Path | None, console: Console) -> Path | None:
+        """As ``runner.carry_out``."""

@@ -18,7 +18,7 @@ from torch import Tensor, device, dtype, nn
 
 from .code import code_of, installed, numbers
 
-ROOMS = ("metrics", "norms", "objectives", "solvers", "engines", "updates", "ablation")
+ROOMS = ("metrics", "norms", "objectives", "solvers", "engines", "updates", "ablation", "observation")
 """Where geosam's public names are looked up, in this order, before ``geosam`` itself. Append only: records hold these names."""
 
 _HEAP = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made by a class statement

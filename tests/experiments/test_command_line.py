@@ -12,9 +12,12 @@ from experiments.common.files import ROOT
 SLOW = ("torch", "geosam", "matplotlib", "pandas", "sklearn", "scipy", "joblib", "jinja2")
 FOLDERS = sorted(path.parent.name for path in (ROOT / "experiments").glob("*/command.py"))
 COMMANDS = ("experiments", "experiments.benchmarks", *(f"experiments {folder}" for folder in FOLDERS))
+TABLES = ("classify", "fast", "noise")
 OPTIONS = {
     "experiments": set(FOLDERS),
     "experiments bound": {"--seeds", "--epochs", "--delta"},
+    "experiments claims": {"--records"},
+    **{f"experiments {name}": {"--preset", "--data", "--model", "--metric", "--quick", "--dry-run"} for name in TABLES},
     "experiments compare": {"--seeds", "--epochs", "--label-noise", "--kl"},
     "experiments frontier": {"--seeds", "--batches"},
     "experiments toy": {"--settings", "--seeds", "--grid"},

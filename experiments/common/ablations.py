@@ -1,0 +1,110 @@
+"""A study of ablations, one a setting: its plan, its runs, and a page of all of them."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from geosam.ablation import Ablation, Method, Results, Run, read
+from geosam.metrics import Euclidean
+from geosam.records import Store, fingerprint, run_all
+
+from .methods import CONTROL, FSAM
+from .named import named
+from .options import Options
+from .overview import overview
+from .runner import Bar
+
+
+@dataclass(frozen=True)
+class Ablations:
+    """settings: by name. preset: what the user asked for. dry: only say what would run.
+
+    Everything lies in a folder named after the preset and a fingerprint of all settings, so that no run touches the records or
+    the report of another configuration.
+    """
+
+    title: str
+    about: str
+    preset: str
+    settings: Mapping[str, Ablation]
+    dry: bool = False
+
+    def folder(self, out: Path) -> Path:
+        """Of this configuration."""
+        return out / f"{self.preset}-{fingerprint(self.settings)}"
+
+    def carry_out(self, out: Path, *, workers: int, fresh: bool, figure: Path | None, console: Console) -> Path | None:
+        """Run what has no record, and write the reports; None where a run failed."""
+        folder = self.folder(out)
+        if self.dry:
+            self._plan(folder, console)
+            return folder
+        if fresh and folder.exists():
+            shutil.rmtree(folder)
+        start, failed = time.perf_counter(), False
+        for name, ablation in self.settings.items():
+            console.print(f"{self.title}, {name}")
+            found = ablation.carry_out(folder / name, workers=workers, watcher=Bar(console))
+            jobs, store = control(ablation, found), Store(folder / name / "records", dict)
+            done = run_all(jobs, ablation.work(folder / name), store, workers=workers, watcher=Bar(console)) if jobs else []
+            failed |= bool(found.failed) or any(d.record is None for d in done)
+            read(folder / name).report(folder / name)
+        page = overview(folder, self.title, self.about, {name: read(folder / name) for name in self.settings}, figure)
+        console.print(f"{page}  ({time.perf_counter() - start:.0f} s)")
+        return None if failed else page
+
+    def _plan(self, folder: Path, console: Console) -> None:
+        seconds = 0.0
+        for name, ablation in self.settings.items():
+            price, plan = _seconds_a_pass(ablation), ablation.plan()
+            for title, passes in plan:
+                console.print(f"{name}: {title}, {passes} gradients")
+            seconds += price * sum(passes for _, passes in plan)
+        console.print(
+            f"{seconds / 60:.0f} minutes of one process at the price of plain gradients; some geometries take longer."
+        )
+        console.print(f"Records and reports: {folder}")
+
+
+def study(presets: Any, preset: str, asked: Options, dry: bool) -> Ablations:
+    """An ablation for each rate of wrong labels. presets: a module with TITLE, RATES by name, and PRESETS."""
+    protocol = named("preset", preset, presets.PRESETS)().asked(asked)
+    about = f"{protocol.source}: {protocol.model} on {protocol.data.data}, {protocol.epochs} epochs, {protocol.seeds} seeds."
+    rates = list(presets.RATES.items())[: 1 if asked.quick else None]
+    settings = {name: protocol.ablation(noise=rate) for name, rate in rates}
+    return Ablations(presets.TITLE, about, preset, settings, dry)
+
+
+def control(ablation: Ablation, found: Results) -> list[Run]:
+    """Euclidean SAM at the radius and rate that Fisher SAM was tuned to, from every seed; none where its radius was given."""
+    tuned = [record.result["tuned"] for record in found.records if record.result["method"] == FSAM]
+    if CONTROL in dict(ablation.methods) or not tuned or not tuned[0] or "rho" not in tuned[0]["chosen"]:
+        return []
+    chosen = tuned[0]["chosen"]
+    setting: Any = replace(ablation.setting, match=chosen["rho"])
+    if "lr" in chosen:
+        setting = replace(setting, optimizer=replace(setting.optimizer, lr=chosen["lr"]))
+    method = Method(Euclidean(), rho=chosen["rho"])
+    return [Run(CONTROL, method, seed, setting) for seed in ablation.seeds]
+
+
+def _seconds_a_pass(ablation: Ablation) -> float:
+    """Forward and backward on the first batch, the fastest of three."""
+    setting = ablation.setting
+    model, (x, y) = setting.model(0).to(setting.device), next(iter(setting.data(0).epoch(0)))
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        setting.loss(model(x), y).backward()
+        if torch.device(setting.device).type == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return min(times)

@@ -1,0 +1,82 @@
+"""The page of a study of ablations: a panel a setting, and every method's numbers."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from geosam.ablation import Results
+from geosam.ablation.report import QUIET, Picture, Table, plain_report, styled
+from geosam.records import write
+
+WORDS = "Paired differences to {against} in points of {score}: mean and 95 % interval. Left of the line is worse."
+
+
+def overview(folder: Path, title: str, about: str, found: Mapping[str, Results], figure: Path | None) -> Path:
+    """``report.html`` in the folder. found: by setting; each has a page of its own in a folder of that name."""
+    rule = next(iter(found.values())).outcomes.rule
+    with styled():
+        drawn = Picture("overview", _panels(found), WORDS.format(against=rule.against, score=rule.score))
+        tables = [_table(name, results) for name, results in found.items()]
+        page = plain_report(folder, title, about, Together(found), [drawn], tables)  # type: ignore[arg-type]
+    if figure is not None:
+        write(figure, (folder / "figures" / "overview.png").read_bytes())
+    return page
+
+
+class Together:
+    """The records of all settings, as a report asks for them."""
+
+    def __init__(self, found: Mapping[str, Results]) -> None:
+        self.records = [record for results in found.values() for record in results.records]
+        self.failed = [f"{name}: {title}" for name, results in found.items() for title in results.failed]
+
+
+def _panels(found: Mapping[str, Results]) -> Figure:
+    names = list(dict.fromkeys(name for results in found.values() for name in results.verdicts()))
+    figure = Figure(figsize=(2.6 * len(found) + 2.4, 0.3 * len(names) + 1.0))
+    for axes, (setting, results) in zip(
+        figure.subplots(1, len(found), sharey=True, squeeze=False)[0], found.items(), strict=True
+    ):
+        for row, name in enumerate(names):
+            verdict: Any = results.verdicts().get(name)
+            if verdict is not None and verdict.interval is not None:
+                at = verdict.interval
+                axes.plot([100 * at.low, 100 * at.high], [row, row], "-", color="C0", lw=1.5)
+                axes.plot([100 * at.mean], [row], "o", color="C0", ms=4)
+        axes.axvline(0, color=QUIET, lw=0.8)
+        axes.set_title(setting, fontsize=8, fontweight="normal")
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.grid(axis="x")
+    return figure
+
+
+def _table(setting: str, results: Results) -> Table:
+    frame, verdicts, rule, rows = results.frame(), results.verdicts(), results.outcomes.rule, []
+    for name in results.outcomes.methods:
+        mine = frame[frame["method"] == name]
+        tuned = next(r.result["tuned"] or {} for r in results.records if r.result["method"] == name)
+        chosen = ", ".join(f"{key} {value:.3g}" for key, value in tuned.get("chosen", {}).items())
+        rho = "" if mine["rho"].isna().all() else f"rho {mine['rho'].astype(float).mean():.3g}"
+        rows.append(
+            [
+                name,
+                _spread([100 * v for v in mine[rule.score]]),
+                _spread(list(mine["loss"])),
+                chosen or rho or "–",
+                str(int(mine["passes"].max())),
+                str(verdicts[name]) if name in verdicts else "the reference",
+            ]
+        )
+    head = ["method", f"{rule.score}, points", "cross-entropy", "chosen", "gradients", f"against {rule.against}"]
+    return Table(f"{setting}: mean and deviation on the test data over {mine['seed'].nunique()} seeds.", head, rows)
+
+
+def _spread(values: list[float]) -> str:
+    spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.2f}{spread}"

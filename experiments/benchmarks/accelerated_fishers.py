@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -58,9 +57,9 @@ def held(bound: Bound) -> dict[str, int] | str:
     counts: dict[str, int] = {}
     sizes = dict(zip(bound.names(bound.parameters), (p.numel() for p in bound.parameters), strict=True))
     try:
-        with frozen(bound, bound.parameters, False) if bound.frozen_statistics else nullcontext(bound) as apart:
-            for choice in Auto().explain(apart, bound.parameters):
-                counts[choice.form] = counts.get(choice.form, 0) + sum(sizes[name] for name in choice.names)
+        apart = frozen(bound, bound.parameters) if bound.frozen_statistics else bound
+        for choice in Auto().explain(apart, bound.parameters):
+            counts[choice.form] = counts.get(choice.form, 0) + sum(sizes[name] for name in choice.names)
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return counts

@@ -376,6 +376,8 @@ def unflatten(flat: Tensor, like: Vectors) -> list[Tensor]:
 
 def copy_(target: Vectors, source: Vectors) -> None:
     """target ← source, in place."""
+    if not target:
+        return
     if alike(target):
         torch._foreach_copy_(list(target), list(source))
         return

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ..core import Vectors, limits
 from ..core import vectors as vec
 from ..problem import Bound
+from ..problem.copies import Copy
+from ..problem.gradient import filled, gradients
 from ..problem.modules import refuse_coupled_samples
 from ..problem.reading import walk
 from ..rows import Materialised
 from .abstract import Captured, Draw, Engine, Moments
 from .func import Func
 
-_QUANTITIES = ("grad_batch", "sum_grad_squared")
-
 
 @dataclass(frozen=True)
 class BackPACK(Engine):
-    """BackPACK's BatchGrad and SumGradSquared, on a private twin that shares the parameters.
+    """BackPACK's BatchGrad and SumGradSquared, on a private twin with leaves of its own that share the parameters' memory.
 
     The twin's loss is the sum Σ ℓᵢ, so that rows are gᵢ, not gᵢ/n. Covers Linear, Conv, ConvTranspose, RNN, LSTM, Embedding
     by exact class. Raises: ValueError for a parameter without a quantity, a parameter that the forward pass uses twice or
@@ -65,31 +63,23 @@ class BackPACK(Engine):
         from backpack import backpack, extend
 
         refuse_coupled_samples(bound.model)
-        shared = {id(t): t for t in [*bound.model.parameters(), *bound.model.buffers()]}
-        twin = copy.deepcopy(bound.model, memo=dict(shared))
-        kept = [(p, p.grad) for p in bound.model.parameters()]
-        try:
-            for p, _ in kept:
-                p.grad = None
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # missing quantities raise below
-                extend(twin)
-                losses = bound.sample.all(bound.call(twin), bound.y)
-                _refuse_second_use(bound.model, losses, parameters)
-                with backpack(extension):
-                    losses.sum().backward()
-            found = [getattr(p, quantity, None) for p in parameters]
-            _refuse_missing(bound, parameters, found)
-            if quantity == "grad_batch":
-                _refuse_other_rows(bound, parameters, found)
-            total = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-            return losses.detach(), total, [f.detach() for f in found if f is not None]
-        finally:
-            for p, grad in kept:
-                p.grad = grad
-                for name in _QUANTITIES:
-                    if hasattr(p, name):
-                        delattr(p, name)
+        writes = bound.writes
+        values = {id(p): p.detach().clone() if writes.parameters else p.detach() for p in bound.model.parameters()}
+        own = {id(p): nn.Parameter(values[id(p)], p.requires_grad) for p in bound.model.parameters()}
+        twin, leaves = Copy(own, clones=writes.attributes).of(bound.model), [own[id(p)] for p in parameters]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # missing quantities raise below
+            extend(twin)
+            outputs = bound.call_copy(twin)
+            losses = bound.sample.all(outputs, bound.y)
+            _refuse_second_use(twin, losses, leaves)
+            with backpack(extension):
+                total = gradients(losses.sum(), outputs, leaves)
+        found = [getattr(p, quantity, None) for p in leaves]
+        _refuse_missing(bound, parameters, found)
+        if quantity == "grad_batch":
+            _refuse_other_rows(bound, parameters, found)
+        return losses.detach(), filled(total, leaves), [f.detach() for f in found if f is not None]
 
 
 def _refuse_other_rows(bound: Bound, parameters: Vectors, found: list[Tensor | None]) -> None:

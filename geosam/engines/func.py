@@ -8,6 +8,7 @@ import types
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -17,9 +18,10 @@ from torch.utils._pytree import tree_leaves, tree_map
 from ..core import Vectors, limits
 from ..core import vectors as vec
 from ..problem import Bound
-from ..problem.functional import Slots
-from ..problem.gradient import gradients
-from ..problem.modules import refuse_coupled_samples
+from ..problem.functional import Call, Slots
+from ..problem.gradient import gradients, private
+from ..problem.losses import sample_loss
+from ..problem.modules import refuse_coupled_samples, training_modes
 from ..problem.randomness import Replay
 from ..rows import Materialised
 from . import mapped
@@ -92,7 +94,8 @@ class _Here:
         refuse_coupled_samples(bound.model)
         bound.names(parameters)
         self.bound, self.parameters, self.compiler = bound, parameters, engine.compiler
-        self.slots, others, buffers = Slots.of(bound.model, parameters)
+        self.slots, others, buffers = Slots.of(bound.model, parameters, bound.writes)
+        self.call: Call = partial(self.slots.call, bound.model)
         factor = bound.sample.factor(bound.y, bound.outputs)
         if not isinstance(factor, Tensor):  # a number would become a constant of compiled code
             factor = torch.full((), factor, dtype=torch.float64, device=parameters[0].device)
@@ -116,19 +119,21 @@ class _Here:
         """(rows, ℓ, outputs if wanted) by plain autograd, a pass a sample."""
         losses, found, seen = [], [], []
         for i in range(tree_leaves(x)[0].shape[0]):
-            z = self._alone(x, i)
-            loss = self.bound.sample.one(z, _only(y, i), self.tensors[3])
-            reached = gradients(self.bound, loss, z, self.parameters)
+            values = private(self.parameters)
+            z = self._alone(values, x, i)
+            with self.bound.wrt(self.parameters).reading(values):
+                loss = self.bound.sample.one(z, _only(y, i), self.tensors[3])
+            reached = gradients(loss, z, values)
             found.append([torch.zeros_like(p) if g is None else g for g, p in zip(reached, self.parameters, strict=True)])
             losses.append(loss.detach())
             seen += [z.detach()] if outputs else []
         return [torch.stack(j) for j in zip(*found, strict=True)], torch.stack(losses), torch.cat(seen) if outputs else ()
 
-    def _alone(self, x: Any, i: int) -> Any:
+    def _alone(self, values: Vectors, x: Any, i: int) -> Any:
         """The outputs of a batch of sample i alone. Raises: ValueError where the model does not run on it."""
         with torch.enable_grad():
             try:
-                return self.bound.pure(self.parameters)(self.parameters, _only(x, i))
+                return self.bound.pure(self.parameters)(values, _only(x, i))
             except Exception as error:
                 raise ValueError(
                     f"the model does not run on a sample alone ({type(error).__name__}: {str(error).strip().splitlines()[0]}), "
@@ -168,29 +173,34 @@ class _Here:
 
     def _pulled_by_sample(self, x: Any, i: int, u: Tensor) -> list[Tensor]:
         """Jᵢᵀu for K cotangents of sample i, [K, *shape] each."""
-        z = self._alone(x, i)
+        z = self._alone(self.parameters, x, i)
         found = [
             torch.autograd.grad(z, self.parameters, v.unsqueeze(0), True, allow_unused=True, materialize_grads=True) for v in u
         ]
         return [torch.stack(rows) for rows in zip(*found, strict=True)]
 
     def _run(self, make: Callable[..., mapped.Function], settings: tuple[Any, ...], x: Any, y: Any) -> Any:
-        """Calls what ``make`` builds with these tensors. It is built, and compiled, once per structure."""
+        """Calls what ``make`` builds with these tensors; with a compiler it is built and compiled once per structure."""
         model, sample = self.bound.model, self.bound.sample
-
-        def built() -> mapped.Function:
-            function = make(model, sample, self.slots, *settings)
-            return function if self.compiler is None else _compiled(function, self.compiler)
-
-        # torch.compile does not check whether hooks have changed; each has its own number
-        hooks = tuple(
-            (*m._forward_pre_hooks, *m._forward_hooks, *m._backward_pre_hooks, *m._backward_hooks) for m in model.modules()
-        )
-        # the stored function refers to the model, so that its id is not reused
-        function = self.bound.remembered((make, settings, self.compiler, id(model), self.slots, hooks), built)
+        if self.compiler is None:
+            function = make(self.call, sample, *settings)
+        else:
+            # torch.compile does not check whether hooks have changed; each has its own number
+            hooks = tuple(
+                (*m._forward_pre_hooks, *m._forward_hooks, *m._backward_pre_hooks, *m._backward_hooks) for m in model.modules()
+            )
+            key = (make, settings, self.compiler, self.slots, *training_modes(model), hooks)
+            current, function = self.bound.remembered(key, lambda: self._built(make, settings))
+            current(model)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="There is a performance drop")  # vmap's fallback: slower, not wrong
             return function(self.tensors, x, y)
+
+    def _built(self, make: Callable[..., mapped.Function], settings: tuple[Any, ...]) -> tuple[Any, mapped.Function]:
+        assert self.compiler is not None, "asked for with a compiler only"
+        call, current = self.slots.compilable(self.bound.model)
+        # compiled code is told of changes of the loss itself
+        return current, _compiled(make(call, sample_loss(self.bound.loss), *settings), self.compiler)
 
 
 def _only(tree: Any, i: int) -> Any:

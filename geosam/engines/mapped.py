@@ -9,16 +9,16 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from ..problem.functional import Slots
+from ..problem.functional import Call
 from ..problem.losses import SampleLoss
 
 Function = Callable[..., Any]
 
 
-def gradient_of_one(model: nn.Module, sample: SampleLoss, slots: Slots, outputs: bool) -> Function:
+def gradient_of_one(call: Call, sample: SampleLoss, outputs: bool) -> Function:
     """One sample: (tensors, x, y) ↦ (gᵢ, (ℓᵢ, outputs if wanted))."""
 
     def one(tensors: Any, x: Any, y: Any) -> Any:
@@ -26,7 +26,7 @@ def gradient_of_one(model: nn.Module, sample: SampleLoss, slots: Slots, outputs:
         x, y = tree_map(lambda t: t.unsqueeze(0), (x, y))
 
         def loss(theta: list[Tensor]) -> tuple[Tensor, Any]:
-            z = slots.call(model, theta, others, buffers, x)
+            z = call(theta, others, buffers, x)
             return sample.one(z, y, factor), z.squeeze(0) if outputs else ()
 
         return torch.func.grad_and_value(loss, has_aux=True)(theta)
@@ -34,9 +34,9 @@ def gradient_of_one(model: nn.Module, sample: SampleLoss, slots: Slots, outputs:
     return one
 
 
-def rows(model: nn.Module, sample: SampleLoss, slots: Slots, outputs: bool, chunk: int | None) -> Function:
+def rows(call: Call, sample: SampleLoss, outputs: bool, chunk: int | None) -> Function:
     """Some samples: (tensors, x, y) ↦ (rows, (ℓ, outputs if wanted))."""
-    one = gradient_of_one(model, sample, slots, outputs)
+    one = gradient_of_one(call, sample, outputs)
 
     def mapped(tensors: Any, x: Any, y: Any) -> Any:
         return torch.func.vmap(one, in_dims=(None, 0, 0), randomness="different", chunk_size=chunk)(tensors, x, y)
@@ -44,9 +44,9 @@ def rows(model: nn.Module, sample: SampleLoss, slots: Slots, outputs: bool, chun
     return mapped
 
 
-def sums(model: nn.Module, sample: SampleLoss, slots: Slots) -> Function:
+def sums(call: Call, sample: SampleLoss) -> Function:
     """Some samples: (tensors, x, y) ↦ (ℓ, Σ gᵢ, Σ gᵢ² in float64), for a compiler, which can fuse the squares."""
-    every = rows(model, sample, slots, False, None)
+    every = rows(call, sample, False, None)
 
     def summed(tensors: Any, x: Any, y: Any) -> Any:
         jacobian, (losses, _) = every(tensors, x, y)
@@ -55,21 +55,21 @@ def sums(model: nn.Module, sample: SampleLoss, slots: Slots) -> Function:
     return summed
 
 
-def pulled_of_one(model: nn.Module, slots: Slots) -> Function:
+def pulled_of_one(call: Call) -> Function:
     """One sample: (tensors, x, u of shape [K, ...]) ↦ Jᵢᵀu, all K at once."""
 
     def one(tensors: Any, x: Any, u: Tensor) -> Any:
         theta, others, buffers, _ = tensors
         x = tree_map(lambda t: t.unsqueeze(0), x)
-        back = torch.func.vjp(lambda theta: slots.call(model, theta, others, buffers, x), theta)[1]
+        back = torch.func.vjp(lambda theta: call(theta, others, buffers, x), theta)[1]
         return torch.func.vmap(lambda v: back(v.unsqueeze(0))[0])(u)
 
     return one
 
 
-def pulled(model: nn.Module, sample: SampleLoss, slots: Slots, chunk: int | None) -> Function:
+def pulled(call: Call, sample: SampleLoss, chunk: int | None) -> Function:
     """Some samples: (tensors, x, u of shape [K, n, ...]) ↦ Jᵢᵀu, [K, n, ...]."""
-    one = pulled_of_one(model, slots)
+    one = pulled_of_one(call)
 
     def mapped(tensors: Any, x: Any, u: Tensor) -> Any:
         return torch.func.vmap(one, in_dims=(None, 0, 1), out_dims=1, randomness="different", chunk_size=chunk)(tensors, x, u)

@@ -9,18 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ..core.limits import agreement
-from ..problem.reading import eager
+from ..core.stacks import Watch, eager
 
 _DRAWS: tuple[str, ...] = ("bernoulli", "rand", "normal", "log_normal", "uniform", "exponential", "cauchy", "geometric")
 _DRAWS += ("multinomial", "poisson", "binomial", "_standard_gamma", "_sample_dirichlet")
 _LOOSEST = 0.2
 
 
-class Still(TorchDispatchMode):
+class Still(Watch):
     """A context in which dropout keeps every entry, times 1/(1 − p), and any other random number is one constant.
 
     For checks: each operation goes through Python, compiled models run in eager mode, attention and recurrences unfused,
@@ -44,10 +43,6 @@ class Still(TorchDispatchMode):
     def __exit__(self, *raised: Any) -> None:
         super().__exit__(*raised)
         self._plain.close()
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # torch would load its compiler, which takes ten seconds, to keep it from a mode inside which it is off
 
     @property
     def tolerance(self) -> float:

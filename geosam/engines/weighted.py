@@ -13,7 +13,7 @@ from torch import Tensor
 from ..core import Vectors
 from ..core import vectors as vec
 from ..problem import Bound
-from ..problem.gradient import gradients
+from ..problem.gradient import gradients, private
 from ..rows import Rows
 
 # Powers of two: a sum of products of one sample is scaled by one without another rounding, in any precision. Not −1, by which
@@ -88,22 +88,24 @@ class Weighted:
 
     def true(self, bound: Bound, parameters: Vectors) -> list[Tensor | None]:
         """The same by one pass of the model; None for parameters that are not reached."""
-        outputs = bound.pure(parameters)(parameters, bound.x)
+        values = private(parameters)
+        outputs, copy = bound.joint(parameters)(values, bound.x)
         total, u = torch.zeros((), dtype=self.v.dtype, device=self.v.device), []
         if self.data is not None and bound.sample.known and isinstance(outputs, Tensor):
             bound.sample.check(outputs, bound.y)
             slopes = bound.sample.slopes(outputs.detach(), bound.y)
             u = [slopes * self.coefficients.view(-1, *[1] * (slopes.dim() - 1))]
         elif self.data is not None:
-            total = bound.quiet_loss(outputs)
+            total = bound.quiet_loss(outputs, values, copy=copy)
             if not self.whole:
-                losses = bound.sample.all(outputs, bound.y)
+                with bound.reading(values):
+                    losses = bound.sample.all(outputs, bound.y)
                 total = total + losses @ (self.v / len(self.v)).to(losses.dtype)
         if self.drawn is not None:
             u.append(torch.cat(self._cotangents) * self._scale)
         if u:
             total = total + (outputs * functools.reduce(torch.add, u).to(outputs.dtype)).sum()
-        return gradients(bound, total, outputs, parameters) if total.requires_grad else [None] * len(parameters)
+        return gradients(total, outputs, values) if total.requires_grad else [None] * len(parameters)
 
 
 def _kind(rows: Rows) -> torch.dtype:

@@ -1,37 +1,41 @@
-"""Private copies of a model, and of a whole problem in float64."""
+"""Private copies of a model without compiled wrappers, and of a whole problem in float64."""
 
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from ..core import Vectors
 from ..problem import Bound
+from ..problem.copies import Copy
 from ..problem.losses import sample_loss
+from ..problem.modules import modules
 from ..problem.reading import widened
 
 
-def private(model: nn.Module, shared: Vectors = ()) -> Any:
-    """A copy that shares the tensors ``shared`` and nothing else; what torch.compile wraps is copied unwrapped."""
-    memo: dict[int, Any] = {id(t): t for t in shared}
-    for module in model.modules():
-        # tensors that a pass stored as attributes (old weight_norm) have a graph, which deepcopy refuses
-        left = (v for v in vars(module).values() if isinstance(v, Tensor) and not v.is_leaf)
-        memo.update({id(t): t.detach().clone() for t in left})
-    for module in model.modules():
-        if "_orig_mod" in module._modules:
-            memo[id(module)] = copy.deepcopy(module._modules["_orig_mod"], memo)
-    return copy.deepcopy(model, memo)
+def unwrapped(bound: Bound) -> Any:
+    """A private copy of the model that shares the parameters; what torch.compile wraps is copied without the wrapper."""
+    return _bare(bound.writes.copy(bound.model).of(bound.model))
+
+
+def _bare(model: nn.Module) -> nn.Module:
+    for module in modules(model):
+        for k, part in module._modules.items():
+            module._modules[k] = None if part is None else part._modules.get("_orig_mod", part)
+    bare = model._modules.get("_orig_mod", model)
+    assert bare is not None, "a wrapper has what it wraps"
+    return bare
 
 
 def in_float64(bound: Bound, parameters: Vectors) -> Bound:
     """The problem, copied to float64. Of the memory it shares the random streams alone."""
-    model = private(bound.model).double()
-    own = {id(p): q for p, q in zip(bound.model.parameters(), model.parameters(), strict=True)}
-    loss = private(bound.loss).double() if isinstance(bound.loss, nn.Module) else bound.loss
+    own = {id(p): nn.Parameter(p.detach().double(), p.requires_grad) for p in bound.model.parameters()}
+    copy = Copy(own, clones=True)
+    model, loss = _bare(copy.of(bound.model)).double(), copy.of(bound.loss)
+    if isinstance(loss, nn.Module):
+        loss = loss.double()
     x, y = widened((bound.x, bound.y))
     chosen = [own[id(p)] for p in parameters]
     return replace(

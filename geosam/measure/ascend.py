@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from ..core import Norm, Perturbation, check_instance
+from ..core.stacks import undisturbed
 from ..observation import Metric, as_metric, name_of, observe
 from ..problem import Bound
 from ..solvers import MultiStep, solve
 
 
+@undisturbed
 def ascend(point: Bound, metric: Metric | Norm, rho: float, steps: int = 1, step: float = 1.0) -> Perturbation:
     """ε of norm at most rho after ``steps`` of projected ascent on a bound problem, from the current parameters.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ..core import Divergence, Norm, Public, Vectors
 from ..core import vectors as vec
+from ..core.stacks import undisturbed
 from ..objectives import Gradient
 from ..observation import Metric, Needs, Objective, Observation, PredictiveDistribution, as_metric, name_of, observe
 from ..problem import Bound
@@ -65,6 +66,7 @@ class Rise(Match):
         return bound.surface(seen.parameters).rise(epsilon)
 
 
+@undisturbed
 def calibrate(bound: Bound, metric: Metric | Norm, match: Match, objective: Objective | None = None) -> float:
     """The rho at which ``match`` holds, to 0.1 %: the first crossing that a search outwards from 0 finds.
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..core import Norm, Vectors, check_radius
 from ..core import vectors as vec
+from ..core.stacks import undisturbed
 from ..norms import MatrixFree
 from ..objectives import Gradient
 from ..observation import Metric, Objective, Observation, PredictiveDistribution, as_metric, name_of, observe
@@ -97,6 +98,7 @@ def _aligned(table: list[list[str]]) -> str:
     )
 
 
+@undisturbed
 def compare(
     bound: Bound,
     metrics: Sequence[Metric | Norm] | Mapping[str, Metric | Norm],

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from ..core import Divergence, Norm, Public, Vectors, check_instance
+from ..core.stacks import undisturbed
 from ..problem import Bound
 from .observation import Observation
 from .observe import explain, observe
@@ -36,6 +37,7 @@ class Field(Public, ABC, Generic[T_co]):
         """The value at the observation's point given the state, and the next state. An empty state means the first step."""
         return self.local(observation), state
 
+    @undisturbed
     def at(self, point: Bound | Observation) -> T_co:
         """The value at a bound problem (or at an observation of one), without memory."""
         return self.step(observe(point, self.needs, name_of(self)), {})[0]

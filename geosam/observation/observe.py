@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack
+from dataclasses import replace
 
 import torch
 
 from ..core import Vectors
+from ..core.stacks import undisturbed
 from ..problem import Bound
 from ..problem.devices import explained
 from ..problem.frozen import frozen
@@ -15,6 +17,7 @@ from .observation import Observation
 from .request import Look, Needs, Request, TakeAgain
 
 
+@undisturbed
 def observe(point: Bound | Observation, needs: Needs = (), who: str = "this request", train: bool = False) -> Observation:
     """The gradient at a bound problem's current parameters, and what ``needs`` asks for, by one forward and backward pass.
 
@@ -25,13 +28,14 @@ def observe(point: Bound | Observation, needs: Needs = (), who: str = "this requ
     """
     if isinstance(point, Observation):
         return point.holding(needs, who)
-    needs = _distinct(needs)
+    needs, point = _distinct(needs), point.quiet()
     parameters = point.parameters
     names = point.names(parameters)
     if not parameters:
         raise ValueError("the model has no parameter that requires a gradient: there is nothing to perturb")
-    if train:  # the last step's gradients would only take memory
-        for p in parameters:
+    if train:
+        point = replace(point, train=True)
+        for p in parameters:  # the last step's gradients would only take memory
             p.grad = None
     if any(p.is_complex() for p in parameters):
         held = [name for name, p in zip(names, parameters, strict=True) if p.is_complex()]
@@ -72,7 +76,7 @@ def _look(bound: Bound, needs: Needs, parameters: Vectors, train: bool) -> Look:
             stack.enter_context(bound.replay())
             for request in needs:
                 stack.enter_context(request.looking())
-        apart = stack.enter_context(_apart(bound, needs, parameters, train))
+        apart = _apart(bound, needs, parameters)
         look = Look(bound, apart, parameters, replay, train)
         leads = (request.lead(look) for request in sorted(needs, key=lambda request: request.precedence))
         look.lead = next((lead for lead in leads if lead is not None), None) or plain(look)
@@ -81,16 +85,18 @@ def _look(bound: Bound, needs: Needs, parameters: Vectors, train: bool) -> Look:
     return look
 
 
-def _apart(bound: Bound, needs: Needs, parameters: Vectors, train: bool) -> AbstractContextManager[Bound]:
-    """The problem of per-sample quantities: the problem itself, or its twin with frozen statistics."""
+def _apart(bound: Bound, needs: Needs, parameters: Vectors) -> Bound:
+    """The problem of per-sample quantities: the problem itself, or its copy with frozen statistics."""
     single = bound.frozen_statistics and any(request.single for request in needs)
-    return frozen(bound, parameters, train) if single else nullcontext(bound)
+    return frozen(bound, parameters) if single else bound
 
 
+@undisturbed
 def explain(bound: Bound, needs: Needs, who: str) -> str:
     """What the engine of the first request that has one would do for each parameter on this batch, and why."""
-    parameters = bound.parameters
-    with _apart(bound, needs, parameters, False) as apart:
+    bound, parameters = bound.quiet(), bound.parameters
+    with bound.replay():
+        apart = _apart(bound, needs, parameters)
         for request in needs:
             found = request.explain(apart, bound, parameters)
             if isinstance(found, str):

@@ -11,6 +11,7 @@ from torch.autograd.graph import register_multi_grad_hook
 
 from ..core import Vectors
 from ..core import vectors as vec
+from ..core.stacks import unless_raised
 from .step import Step
 
 UNTIL = ("step", "backward")
@@ -47,19 +48,18 @@ class Held:
             self._base.register_step_pre_hook(self._before_step)
         self._stop_listening()
         grads = [p.grad for p in step.parameters]
-        for p in step.parameters:
-            p.grad = None
-        try:
-            step.first_pass()
-        except BaseException:
-            try:
-                step.put_back()
-            finally:
-                step.put_back()  # for an interrupt in the first line of that call
-            raise
-        finally:
+
+        def give_back() -> None:
             for p, grad in zip(step.parameters, grads, strict=True):
                 p.grad = grad
+
+        def first_pass() -> None:
+            for p in step.parameters:
+                p.grad = None
+            step.first_alone()
+            give_back()
+
+        unless_raised(first_pass, give_back)
         kept, step.kept, step.landing = step.kept, None, None
         if until == "backward":
             if kept is not None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 from ..core import Norm, Solver, check_instance, check_radius
+from ..core.stacks import undisturbed
 from ..metrics import Euclidean
 from ..objectives import Gradient
 from ..observation import Metric, Objective, State, as_metric
@@ -184,6 +185,8 @@ class SAM(torch.optim.Optimizer):
         lines = "".join(f"\n    {name}: {value}" for name, value in parts.items() if value is not None)
         return super().__repr__().replace(" (", " (" + lines, 1)
 
+    @undisturbed
+    @torch.optim.Optimizer.profile_hook_step  # torch does so with the first optimizer, outside of what sets its stacks back
     @torch.no_grad()
     def step(self, closure: Source | None = None, scaler: Any = None) -> Tensor | None:  # type: ignore[override]
         """One update; the loss at θ, detached. None, and no update, if the closure skips its batch: returns None, no gradient.
@@ -213,10 +216,12 @@ class SAM(torch.optim.Optimizer):
             if self._searches:
                 return self._line_search(closure, groups)
             step = Step(self, closure, groups, scaler)
-            return step.plain() if groups.at_rest else step.run()
+            return step.whole(step.plain) if groups.at_rest else step.run()
         except Skipped as skipped:
             self._tell(skipped)
             return None
+
+    step.hooked = True  # type: ignore[attr-defined]
 
     def _tell(self, skipped: Skipped) -> None:
         if not self._told:
@@ -230,6 +235,7 @@ class SAM(torch.optim.Optimizer):
         """
         return Step(self, source, self._groups(), scaler).alone()
 
+    @undisturbed
     @torch.no_grad()
     def perturb(self, source: Source, until: str = "step", scaler: Any = None) -> Last | None:
         """The first pass as one line of anybody's loop: θ sits at θ + ε* while a trainer makes the second.
@@ -288,7 +294,7 @@ class SAM(torch.optim.Optimizer):
 
         def closure() -> Any:
             step = Step(self, source, groups)
-            losses.append(step.sharpen())
+            losses.append(step.whole(step.sharpen))
             step.withhold(groups.gradients)
             return losses[-1]
 

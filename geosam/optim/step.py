@@ -7,18 +7,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from ..core import Landing, Loan, Perturbation, Solver, Vectors
 from ..core import vectors as vec
+from ..core.stacks import undisturbed, unless_raised
 from ..metrics.blockwise import product
 from ..observation import Field, Metric, Objective, Observation, State, name_of, observe, observe_closure
 from ..observation.closures import Zeroing, run
 from ..problem import Bound
 from ..solvers import solve
+from .buffers import Buffers
 from .groups import Groups, explained
 from .landing import arrive, lands
 from .last import Last, Perturbed
@@ -29,6 +31,7 @@ from .updates import Update
 from .watch import Watch
 
 Source = Callable[[], Any] | Bound
+T = TypeVar("T")
 
 
 class Rule(Protocol):
@@ -69,27 +72,51 @@ class Step:
 
     def run(self) -> Tensor:
         """The whole step; the loss at θ."""
-        loss = self.sharpen()
-        self.descend()
-        return loss
+
+        def acts() -> Tensor:
+            loss = self.sharpen()
+            self.descend()
+            return loss
+
+        return self.whole(acts)
 
     def sharpen(self) -> Tensor:
         """Both passes, which leave in ``.grad`` what the base optimizer steps with; the loss at θ."""
-        with self.displaced() as p:  # observe at θ, solve for ε*, displace; on leaving, restore
+        with self.displaced(self.first_pass) as p:  # observe at θ, solve for ε*, displace; on leaving, restore
             self.second_pass()
         return p.loss.detach()
+
+    def whole(self, acts: Callable[[], T], what: str = "step") -> T:
+        """What ``acts`` returns; where anything is raised, parameters and buffers are those before the passes.
+
+        what: names the acts, which write to the same buffers whenever they are done.
+        """
+        buffers = None if self.bound is None else Buffers(self.bound, what)
+
+        def undo() -> None:
+            self.rule.move.restore()
+            if buffers is not None:
+                buffers.restore()
+
+        def all_acts() -> T:
+            found = acts()
+            if buffers is not None:
+                buffers.finished()
+            return found
+
+        return unless_raised(all_acts, undo)
 
     @contextmanager
     def alone(self) -> Iterator[Perturbed]:
         """As :meth:`displaced`, for a second pass by hand: no gradient of the first is left for it to add to."""
-        with self.displaced() as p:
+        with self.displaced(self.first_alone) as p:
             for parameter in self.parameters:
                 parameter.grad = None
             yield p
 
     @contextmanager
-    def displaced(self) -> Iterator[Perturbed]:
-        """Inside, the parameters sit at θ + ε*; outside they are restored bit for bit, always."""
+    def displaced(self, first: Callable[[], Last]) -> Iterator[Perturbed]:
+        """``first``, the first pass; inside, the parameters sit at θ + ε*; outside they are restored bit for bit, always."""
         move, inside = self.rule.move, True
         move.restore()  # after an interrupt between two steps
 
@@ -99,7 +126,7 @@ class Step:
             return move.realised(self.parameters)
 
         try:
-            yield Perturbed(self.first_pass(), realised)
+            yield Perturbed(first(), realised)
         finally:
             inside, self.kept, self.landing = False, None, None
             try:
@@ -107,6 +134,11 @@ class Step:
             finally:
                 self.put_back()  # for an interrupt in the first line of that call
 
+    def first_alone(self) -> Last:
+        """The first pass of a step whose second one is somebody else's: an exception leaves the buffers as they were."""
+        return self.whole(self.first_pass, "first pass")
+
+    @undisturbed
     def first_pass(self) -> Last:
         """Observe at θ, solve for ε*, displace; nothing of it with ρ = 0."""
         if self.groups.at_rest:
@@ -117,6 +149,7 @@ class Step:
         # nested calls: no name here holds what the first pass made, for the second one needs the memory
         return self.displace(*self.solve(self._own(self.observe(self.rule.metric, self.rule.objective))))
 
+    @undisturbed
     def put_back(self) -> None:
         """θ again, bit for bit."""
         self.rule.move.restore()

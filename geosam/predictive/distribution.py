@@ -15,6 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ..core import Landing, Vectors, limits
 from ..core import vectors as vec
 from ..core.limits import agreement
+from ..core.stacks import undisturbed
 from ..problem.information import information
 from ..problem.likelihoods import Likelihood, mean_kl
 from ..sampling import Exact
@@ -41,16 +42,19 @@ class Predictive:
     alone: tuple[Callable[[Sequence[Tensor], Any], Tensor], Any] | None = None
     recorder: Recorder | None = None
 
+    @undisturbed
     def outputs_at(self, epsilon: Vectors) -> Tensor:
         """Outputs at θ + ε, without a graph."""
         with torch.no_grad():
             return self.forward(vec.add(self.parameters, epsilon)).detach()
 
+    @undisturbed
     def kl(self, epsilon: Vectors) -> Tensor:
         """D(ε) = E_x KL(p_{θ+ε} ‖ p_θ) = ½ εᵀFε + O(‖ε‖³), over the batch, float64."""
         with torch.no_grad():
             return mean_kl(self.likelihood(self.outputs_at(epsilon).double()), self._here)
 
+    @undisturbed
     def visit(self, direction: Vectors, scale: Tensor, keep: bool) -> tuple[Tensor, Landing | None]:
         """(D(scale · direction), the forward pass with its graph if ``keep``). θ + ε is rounded as ``Move`` rounds it."""
         with torch.set_grad_enabled(keep):
@@ -64,6 +68,7 @@ class Predictive:
     def _here(self) -> Distribution:
         return self.likelihood(self.outputs.double())
 
+    @undisturbed
     def kl_gradient(self, epsilon: Vectors) -> list[Tensor]:
         """∇D(ε), one forward and one backward pass."""
         values = [t.detach().requires_grad_() for t in vec.add(self.parameters, epsilon)]
@@ -71,10 +76,12 @@ class Predictive:
             kl = mean_kl(self.likelihood(self.forward(values).double()), self._here)
         return vec.dense(torch.autograd.grad(kl, values, allow_unused=True, materialize_grads=True))
 
+    @undisturbed
     def fisher(self, v: Vectors) -> list[Tensor]:
         """Fv = Jᵀ H J v, H the Fisher information with respect to the outputs; two model products per call."""
         return list(self._jacobian.through(v, self._output_fisher))
 
+    @undisturbed
     def drawn_fisher(self, cotangents: Tensor, v: Vectors) -> list[Tensor]:
         """Fv = (1/(K n)) Σ_k Σᵢ Jᵢᵀ u_kᵢ ⟨u_kᵢ, Jᵢv⟩ for cotangents u of shape [K, n, ...]; two model products per call."""
         draws, n = cotangents.shape[:2]
@@ -94,6 +101,7 @@ class Predictive:
     def _output_fisher(self) -> Callable[[Tensor], Tensor]:
         return information(self.likelihood, self.outputs)
 
+    @undisturbed
     def mean_diagonal(self, cotangents: Tensor | None = None) -> Tensor:
         """tr(F)/P = (1/(K n P)) Σ ‖Jᵢᵀ u_kᵢ‖², by default exact. Sample by sample (vectorised) unless they are coupled."""
         u = Exact().cotangents(self.likelihood, self.outputs) if cotangents is None else cotangents

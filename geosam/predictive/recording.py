@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -19,6 +21,9 @@ Push = Callable[[Vectors], Tensor]
 
 _ROUNDING = 1e3  # in units of eps: for other kernels, or another order of summation
 _TRIES = 3
+
+# what the tracer raises; nothing else, such as what a signal raises, is kept from the caller
+_UNTRACED = (RuntimeError, TypeError, ValueError, AttributeError, LookupError, AssertionError)
 
 
 class Recording(NamedTuple):
@@ -62,7 +67,7 @@ def record(program: Program, theta: Vectors, rest: Vectors, backwards: bool = Fa
 
     inputs = [*theta, *rest, *[torch.zeros_like(p) for p in theta]]
     # a compiled model is traced in eager mode
-    with torch.no_grad(), torch._dynamo.config.patch(error_on_nested_fx_trace=False):
+    with torch.no_grad(), _of_compiled():
         traced = make_fx(flat)(*inputs)
         if _writes(traced.graph):  # a write to a kept tensor (an LSTM's gates) would falsify the next product
             with _as_recorded(theta):
@@ -72,6 +77,12 @@ def record(program: Program, theta: Vectors, rest: Vectors, backwards: bool = Fa
     moving = _moving(traced.graph, m)
     simplify(traced.graph, moving)
     return _split(traced, moving)
+
+
+def _of_compiled() -> AbstractContextManager[Any]:
+    """A context in which a compiled model may be traced, in eager mode; without dynamo there is none."""
+    loaded = "torch._dynamo" in sys.modules
+    return torch._dynamo.config.patch(error_on_nested_fx_trace=False) if loaded else nullcontext()
 
 
 def _writes(graph: fx.Graph) -> list[Any]:
@@ -146,11 +157,11 @@ class Recorder:
             return push
         if slot.tries == 0:
             return None
-        slot.tries -= 1
         try:
             with self.replay:
                 slot.recording = record(self.program, theta, self.rest, self.backwards(theta))
-        except Exception:  # what the tracer cannot follow is differentiated again for every product
+            slot.tries -= 1
+        except _UNTRACED:  # what the tracer cannot follow is differentiated again for every product
             slot.recording, slot.tries = None, 0
         return self._run(slot, theta, outputs)
 

@@ -16,6 +16,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
+from ..core.stacks import eager
+
 _aten: Any = torch.ops.aten
 _WIDE = (torch.float32, torch.float64)
 
@@ -26,7 +28,7 @@ def forward_mode() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's warnings about its own tracing, imports and flags
         with (
-            torch.compiler.set_stance("force_eager"),
+            eager(),
             sdpa_kernel(SDPBackend.MATH),
             torch.backends.mkldnn.flags(enabled=False),
             torch.backends.cudnn.flags(enabled=False),

@@ -10,13 +10,16 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves
 
 from ..core import Vectors
-from .functional import Opened, called, refuse_plain_references
+from ..core.stacks import undisturbed
+from .copies import Copy
+from .examine import examine
+from .functional import Opened, Writes, called
 from .likelihoods import Likelihood, of_loss
-from .losses import Loss, SampleLoss, one_number
-from .modules import couples_samples, structure
+from .losses import Loss, SampleLoss, one_number, sample_loss
+from .modules import couples_samples, structure, training_modes
 from .outputs import replaced, view
 from .probe import Facts, probe, with_autograd
 from .randomness import Handed, Replay, Stream, foreign
@@ -45,6 +48,8 @@ class Batch:
     chosen: Vectors | None = None
     frozen_statistics: bool = False
     check: str = "sampled"
+    train: bool = False
+    """Whether its passes belong to a training step, in which a forward pass may write to the parameters."""
 
     def wrt(self: B, parameters: Vectors) -> B:
         """The same, differentiated with respect to these parameters (an optimizer's) in this order."""
@@ -79,10 +84,15 @@ class Batch:
             raise RuntimeError(_WRITES)
         return outputs
 
+    def call_copy(self, copy: Callable[..., Any]) -> Any:
+        """The outputs of a copy of the model."""
+        return called(copy, self.writes.given(self.x))
+
+    @undisturbed
     def outputs(self) -> Tensor:
         """Outputs at the current parameters, without a graph; buffers and the random state are unchanged."""
         with torch.no_grad(), self.replay():
-            return self.evaluation(self.parameters)(self.parameters, self.x)
+            return self.evaluation(self.parameters)(self.parameters, self.x)[0]
 
     def replay(self) -> Replay:
         """The random numbers from the current state on, of every stream that the problem was found to use."""
@@ -94,31 +104,44 @@ class Batch:
         found: list[Stream] = self.memory.setdefault("streams", [])
         return found
 
-    @property
-    def recomputes(self) -> bool:
-        """Whether the model was found to recompute activations in its backward pass (checkpointing)."""
-        return Opened.RECOMPUTES in self.memory
-
     def opened(self, parameters: Vectors) -> Opened:
-        """(θ, other tensors, x) → outputs."""
+        """(θ, other tensors, x) → outputs. Raises: ValueError where a copy of the model reads the original's tensors."""
         self.names(parameters)
-        return Opened(self.model, parameters, self.memory)
+        return Opened(self.model, parameters, self.writes)
+
+    @property
+    def writes(self) -> Writes:
+        """What a forward pass writes to, and a private copy has clones of; found once for each mode of the model."""
+
+        def look() -> Writes:
+            with Replay.now(self.parameters, foreign(self.model)), Handed():
+                return examine(self.model, self.x)
+
+        found: Writes = self.remembered(("writes", *training_modes(self.model)), look)
+        return replace(found, parameters=frozenset()) if self.train else found
 
     def pure(self, parameters: Vectors) -> Callable[[Sequence[Tensor], Any], Any]:
-        """(parameters, x) → outputs; the model's buffers are unchanged. Outputs may be differentiated after the call has ended.
+        """(parameters, x) → outputs, by a copy of the model. Outputs may be differentiated after the call has ended.
 
         Raises: RuntimeError where ``torch.func`` differentiates a model that recomputes activations in its backward pass.
         """
         opened = self.opened(parameters)
         return lambda values, x: opened(values, opened.rest, x)
 
-    def evaluation(self, parameters: Vectors) -> Callable[[Sequence[Tensor], Any], Any]:
-        """As ``pure``, by the kernels that training uses also where no graph is wanted."""
-        pure = self.pure(parameters)
-        return with_autograd(pure) if self.facts(parameters).graded else pure
+    def joint(self, parameters: Vectors) -> Callable[[Sequence[Tensor], Any], tuple[Any, Copy]]:
+        """As ``pure``, with the copy itself, for a loss that reads the model."""
+        opened = self.opened(parameters)
+        return lambda values, x: opened.joint(values, opened.rest, x)
+
+    def evaluation(self, parameters: Vectors) -> Callable[[Sequence[Tensor], Any], tuple[Any, Copy]]:
+        """As ``joint``, by the kernels that training uses also where no graph is wanted."""
+        joint = self.joint(parameters)
+        return with_autograd(joint) if self.facts(parameters).graded else joint
 
     def facts(self, parameters: Vectors) -> Facts:
         """Found by five forward passes, once for each shape of input, mode of the model and choice of parameters."""
+        if self.train and self.writes.inputs:
+            raise RuntimeError(_WRITES)
         return self.remembered(("facts", *self._structure(parameters)), lambda: self._probe(parameters))
 
     def _structure(self, parameters: Vectors) -> tuple[Any, ...]:
@@ -126,18 +149,14 @@ class Batch:
         return (*structure(self.model, parameters), *shapes)
 
     def _probe(self, parameters: Vectors) -> Facts:
-        refuse_plain_references(self.model)
-        x = tree_map(lambda t: t.clone() if isinstance(t, Tensor) else t, self.x)
-        before, every = _versions(x), [p for p in self.model.parameters() if p.requires_grad]
+        every = [p for p in self.model.parameters() if p.requires_grad]
 
         def run(call: Callable[..., Any], values: Sequence[Tensor]) -> Any:
-            outputs = call(values, x)
-            return outputs, None if self.sample.known else self.quiet_loss(outputs)
+            outputs, copy = call(values, self.x)
+            return outputs, None if self.sample.known else self.quiet_loss(outputs, copy=copy)
 
-        evaluation, training = (partial(run, self.pure(chosen)) for chosen in (parameters, every))
+        evaluation, training = (partial(run, self.joint(chosen)) for chosen in (parameters, every))
         self._notice(lambda: training(every))
-        if _versions(x) != before:
-            raise RuntimeError(_WRITES)
         replay = self.replay()
         graded, (outputs, _) = probe(training, every, evaluation, parameters, replay)
         coupled = any(couples_samples(module) for module in self.model.modules())
@@ -162,10 +181,12 @@ class Batch:
     def _reads_numbers(self) -> bool:
         if self.sample.known:
             return False
-        outputs = self.outputs()
+        with torch.no_grad(), self.replay():
+            outputs, copy = self.evaluation(self.parameters)(self.parameters, self.x)
         if not any(_is_number(t) for t in tensors(outputs)):
             return False
-        return bool(self.quiet_loss(replaced(outputs, lambda t: t * math.nan if _is_number(t) else t)).isnan())
+        spoilt = replaced(outputs, lambda t: t * math.nan if _is_number(t) else t)
+        return bool(self.quiet_loss(spoilt, copy=copy).isnan())
 
     def structure(self, parameters: Vectors) -> Facts:
         """As ``facts``. Raises: TypeError where neither the outputs nor what the likelihood reads are tensors, batch first."""
@@ -183,35 +204,45 @@ class Batch:
             )
         return facts
 
+    def quiet(self: B) -> B:
+        """The same, with per-sample losses by a copy of the loss as it is now: what it keeps from call to call stays apart."""
+        return self if self.sample.known else replace(self, sample=sample_loss(Copy().of(self.loss)))
+
     def batch_loss(self, outputs: Any) -> Tensor:
         """The training loss of these outputs."""
         self.sample.check(outputs, self.y)
         return one_number(self.loss(outputs, self.y))
 
-    def quiet_loss(self, outputs: Any, values: Vectors | None = None, wide: bool = False) -> Tensor:
+    def quiet_loss(self, outputs: Any, values: Vectors | None = None, wide: bool = False, copy: Copy | None = None) -> Tensor:
         """The training loss of these outputs; buffers are unchanged.
 
         values: what the loss reads in place of the bound problem's parameters, where it reads them itself (a penalty, another
-        pass of the model). wide: computed in float64 from the outputs on, where the loss allows it.
+        pass of the model). wide: computed in float64 from the outputs on, where the loss allows it. copy: of the model, that
+        gave the outputs: the loss reads what this pass stored in it.
         """
         if self.sample.known and not wide:
             return self.batch_loss(outputs)
+        loss = replace(self, loss=(copy or Copy()).of(self.loss))  # what it keeps from call to call is the step's
         with torch.set_grad_enabled(torch.is_grad_enabled() or not self.sample.known):  # it may differentiate inside
             if wide:
                 try:
-                    return replace(self, y=widened(self.y))._read(widened(outputs), values)
+                    return replace(loss, y=widened(self.y))._read(widened(outputs), values)
                 except (RuntimeError, ValueError):  # a loss of one type only
                     pass
-            return self._read(outputs, values)
+            return loss._read(outputs, values)
 
     def _read(self, outputs: Any, values: Vectors | None) -> Tensor:
+        with self.reading(values):
+            return self.batch_loss(outputs)
+
+    def reading(self, values: Vectors | None) -> Instead:
+        """A context in which a loss reads ``values`` in place of the parameters, and clones of the buffers."""
         pairs: list[tuple[Tensor, Tensor]] = []
         if not self.sample.known:
             parts = [part for part in (self.model, self.loss) if isinstance(part, nn.Module)]
             pairs = [(b, b.clone()) for part in parts for b in part.buffers()]
             pairs += [] if values is None else zip(self.parameters, values, strict=True)
-        with Instead(pairs):
-            return self.batch_loss(outputs)
+        return Instead(pairs)
 
 
 def _is_number(t: Tensor) -> bool:

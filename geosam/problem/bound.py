@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..core import Norm, Vectors
+from ..core.stacks import undisturbed
 from .batch import Batch
 from .devices import explained
 from .randomness import Replay
@@ -26,6 +27,7 @@ class Bound(Batch):
         """ε ↦ L(θ + ε) on the batch, as :func:`geosam.problem.surface.around`."""
         return around(self, theta, replay, wide)
 
+    @undisturbed
     def __call__(self) -> Tensor:
         """Zero the gradients, forward, backward; the loss, detached."""
         for p in self.model.parameters():

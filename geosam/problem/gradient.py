@@ -1,4 +1,4 @@
-"""The batch gradient by backward, with every ``.grad`` restored."""
+"""The batch gradient by backward: of the model itself in a training step, of private leaves otherwise."""
 
 from __future__ import annotations
 
@@ -12,24 +12,45 @@ from .batch import Batch
 from .reading import leaves
 
 
-def backward(batch: Batch, outputs: Any, parameters: Vectors, train: bool = False) -> tuple[Tensor, list[Tensor]]:
-    """(L, ∇L) from the outputs; L is detached. train: the loss may write to buffers."""
-    loss = batch.batch_loss(outputs) if train else batch.quiet_loss(outputs)
-    found = gradients(batch, loss, outputs, parameters)
-    return loss.detach(), [torch.zeros_like(p) if g is None else g for g, p in zip(found, parameters, strict=True)]
+def backward(batch: Batch, outputs: Any, parameters: Vectors) -> tuple[Tensor, list[Tensor]]:
+    """(L, ∇L) from the outputs of the model's own parameters, in a training step; L is detached."""
+    loss = batch.batch_loss(outputs)
+    return loss.detach(), filled(gradients(loss, outputs, parameters, list(batch.model.parameters())), parameters)
 
 
-def gradients(batch: Batch, loss: Tensor, outputs: Any, parameters: Vectors) -> list[Tensor | None]:
-    """∇loss by ``backward`` (hooks of wrappers run, checkpoints work), dense; None for parameters that are not reached.
+def gradient(batch: Batch, parameters: Vectors) -> tuple[Tensor, Any, list[Tensor]]:
+    """(L, outputs, ∇L) by private leaves: no ``.grad`` of a parameter is touched."""
+    values = private(parameters)
+    outputs, copy = batch.joint(parameters)(values, batch.x)
+    loss = batch.quiet_loss(outputs, values, copy=copy)
+    return loss.detach(), outputs, filled(gradients(loss, outputs, values), values)
 
-    The ``.grad`` of all parameters, those that the loss reads besides the outputs among them, is restored.
+
+def private(parameters: Vectors) -> list[Tensor]:
+    """Leaves that share the parameters' memory and their hooks on gradients."""
+    values = [p.detach().requires_grad_() for p in parameters]
+    for p, leaf in zip(parameters, values, strict=True):
+        for hook in (p._backward_hooks or {}).values():
+            leaf.register_hook(hook)
+    return values
+
+
+def gradients(loss: Tensor, outputs: Any, values: Vectors, others: Vectors = ()) -> list[Tensor | None]:
+    """∇loss by ``backward`` (hooks of wrappers run, checkpoints work), dense; None for values that are not reached.
+
+    ``.grad`` is restored: of ``others``, of the values, and of what the loss reads besides the outputs.
     """
-    kept = [(p, p.grad) for p in (*batch.model.parameters(), *leaves(loss, outputs))]
-    for p, _ in kept:
-        p.grad = None
+    kept = [(t, t.grad) for t in (*others, *values, *leaves(loss, outputs))]
+    for t, _ in kept:
+        t.grad = None
     try:
         loss.backward()
-        return [p.grad.to_dense() if p.grad is not None and p.grad.is_sparse else p.grad for p in parameters]
+        return [t.grad.to_dense() if t.grad is not None and t.grad.is_sparse else t.grad for t in values]
     finally:
-        for p, grad in kept:
-            p.grad = grad
+        for t, grad in kept:
+            t.grad = grad
+
+
+def filled(found: list[Tensor | None], like: Vectors) -> list[Tensor]:
+    """With zeros where nothing was found."""
+    return [torch.zeros_like(t) if g is None else g for g, t in zip(found, like, strict=True)]

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-
-def eager() -> AbstractContextManager[Any]:
-    """A context in which compiled models run as they are written."""
-    if "torch._dynamo" not in sys.modules:  # then nothing is compiled, and the import would take ten seconds
-        return nullcontext()
-    stance: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
-    return stance
+from ..core.stacks import eager
 
 
 class Eager(TorchFunctionMode):
     """A mode inside which compiled models run as they are written, because it is not compiled with them."""
 
     def __enter__(self) -> Any:
-        self._stack = ExitStack()
-        self._stack.enter_context(eager())
+        self._stack = eager()
+        self._stack.__enter__()
         return super().__enter__()
 
     def __exit__(self, *raised: Any) -> None:
         super().__exit__(*raised)
-        self._stack.close()
+        self._stack.__exit__(*raised)
 
 
 class Instead(Eager):

@@ -10,8 +10,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..core import Vectors
 from ..core import vectors as vec
+from ..core.stacks import undisturbed
 from .batch import Batch
-from .gradient import backward
 from .modules import structure
 from .probe import agree
 from .randomness import Replay
@@ -30,11 +30,15 @@ def around(batch: Batch, theta: Vectors | None = None, replay: Replay | None = N
     evaluate = batch.evaluation(parameters)
 
     def at(values: Vectors, wide: bool = wide) -> Tensor:
-        return batch.quiet_loss(evaluate(values, batch.x), values, wide)
+        outputs, copy = evaluate(values, batch.x)
+        return batch.quiet_loss(outputs, values, wide, copy)
 
     def check() -> bool:
         with torch.enable_grad(), replay:
-            _, here = backward(batch, batch.pure(parameters)(parameters, batch.x), parameters)
+            outputs, copy = batch.joint(parameters)(parameters, batch.x)
+            loss = batch.quiet_loss(outputs, copy=copy)
+            # no backward(): hooks after accumulation, such as an optimizer's, would run
+            here = vec.dense(torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True))
         there = Surface(parameters, lambda values: at(values, False), replay).gradient(vec.zeros_like(parameters))
         if not agree(here, there):
             raise ValueError(
@@ -58,22 +62,26 @@ class Surface:
         self.theta = vec.map(lambda t: t.detach(), theta)
         self._loss, self._replay = at, replay
 
+    @undisturbed
     def loss(self, epsilon: Vectors) -> Tensor:
         """L(θ + ε), 0-dimensional, float64."""
         with torch.no_grad():
             return self._at(self._moved(epsilon)).double()
 
+    @undisturbed
     def rise(self, epsilon: Vectors) -> float:
         """L(θ + ε) − L(θ)."""
         with torch.no_grad():
             return (self._at(self._moved(epsilon)).double() - self._at(self.theta).double()).item()
 
+    @undisturbed
     def gradient(self, epsilon: Vectors) -> list[Tensor]:
         """∇L(θ + ε), in the parameters' type, dense."""
         leaves, loss = self._recorded(epsilon)
         found = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
         return vec.dense(found)
 
+    @undisturbed
     def hessian(self) -> Product:
         """v ↦ Hv, H = ∇²L(θ), in the parameters' type: reverse mode twice, the graph of ∇L recorded once."""
         with sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
@@ -81,6 +89,7 @@ class Surface:
             slope = torch.autograd.grad(loss, leaves, create_graph=True, allow_unused=True, materialize_grads=True)
         curved = [i for i, g in enumerate(slope) if g.requires_grad]  # where ∇L is constant there is no graph to follow
 
+        @undisturbed
         def product(v: Vectors) -> list[Tensor]:
             if not curved:
                 return vec.zeros_like(leaves)

@@ -65,21 +65,3 @@ def test_another_mode_is_another_model():
     model.train()
     with pytest.raises(RuntimeError, match="mode"):
         metric.at(seen).sharp(seen.gradient)
-
-
-class Referring(nn.Module):
-    """Holds a bias in a list beside its place."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.second = nn.Linear(4, 6), nn.Linear(6, 3)
-        self.also = [self.first.bias]
-
-    def forward(self, x):
-        return self.second(torch.tanh(x @ self.first.weight.T + self.also[0]))
-
-
-@pytest.mark.parametrize("metric", [Fisher(0.1), KLExact(along=EmpiricalFisher(0.1))], ids=repr)
-def test_a_parameter_held_by_plain_reference_is_refused(metric):
-    with pytest.raises(ValueError, match="plain reference"):
-        taken(metric, build(Referring), draw(6, 4), labels(6))

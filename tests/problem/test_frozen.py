@@ -1,5 +1,8 @@
 """BatchNorm with one batch's statistics held still: rows against single samples, g against autograd, and no trace."""
 
+import itertools
+import weakref
+
 import pytest
 import torch
 from hypothesis import given
@@ -84,7 +87,7 @@ def running(module, x):
 
 @pytest.mark.parametrize("wrong", [unbiased, running], ids=lambda f: f.__name__)
 @pytest.mark.parametrize("name", ["BatchNorm1d", "BatchNorm2d, two"])
-def test_other_statistics_are_told_apart_by_the_oracle_and_refused_by_the_twin(monkeypatch, name, wrong):
+def test_other_statistics_are_told_apart_by_the_oracle_and_refused(monkeypatch, name, wrong):
     monkeypatch.setattr(module_under_test, "_moments", wrong)
     bound, _ = problem(name, dtype=torch.float64)
     with pytest.raises(ValueError, match="differ from those of training mode"):
@@ -189,11 +192,10 @@ class Failing(nn.Module):
 
     def __init__(self, at: int) -> None:
         super().__init__()
-        self.at, self.count = at, [0]
+        self.at, self.passes = at, itertools.count(1)  # of all copies together
 
     def forward(self, x: Tensor) -> Tensor:
-        self.count[0] += 1
-        if self.count[0] == self.at:
+        if next(self.passes) == self.at:
             raise RuntimeError("failed in forward")
         return x
 
@@ -214,38 +216,31 @@ def test_nothing_leaks_even_after_an_exception(at, train, engine):
     state = torch.get_rng_state()
     needs = EmpiricalFisher(0.1, engine=engine).needs
     if at:
-        # the copy of a layer counts its own passes, so that a later failure is one inside the twin
         with pytest.raises(RuntimeError, match="failed in forward"):
-            for _ in range(4):
-                geosam.observe(bound, needs, train)
+            geosam.observe(bound, needs, train)
     else:
         geosam.observe(bound, needs, train)
     assert traces(model) == before and torch.equal(torch.get_rng_state(), state)
     if not train:
         assert all(torch.equal(a, b) for a, b in zip(model.buffers(), buffers, strict=True))
-    kept = [
-        value[0] for key, value in bound.memory.items() if isinstance(key, tuple) and key[0] == "frozen" and "same" not in key
-    ]
-    assert all(b is None for twins in kept for m in twins for b in m._buffers.values())
 
 
-def test_the_twin_is_made_once_and_holds_no_statistics():
-    model = build(batch_norm_net)
+def test_no_copy_is_kept():
+    model, held = build(batch_norm_net), []
     problem = geosam.Problem(model, nn.CrossEntropyLoss(), frozen_statistics=True)
-    seen = []
     for seed in (1, 2):
         bound = problem.on(draw(6, 4, seed=seed), labels(6))
-        with frozen(bound, bound.parameters) as apart:
-            seen.append(apart.model)
-            assert all(a is b for a, b in zip(apart.model.parameters(), model.parameters(), strict=True))
-            mean = F.linear(bound.x, model[0].weight, model[0].bias).mean(0)
-            torch.testing.assert_close(apart.model[1].running_mean, mean.detach())
-            assert model[1].training and not apart.model[1].training
-        assert not list(apart.model.buffers())
-    assert seen[0] is seen[1] is not model
+        apart = frozen(bound, bound.parameters)
+        assert all(a is b for a, b in zip(apart.model.parameters(), model.parameters(), strict=True))
+        mean = F.linear(bound.x, model[0].weight, model[0].bias).mean(0)
+        torch.testing.assert_close(apart.model[1].running_mean, mean.detach())
+        assert model[1].training and not apart.model[1].training
+        held.append((weakref.ref(apart.model), len(problem._memory)))
+        del apart, bound
+    assert [copy() for copy, _ in held] == [None, None] and held[0][1] == held[1][1]
 
 
-def test_the_twin_follows_what_a_schedule_changes_and_what_is_replaced():
+def test_the_copy_follows_what_a_schedule_changes_and_what_is_replaced():
     norm, dropout = nn.BatchNorm1d(6), nn.Dropout(0.5)
     model = nn.Sequential(nn.Linear(4, 6), norm, dropout, nn.Linear(6, 3)).double()
     bound = bind(model)
@@ -256,8 +251,7 @@ def test_the_twin_follows_what_a_schedule_changes_and_what_is_replaced():
     model[0] = nn.Linear(4, 6).double()
     assert gap(dense(rows_of(geosam.observe(bound, EmpiricalFisher().needs))), rows_by_hand(bound)) < 1e-10
     model[1].eval()  # and now no samples meet
-    with frozen(bound, bound.parameters) as apart:
-        assert apart is bound
+    assert frozen(bound, bound.parameters) is bound
 
 
 def test_hooks_see_the_dropout_mask_of_the_statistics():
@@ -342,7 +336,7 @@ def test_a_batch_that_is_not_finite_moves_nothing(metric):
         assert not p.last.finite and all(not e.any() for e in p.epsilon)
 
 
-def test_explain_speaks_of_the_twin():
+def test_explain_speaks_of_the_copy():
     bound = bind(build(batch_norm_net))
     assert "1.weight, 1.bias" in bound.explain(EmpiricalFisher()) or "1.weight: rows" in bound.explain(EmpiricalFisher())
     assert bound.explain(Fisher(sampling=MonteCarlo(1))) == bound.explain(EmpiricalFisher())

@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from ...core import Vectors
-from ...problem.reading import eager
+from ...core.stacks import eager
 from .arguments import Spec, flatten
 from .routes import Routes
 

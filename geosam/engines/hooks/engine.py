@@ -84,13 +84,8 @@ class Root(NamedTuple):
 def _record(bound: Bound, parameters: Vectors) -> tuple[Capture, Any]:
     refuse_coupled_samples(bound.model)
     seen, call = Capture(parameters), bound.pure(parameters)
-    start, known = bound.replay(), bound.recomputes
     with seen:
         outputs = call(parameters, bound.x)
-    if bound.recomputes != known:  # found during the pass: a partial pass was recorded before the whole one
-        seen = Capture(parameters)
-        with start, seen:
-            outputs = call(parameters, bound.x)
     seen.end(outputs)
     return seen, outputs
 

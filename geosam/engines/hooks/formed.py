@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...core import Vectors
 from ...core import vectors as vec
+from ...core.stacks import undisturbed
 from ...rows import Materialised, Rows
 from .capture import Use
 from .layers import is_linear_in_parameters, jacobian, total
@@ -40,6 +41,7 @@ class Formed(Rows):
             self._kept, self.uses = formed, []
         return formed
 
+    @undisturbed
     @torch.no_grad()
     def _form(self) -> Materialised:
         rows = [self._drawn(k) for k in range(self.n // self.samples)]
@@ -67,6 +69,7 @@ class Formed(Rows):
         """From the formed rows."""
         return self._rows().apply(v)
 
+    @undisturbed
     @torch.no_grad()
     def vjp(self, a: Tensor) -> list[Tensor]:
         """By one weight gradient for each operation in the parameters' type, from the formed rows in a wider one."""

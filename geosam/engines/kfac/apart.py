@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ...core import Vectors
 from ...core.limits import rounding
 from ...problem import Bound
-from ..widened import private
+from ..widened import unwrapped
 
 
 def check_apart(bound: Bound, covered: Vectors) -> None:
@@ -19,13 +19,13 @@ def check_apart(bound: Bound, covered: Vectors) -> None:
 
     Raises: ValueError where scores of several samples reach one place: they would be added before they are squared.
     """
-    twin = private(bound.model, list(bound.model.parameters()))
+    twin = unwrapped(bound)
     wanted, ends = {id(p) for p in covered}, dict[str, Tensor]()
     for name, module in twin.named_modules():
         if any(id(p) in wanted for p in module.parameters(recurse=False)):
             module.register_forward_hook(_keep(name, ends))
     with torch.enable_grad():
-        outputs = bound.call(twin)
+        outputs = bound.call_copy(twin)
     met = mixed(outputs, {name: end for name, end in ends.items() if end.requires_grad})
     if met:
         raise ValueError(

@@ -14,7 +14,7 @@ from ...core import Vectors
 from ...core.limits import rounding
 from ...problem import Bound
 from ...problem.reading import walk
-from ..widened import private
+from ..widened import unwrapped
 
 _FORWARDS = (nn.Linear.forward, nn.Conv2d.forward)
 Calls = dict[nn.Module, list[int | None]]
@@ -50,7 +50,7 @@ def _rows(layer: nn.Module, inputs: tuple[Any, ...]) -> int | None:
 def _reasons(bound: Bound, parameters: Vectors) -> dict[str, str]:
     """Name → the reason, by one forward pass."""
     named = dict(bound.model.named_parameters())
-    twin = private(bound.model, list(named.values()))
+    twin = unwrapped(bound)
     owners: dict[int, list[tuple[nn.Module, str]]] = {}
     for module in twin.modules():
         for k, p in module.named_parameters(recurse=False):
@@ -67,7 +67,7 @@ def _reasons(bound: Bound, parameters: Vectors) -> dict[str, str]:
         if isinstance(module, nn.Linear | nn.Conv2d):
             module.register_forward_hook(compare)
     with bound.replay(), torch.enable_grad():
-        outputs = bound.call(twin)
+        outputs = bound.call_copy(twin)
     differentiated = frozenset(inside)
     if not isinstance(outputs, Tensor) or not outputs.dim() or outputs.shape[0] != bound.n:
         raise TypeError("KroneckerFisher needs one tensor of outputs, batch first; wrap the model")
@@ -76,6 +76,8 @@ def _reasons(bound: Bound, parameters: Vectors) -> dict[str, str]:
         walk(outputs.grad_fn, lambda variable: uses.update([id(variable)]))
 
     def why(p: Tensor) -> str | None:
+        if id(p) not in owners:
+            return "written to by the forward pass"
         (layer, k), *others = owners[id(p)]
         kind, called = type(layer).__name__, calls.get(layer, [])
         if others:

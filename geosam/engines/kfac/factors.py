@@ -19,7 +19,7 @@ from ...problem.modules import refuse_coupled_samples
 from ...problem.randomness import Replay
 from ...sampling import Empirical, Exact, MonteCarlo
 from ..schedule import Record
-from ..widened import in_float64, private
+from ..widened import in_float64, unwrapped
 from .apart import check_apart
 from .coverage import uncovered, watched
 
@@ -102,11 +102,11 @@ class _Scores(nn.Module):
 
     def __init__(self, bound: Bound, cotangents: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        self.model, self.bound, self.cotangents = private(bound.model, list(bound.model.parameters())), bound, cotangents
+        self.model, self.bound, self.cotangents = unwrapped(bound), bound, cotangents
         self.calls, self.inner = watched(self.model), dict[str, Tensor]()
 
     def forward(self, samples: Tensor) -> Tensor:
-        z: Tensor = self.bound.call(self.model)
+        z: Tensor = self.bound.call_copy(self.model)
         for name in self.kfac._mapping:
             if self.calls.get(self.get_submodule(name)) != [self.bound.n]:
                 raise ValueError(

@@ -1,0 +1,86 @@
+"""Once a structure: what a forward pass of a copy reads of the original, and what it writes to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from ..core.stacks import Watch, eager
+from .copies import Copy
+from .functional import Writes, called, places, unshared
+from .modules import modules
+
+
+class _Touched(Watch):
+    """Storages that operations read and write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read: set[int] = set()
+        self.written: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, kinds: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None) -> Any:
+        kwargs = kwargs or {}
+        self.read |= _storages(tree_leaves((args, kwargs)))
+        if func._schema.is_mutable:
+            given = zip(func._schema.arguments, [*args, *([None] * (len(func._schema.arguments) - len(args)))], strict=False)
+            changed = [kwargs.get(a.name, t) for a, t in given if a.alias_info is not None and a.alias_info.is_write]
+            self.written |= _storages(tree_leaves(changed))
+        return func(*args, **kwargs)
+
+    def reads(self, t: Tensor) -> bool:
+        """Whether an operation read this tensor or one that shares its storage."""
+        return not self.read.isdisjoint(_storages([t]))
+
+    def writes(self, t: Tensor) -> bool:
+        """Whether an operation wrote to it."""
+        return not self.written.isdisjoint(_storages([t]))
+
+
+def _storages(leaves: Iterable[Any]) -> set[int]:
+    """Of strided tensors: other ones have none, or several."""
+    return {t.untyped_storage()._cdata for t in leaves if isinstance(t, Tensor) and t.layout == torch.strided}
+
+
+def examine(model: nn.Module, x: Any) -> Writes:
+    """What a forward pass writes to, by one pass of a copy that has clones of all tensors. Random numbers are the caller's.
+
+    Raises: ValueError where the copy reads the original's own tensors: it would compute with these wherever it is evaluated.
+    """
+    held, kept = places(model, "_parameters"), places(model, "_buffers")
+    clones = {id(t): t.detach().clone().requires_grad_(t.requires_grad) for t in (*held.values(), *kept.values())}
+    copy = Copy(clones, clones=True)
+    private, inputs = copy.of(model), unshared(x)
+    with torch.enable_grad(), eager(), _Touched() as touched:  # a forward pass may differentiate
+        called(private, inputs)
+    read = [t for t, used in copy.plain if touched.reads(used)]
+    aliased = {id(t) for t in (*held.values(), *kept.values()) if not _storages([t]).isdisjoint(_storages(read))}
+    _refuse_originals(model, [place for place, t in (held | kept).items() if touched.reads(t) or id(t) in aliased])
+    if any(t.requires_grad for t in read):
+        raise ValueError(
+            "the forward pass reads a tensor attribute that was computed from parameters before the call, so that it does not "
+            "follow them. Compute it in forward, or detach it."
+        )
+    return Writes(
+        frozenset(place for place, t in held.items() if touched.writes(clones[id(t)])),
+        any(touched.writes(used) for _, used in copy.plain),
+        any(touched.writes(t) for t in tree_leaves(inputs) if isinstance(t, Tensor)),
+    )
+
+
+def _refuse_originals(model: nn.Module, reached: list[tuple[int, str]]) -> None:
+    if not reached:
+        return
+    number = {m: i for i, m in enumerate(modules(model))}
+    names = {(number[m], k): f"{name}.{k}".lstrip(".") for name, m in model.named_modules() for k in vars(m)["_parameters"]}
+    names |= {(number[m], k): f"{name}.{k}".lstrip(".") for name, m in model.named_modules() for k in vars(m)["_buffers"]}
+    raise ValueError(
+        f"{', '.join(names[place] for place in reached)}: the forward pass reads this not through the model's own attributes "
+        "but by a way that a copy of the model does not follow (a global name inside a method, an object within an object, a "
+        "view kept from an earlier time), so that the model cannot be evaluated at other parameters. Read it as self.… of a "
+        "registered submodule."
+    )

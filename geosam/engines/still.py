@@ -56,9 +56,10 @@ class Still(Watch):
         out = func(*args, **(kwargs or {}))
         if name == "native_dropout" and args[2]:
             out = args[0] * (0 if args[1] == 1 else 1 / (1 - args[1])), torch.ones_like(out[1])
-        floats = [t for t in tree_leaves(out) if isinstance(t, Tensor) and t.is_floating_point()]
+        leaves = [out] if isinstance(out, Tensor) else tree_leaves(out)
+        floats = [t for t in leaves if isinstance(t, Tensor) and t.is_floating_point()]
         if name.startswith(_DRAWS):
-            for t in tree_leaves(out):
+            for t in leaves:
                 t.fill_(1 if name.startswith("bernoulli") else 0.5 if t.is_floating_point() else 0)
         self._met.update(t.dtype for t in floats)
         return out

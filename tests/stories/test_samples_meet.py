@@ -130,7 +130,7 @@ class Experts(nn.Module):
         return self.head(torch.tanh(out).mean(1))
 
 
-@pytest.mark.parametrize("n, length", [(4, 2), (4, 3), (6, 3)])
+@pytest.mark.parametrize("n, length", [(4, 2), (6, 3)])
 @pytest.mark.parametrize("how", ["mask", "sorted"])
 def test_a_layout_is_not_used_for_a_batch_that_data_route_elsewhere(how, n, length):
     model = build(lambda: Experts(how), dtype=torch.float64)

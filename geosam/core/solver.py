@@ -52,7 +52,8 @@ class Loan:
     scratch: tensors like the parameters that ♯c may be written into. covector: ε ↦ the objective's covector at θ + ε.
     keep: returns whether a forward pass at θ + ε*, kept with its graph, may replace that of the second pass; called only by a
     solver that runs one. memory: :attr:`Perturbation.memory` of the previous solve. unit: what ‖ε*‖₂ is to be compared with, in
-    steps in which this is due; read together with another number, it costs a solver no read of its own.
+    steps in which this is due; read together with another number, it costs a solver no read of its own. problem: the bound
+    problem that the step is on, whose ``surface()`` is L(θ + ε); None for a closure.
     """
 
     scratch: Vectors | None = None
@@ -60,6 +61,7 @@ class Loan:
     keep: Callable[[], bool] = lambda: False
     memory: Mapping[str, Any] = field(default_factory=dict)
     unit: Callable[[], Tensor | None] = lambda: None
+    problem: Any = None
 
 
 class Solver(Public, ABC):

@@ -6,9 +6,24 @@ Never imports norms, problem or optim: what a solver needs from a step comes in 
 
 from .constrained import Constrained
 from .crossing import Crossing, first_crossing
-from .dual_norm import DualNorm
+from .dual_norm import Closed, DualNorm
+from .exact_rise import ExactRise
+from .linear_rise import LinearRise
 from .multi_step import MultiStep
 from .radial import Radial
 from .solving import solve
+from .unified import Unified
 
-__all__ = ["Constrained", "Crossing", "DualNorm", "MultiStep", "Radial", "first_crossing", "solve"]
+__all__ = [
+    "Closed",
+    "Constrained",
+    "Crossing",
+    "DualNorm",
+    "ExactRise",
+    "LinearRise",
+    "MultiStep",
+    "Radial",
+    "Unified",
+    "first_crossing",
+    "solve",
+]

@@ -1,16 +1,48 @@
-"""The closed form for a norm."""
+"""The closed forms for a norm: ε* along ♯c, as long as a rule says."""
 
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from dataclasses import dataclass, replace
+
+from torch import Tensor
 
 from ..core import Divergence, Loan, Norm, Perturbation, Solver, Vectors
 from ..core import vectors as vec
 
 
+class Closed(Solver):
+    """ε* = s ♯c with s of ‖c‖* alone. scratch: tensors like the parameters that ♯c may be written into."""
+
+    scratch: Vectors | None
+
+    def borrow(self, loan: Loan) -> Closed:
+        """Uses the loan's scratch."""
+        return self if loan.scratch is None else replace(self, scratch=loan.scratch)  # type: ignore[type-var]
+
+    @abstractmethod
+    def lengths(self, rho: float, dual: Tensor) -> tuple[Tensor, Tensor]:
+        """(s, ‖ε*‖), on the device of ‖c‖*, float64; s = 0 where ‖c‖* is 0."""
+
+    def solve(self, geometry: Norm | Divergence, c: Vectors, rho: float) -> Perturbation:
+        """ε* = s ♯c. Raises TypeError for a divergence."""
+        if not isinstance(geometry, Norm):
+            raise TypeError(f"{type(self).__name__} needs a norm; a divergence has no ♯. Use solvers.Radial().")
+        direction, dual = geometry.ascend_into(self.scratch, c)
+        scale, radius = self.lengths(rho, dual)
+        return Perturbation(
+            direction=direction,
+            scale=scale,
+            dual_norm=dual,
+            radius=radius,
+            finite=dual < math.inf,
+            report=geometry.report,
+        )
+
+
 @dataclass(frozen=True)
-class DualNorm(Solver):
+class DualNorm(Closed):
     """ε* = ρ ♯c / ‖c‖*: the argmax of ⟨c, ε⟩ over ‖ε‖ ≤ ρ.
 
     scratch: tensors like the parameters that ♯c may be written into.
@@ -25,21 +57,7 @@ class DualNorm(Solver):
         """True."""
         return True
 
-    def borrow(self, loan: Loan) -> DualNorm:
-        """Uses the loan's scratch."""
-        return self if loan.scratch is None else replace(self, scratch=loan.scratch)
-
-    def solve(self, geometry: Norm | Divergence, c: Vectors, rho: float) -> Perturbation:
-        """ε* with ‖ε*‖ = rho. Raises TypeError for a divergence."""
-        if not isinstance(geometry, Norm):
-            raise TypeError("DualNorm needs a norm; a divergence has no ♯. Use solvers.Radial().")
-        direction, dual = geometry.ascend_into(self.scratch, c)
+    def lengths(self, rho: float, dual: Tensor) -> tuple[Tensor, Tensor]:
+        """(ρ/‖c‖*, ρ)."""
         scale = vec.over(rho, dual)
-        return Perturbation(
-            direction=direction,
-            scale=scale,
-            dual_norm=dual,
-            radius=scale.sign() * rho,
-            finite=dual < math.inf,
-            report=geometry.report,
-        )
+        return scale, scale.sign() * rho

@@ -9,12 +9,12 @@ from .ablation import ablate
 from .core import Divergence, InnerProduct, Loan, Norm, Perturbation, Relative, Solver
 from .measure import KL, Comparison, Length, Rise, Sharpness, ascend, calibrate, compare, sharpness
 from .observation import Metric, Needs, Objective, Observation, observe
-from .optim import SAM, Copy, Swap, updates
+from .optim import SAM, Copy, Swap, passes, schedules, updates
 from .problem import Problem, likelihoods
 from .solvers import solve
 
 # modules that live in a room and are public here: ``from geosam.updates import SurrogateGap``
-sys.modules |= {f"{__name__}.updates": updates, f"{__name__}.likelihoods": likelihoods}
+sys.modules |= {f"{__name__}.{m.__name__.rpartition('.')[2]}": m for m in (likelihoods, passes, schedules, updates)}
 
 __version__ = "0.1.0"
 
@@ -51,6 +51,8 @@ __all__ = [
     "objectives",
     "observation",
     "observe",
+    "passes",
+    "schedules",
     "sharpness",
     "solve",
     "solvers",

@@ -16,6 +16,7 @@ from .observe import observe
 from .request import Lead, Look, Needs, Request
 from .rows import PerSampleGradients
 from .squares import MeanSquares
+from .together import observe_together
 
 __all__ = [
     "Constant",
@@ -41,4 +42,5 @@ __all__ = [
     "name_of",
     "observe",
     "observe_closure",
+    "observe_together",
 ]

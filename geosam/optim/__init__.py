@@ -4,11 +4,11 @@ Called by users only.
 Never imports measure or testing.
 """
 
-from . import updates
+from . import passes, schedules, updates
 from .captured import Captured
 from .last import Last, Perturbed
 from .move import Copy, Move, Swap
 from .sam import SAM
 from .watch import LongPerturbation
 
-__all__ = ["SAM", "Captured", "Copy", "Last", "LongPerturbation", "Move", "Perturbed", "Swap", "updates"]
+__all__ = ["SAM", "Captured", "Copy", "Last", "LongPerturbation", "Move", "Perturbed", "Swap", "passes", "schedules", "updates"]

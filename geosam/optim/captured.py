@@ -37,8 +37,8 @@ class Captured:
     A batch is copied into the recorded one and must have its shapes. Learning rates and radii are read from the groups at every
     call, as schedules write them. All else is fixed: RuntimeError where parameters, modes, the groups' other settings or the
     optimizer's parts are no longer those recorded. State may be loaded, and ``opt.step`` called, between calls. A call that
-    finds no state yet is an ordinary step, which makes it; so is one with radius 0. The numbers of ``opt.last`` and the tensors
-    in ``.grad`` are overwritten by the next call.
+    finds no state yet is an ordinary step, which makes it; so is one with radius 0, or one that does not take both passes. The
+    numbers of ``opt.last`` and the tensors in ``.grad`` are overwritten by the next call.
     """
 
     def __init__(self, optimizer: Optimizer, problem: Problem, x: Any, y: Any, recorder: Recorder | None = None) -> None:
@@ -62,12 +62,13 @@ class Captured:
         optimizer, groups = self._optimizer, self._optimizer._groups()
         self._check_fixed(groups)
         _fill((self._x, self._y), (x, y))
-        if groups.at_rest or not self._adopted():
+        if groups.at_rest or optimizer.passes.kind(optimizer.steps) != "both" or not self._adopted():
             loss = optimizer.step(self._bound)
             assert loss is not None  # a problem skips no batch
             return loss
         self._follow_schedules(groups)
         self._replay()
+        optimizer.steps += 1
         loss, optimizer.last, gradients = self._found
         for p, g in zip(groups.parameters, gradients, strict=True):
             p.grad = g
@@ -117,7 +118,9 @@ class Captured:
     def _take(self) -> None:
         groups = self._optimizer._groups()
         groups.stretch = self._stretch if _scales(self._optimizer) else None
-        loss = Step(self._optimizer, self._bound, groups).run()
+        step = Step(self._optimizer, self._bound, groups)
+        step.kind = "both"
+        loss = step.run()
         assert self._optimizer.last is not None
         self._found: tuple[Tensor, Last, list[Tensor | None]] = loss, self._optimizer.last, [p.grad for p in groups.parameters]
 
@@ -166,6 +169,7 @@ class Captured:
                 optimizer.metric,
                 optimizer.objective,
                 optimizer.solver,
+                optimizer.passes,
                 id(optimizer.update),
                 id(optimizer.move),
             ],

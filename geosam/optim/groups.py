@@ -16,6 +16,7 @@ from ..norms import Identity
 from ..observation import Constant, Metric
 from ..problem.devices import is_about_devices
 from ..rows import Pulled
+from .schedules import Schedule
 
 
 def radius_key(base: torch.optim.Optimizer) -> str:
@@ -30,15 +31,24 @@ def radius_key(base: torch.optim.Optimizer) -> str:
     return "sam_rho"
 
 
-class Groups:
-    """Parameters that require gradients, their names and their radii (under ``key``), in the groups' order."""
+def radius(group: Mapping[str, Any], key: str, step: int) -> float:
+    """The group's radius in this step. Raises: as :func:`geosam.core.check_radius`."""
+    rho = group[key]
+    return check_radius(rho.radius(step, group) if isinstance(rho, Schedule) else rho)
 
-    def __init__(self, groups: Sequence[Mapping[str, Any]], key: str = "rho") -> None:
+
+class Groups:
+    """Parameters that require gradients, their names and their radii (under ``key``), in the groups' order.
+
+    step: how many the optimizer has taken, for schedules.
+    """
+
+    def __init__(self, groups: Sequence[Mapping[str, Any]], key: str = "rho", step: int = 0) -> None:
         self._members = [[p for p in group["params"] if p.requires_grad] for group in groups]
         self._named = [group.get("param_names") for group in groups]
         self._params = [group["params"] for group in groups]
         self._maximised = [bool(group.get("maximize", False)) for group in groups]
-        self.key, self.radii = key, [check_radius(group[key]) for group in groups]
+        self.key, self.radii = key, [radius(group, key, step) for group in groups]
         self.stretch: Tensor | None = None
         """A factor on ε*, on the device: a captured step's way to follow a schedule of radii."""
         self.parameters: list[Tensor] = [p for members in self._members for p in members]

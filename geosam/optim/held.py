@@ -96,6 +96,7 @@ class Held:
             return
         self.drop()
         step.put_back()
+        step.rule.steps += 1
         scale: Tensor | None = getattr(base, "grad_scale", None)  # of a scaler, where the base optimizer unscales by itself
         if kept is not None:
             mean = vec.scale(kept, 1 / self._times)

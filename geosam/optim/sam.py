@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
-from ..core import Norm, Solver, check_instance, check_radius
+from ..core import Norm, Solver, check_instance
 from ..core.stacks import undisturbed
 from ..metrics import Euclidean
 from ..objectives import Gradient
@@ -21,18 +21,21 @@ from ..observation.closures import Skipped, Zeroing
 from ..problem import Bound, Problem
 from .captured import Captured
 from .generators import generators
-from .groups import Groups, radius_key
+from .groups import Groups, radius, radius_key
 from .held import UNTIL, Held
 from .last import Last, Perturbed
 from .memory import NAMES, Owners
 from .move import Copy, Move
+from .passes import Both, Passes
+from .processes import check_ball, check_reduced
 from .recorder import refusal
+from .schedules import Schedule, check_rho
 from .step import Source, Step
 from .suitable import check_parameters
 from .updates import Sharp, Update
 from .watch import Watch
 
-_PARTS = {"objective": Objective, "move": Move, "update": Update, "solver": Solver}
+_PARTS = {"objective": Objective, "move": Move, "update": Update, "passes": Passes, "solver": Solver}
 
 _NO_CLOSURE = (
     "step() takes two passes and needs a closure (zero_grad, forward, backward, return the loss) or problem.on(x, y): "
@@ -56,6 +59,10 @@ class SAM(torch.optim.Optimizer):
     one joint ball, ‖ε‖² = Σ_b (‖ε_b‖_b / rho_b)² ≤ 1, with the metric taken group by group. rho = 0 is the base optimizer's
     step. In groups with ``maximize`` the worst point is the one of lower value.
     move: how θ + ε gets into the parameters, :class:`geosam.Copy` or :class:`geosam.Swap`.
+    A radius may be a schedule (:mod:`geosam.schedules`), by the number of steps taken, ``steps``.
+    passes: which passes a step takes, :mod:`geosam.passes`; by default both.
+    ball: over several processes, "global": one ε* for all, of the mean over them (metrics of the gradient, its squares, and KL
+    along one); "rank": one a process, of its own samples (m-sharpness), for every metric. Published radii are those of a ball.
     update: what the base optimizer steps with, by default the gradient at θ + ε*; :class:`geosam.updates.SurrogateGap` is GSAM.
     raise_nonfinite: raise FloatingPointError (θ restored, one host read per step) where a pass is not finite (with a scaler,
     which expects overflow, only the first). By default such a first pass gives ε* = 0, and such a second pass skips the
@@ -71,23 +78,28 @@ class SAM(torch.optim.Optimizer):
         self,
         base: torch.optim.Optimizer,
         metric: Metric | Norm | None = None,
-        rho: float = 0.05,
+        rho: float | Schedule = 0.05,
         objective: Objective | None = None,
         *,
         solver: Solver | None = None,
         move: Move | None = None,
         update: Update | None = None,
+        passes: Passes | None = None,
+        ball: str = "global",
         raise_nonfinite: bool = False,
     ) -> None:
         if not isinstance(base, torch.optim.Optimizer) or isinstance(base, SAM):
             raise TypeError(f"base must be a torch optimizer that holds the parameters, e.g. torch.optim.SGD; got {base!r}")
         self._key = radius_key(base)
-        super().__init__(base.param_groups, {**base.defaults, self._key: check_radius(rho)})
+        super().__init__(base.param_groups, {**base.defaults, self._key: check_rho(rho)})
         self.base = base
         self.metric = Euclidean() if metric is None else metric
         self.objective = Gradient() if objective is None else objective
         self.move = Copy() if move is None else move
         self.update = Sharp() if update is None else update
+        self.passes = Both() if passes is None else passes
+        self.ball = check_ball(ball)
+        self.steps = 0
         self.solver, self.raise_nonfinite = solver, raise_nonfinite
         closure = inspect.signature(type(base).step).parameters.get("closure")
         self._searches = closure is not None and closure.default is inspect.Parameter.empty  # LBFGS calls it by itself
@@ -121,9 +133,9 @@ class SAM(torch.optim.Optimizer):
         return radii.pop()
 
     @rho.setter
-    def rho(self, rho: float) -> None:
+    def rho(self, rho: float | Schedule) -> None:
         _ = self.rho
-        self.defaults[self._key] = check_radius(rho)
+        self.defaults[self._key] = check_rho(rho)
         for group in self.param_groups:
             group[self._key] = self.defaults[self._key]
 
@@ -152,14 +164,14 @@ class SAM(torch.optim.Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group to the base optimizer; its radius is the constructor's unless the group has its own."""
         if "base" in vars(self):
-            check_radius(param_group.setdefault(self._key, self.defaults[self._key]))
+            check_rho(param_group.setdefault(self._key, self.defaults[self._key]))
             self.base.add_param_group(param_group)
 
     def _groups(self) -> Groups:
         """The base optimizer's groups; a group that was added to it directly, or loaded, gets the constructor's radius."""
         for group in self.param_groups:
             group.setdefault(self._key, self.defaults[self._key])
-        return Groups(self.param_groups, self._key)
+        return Groups(self.param_groups, self._key, self.steps)
 
     def _everyone(self) -> list[Tensor]:
         """The parameters of all groups, frozen ones too, as torch counts them in checkpoints."""
@@ -181,7 +193,7 @@ class SAM(torch.optim.Optimizer):
 
     def __repr__(self) -> str:
         parts = {"base": type(self.base).__name__, "metric": self.metric, "objective": self.objective}
-        parts |= {"solver": self.solver, "move": type(self.move).__name__, "update": self.update}
+        parts |= {"solver": self.solver, "move": type(self.move).__name__, "update": self.update, "ball": self.ball}
         lines = "".join(f"\n    {name}: {value}" for name, value in parts.items() if value is not None)
         return super().__repr__().replace(" (", " (" + lines, 1)
 
@@ -191,8 +203,9 @@ class SAM(torch.optim.Optimizer):
     def step(self, closure: Source | None = None, scaler: Any = None) -> Tensor | None:  # type: ignore[override]
         """One update; the loss at θ, detached. None, and no update, if the closure skips its batch: returns None, no gradient.
 
-        closure: ``problem.on(x, y)``, or a closure that zeroes gradients, runs forward and backward and returns the loss; it
-        is called twice. scaler: the GradScaler with which a closure scales its own loss; call ``scaler.update()`` afterwards.
+        closure: ``problem.on(x, y)``; a list of such, micro-batches of one ball, whose loss is that of the joined batch; or a
+        closure that zeroes gradients, runs forward and backward and returns the loss, called twice. scaler: the GradScaler with
+        which a closure scales its own loss; call ``scaler.update()`` afterwards.
         The parameters are restored whatever is raised in between.
         """
         if "grad_scale" in vars(self):
@@ -202,10 +215,10 @@ class SAM(torch.optim.Optimizer):
             if not self.held.waits:
                 raise TypeError(_NO_CLOSURE)
             self.base.step()
-            return None if self.last is None else self.last.loss
+            return None if self.last is None else self.last.loss.detach()
         self.restore()
         self.held.drop()
-        if scaler is not None and isinstance(closure, Bound):
+        if scaler is not None and isinstance(closure, Bound | list | tuple):
             raise TypeError("a scaler goes with a closure that scales its own loss; a bound problem does not scale")
         if scaler is not None and self._searches:
             raise TypeError(
@@ -213,10 +226,15 @@ class SAM(torch.optim.Optimizer):
             )
         groups = self._groups()
         try:
-            if self._searches:
-                return self._line_search(closure, groups)
             step = Step(self, closure, groups, scaler)
-            return step.whole(step.plain) if groups.at_rest else step.run()
+            if step.bound is not None:
+                check_reduced(step.bound)
+            if self._searches:
+                loss = self._line_search(step.source, groups, step.is_plain)
+            else:
+                loss = step.whole(step.plain) if step.is_plain else step.run()
+            self.steps += 1
+            return loss
         except Skipped as skipped:
             self._tell(skipped)
             return None
@@ -285,11 +303,10 @@ class SAM(torch.optim.Optimizer):
         self.owners.sort(self.memory, groups.parameters, groups.names)  # before the memory is set aside for rehearsals
         return Captured(self, problem, x, y)
 
-    def _line_search(self, source: Source, groups: Groups) -> Tensor:
+    def _line_search(self, source: Callable[[], Any], groups: Groups, is_plain: bool) -> Tensor:
         """For base optimizers that call a closure themselves (LBFGS): every call is one sharpness-aware gradient."""
-        if groups.at_rest:
-            plain: Callable[[], Any] = source
-            return torch.as_tensor(self.base.step(plain)).detach()
+        if is_plain:
+            return torch.as_tensor(self.base.step(source)).detach()
         losses: list[Tensor] = []
 
         def closure() -> Any:
@@ -314,6 +331,9 @@ class SAM(torch.optim.Optimizer):
         for before in self._optimizer_state_dict_pre_hooks.values():
             before(self)
         state = {**self.base.state_dict(), "geosam": self.owners.saved(self.memory, self._everyone())}
+        state["geosam"]["steps"] = self.steps
+        for packed, group in zip(state["param_groups"], self.param_groups, strict=True):
+            packed[self._key] = radius(group, self._key, self.steps)  # a schedule is configuration, not state
         state["geosam"]["generators"] = [g.get_state() for g in generators((self.metric, self.objective))]
         for after in self._optimizer_state_dict_post_hooks.values():
             changed = after(self, state)
@@ -329,7 +349,12 @@ class SAM(torch.optim.Optimizer):
             changed = before(self, state)
             state = state if changed is None else changed
         memory = state.pop("geosam", {})
+        scheduled = [group.get(self._key) for group in self.param_groups]
         self.base.load_state_dict(state)
+        for group, rho in zip(self.param_groups, scheduled, strict=True):
+            if isinstance(rho, Schedule):
+                group[self._key] = rho
+        self.steps = memory.get("steps", 0)
         self.memory = self.owners.load(memory, self._everyone(), self._groups().parameters)
         for generator, drawn in zip(generators((self.metric, self.objective)), memory.get("generators", ()), strict=False):
             generator.set_state(drawn.cpu())

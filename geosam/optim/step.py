@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -16,9 +16,9 @@ from ..core import Landing, Loan, Perturbation, Solver, Vectors
 from ..core import vectors as vec
 from ..core.stacks import undisturbed, unless_raised
 from ..metrics.blockwise import product
-from ..observation import Field, Metric, Objective, Observation, State, name_of, observe, observe_closure
+from ..observation import Field, Metric, Objective, Observation, State, name_of, observe, observe_closure, observe_together
 from ..observation.closures import Zeroing, run
-from ..problem import Bound
+from ..problem import Bound, Together
 from ..solvers import solve
 from .buffers import Buffers
 from .groups import Groups, explained
@@ -26,11 +26,12 @@ from .landing import arrive, lands
 from .last import Last, Perturbed
 from .memory import Owners
 from .move import Move
-from .suitable import check_alone
+from .passes import Passes, averages
+from .processes import check_shared, group_of, inside, mean, processes, shared, shared_geometry
 from .updates import Update
 from .watch import Watch
 
-Source = Callable[[], Any] | Bound
+Source = Callable[[], Any] | Bound | Sequence[Any]
 T = TypeVar("T")
 
 
@@ -43,6 +44,9 @@ class Rule(Protocol):
     update: Update
     move: Move
     raise_nonfinite: bool
+    passes: Passes
+    ball: str
+    steps: int
     memory: dict[str, State]
     owners: Owners
     zeroing: Zeroing
@@ -61,14 +65,28 @@ class Step:
     """
 
     def __init__(self, rule: Rule, source: Source, groups: Groups, scaler: Any = None) -> None:
-        self.rule, self.source, self.groups, self.parameters = rule, source, groups, groups.parameters
-        self.bound = source.wrt(self.parameters) if isinstance(source, Bound) else None
-        if self.bound is not None:
-            check_alone("a bound problem")
+        self.rule, self.groups, self.parameters = rule, groups, groups.parameters
+        self.source: Callable[[], Any] = Together(source) if isinstance(source, list | tuple) else source  # type: ignore[assignment]
+        self.bound = self.source.wrt(self.parameters) if isinstance(self.source, Bound | Together) else None
+        self.inner = None if self.bound is None else inside(self.bound)
+        if self.bound is None and rule.ball == "rank" and processes() > 1:
+            raise NotImplementedError("ball='rank' takes problem.on(x, y): a closure's gradients are reduced by its wrapper")
         self.scale = scaler.get_scale() if scaler is not None and scaler.is_enabled() else None
         self.scaler = scaler
+        self.kind = rule.passes.kind(rule.steps)
         self.kept: Vectors | None = None
         self.landing: Landing | None = None
+        self.observed = True
+
+    @property
+    def shares(self) -> bool:
+        """Whether the first pass is to be averaged over processes; a closure's wrapper does it by itself."""
+        return self.bound is not None and self.rule.ball == "global" and processes() > 1
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the step is the base optimizer's own."""
+        return self.groups.at_rest or self.kind == "plain"
 
     def run(self) -> Tensor:
         """The whole step; the loss at θ."""
@@ -83,15 +101,20 @@ class Step:
     def sharpen(self) -> Tensor:
         """Both passes, which leave in ``.grad`` what the base optimizer steps with; the loss at θ."""
         with self.displaced(self.first_pass) as p:  # observe at θ, solve for ε*, displace; on leaving, restore
-            self.second_pass()
-        return p.loss.detach()
+            loss = self.second_pass()
+        if self.observed or loss is None:
+            return p.loss.detach()
+        assert self.rule.last is not None
+        self.rule.last = replace(self.rule.last, loss=loss.detach())
+        return loss.detach()
 
     def whole(self, acts: Callable[[], T], what: str = "step") -> T:
         """What ``acts`` returns; where anything is raised, parameters and buffers are those before the passes.
 
         what: names the acts, which write to the same buffers whenever they are done.
         """
-        buffers = None if self.bound is None else Buffers(self.bound, what)
+        one = self.inner.parts[0] if isinstance(self.inner, Together) else self.inner
+        buffers = None if one is None else Buffers(one, what)
 
         def undo() -> None:
             self.rule.move.restore()
@@ -140,14 +163,35 @@ class Step:
 
     @undisturbed
     def first_pass(self) -> Last:
-        """Observe at θ, solve for ε*, displace; nothing of it with ρ = 0."""
-        if self.groups.at_rest:
-            nothing = torch.full((), math.nan, dtype=torch.float64, device=self.parameters[0].device)
-            return self._rest(nothing, nothing.isnan())
+        """Observe at θ, solve for ε*, displace; nothing of it in a plain step."""
+        if self.is_plain:
+            return self._rest(self._unknown(), torch.ones_like(self._unknown(), dtype=torch.bool))
         self.rule.owners.sort(self.rule.memory, self.parameters, self.groups.names)
         self.rule.move.prepare(self.parameters)
+        if self.kind != "both" and (found := self._unobserved()) is not None:
+            self.observed = False
+            return self.displace(found, self._unknown())
         # nested calls: no name here holds what the first pass made, for the second one needs the memory
         return self.displace(*self.solve(self._own(self.observe(self.rule.metric, self.rule.objective))))
+
+    def _unobserved(self) -> Perturbation | None:
+        """ε* without a pass at θ: the last one, or the momentum's; None while a parameter has none."""
+        if self.kind == "again":
+            epsilon = self.rule.memory["passes"].get("epsilon")
+            if epsilon is None or any(e is None for e in epsilon):
+                return None
+            one = torch.ones_like(self._unknown())
+            return Perturbation(epsilon, one, self._unknown(), self._unknown(), one > 0)
+        momentum = averages(self.rule.base, self.parameters)
+        if momentum is None:
+            return None
+        for field in (self.rule.metric, self.rule.objective):
+            if field.needs:
+                raise TypeError(f"{name_of(field)} needs more than a gradient, and passes.Momentum() makes no pass for it")
+        return self.solve(Observation(self.parameters, momentum, torch.zeros_like(self._unknown()), self.groups.names))[0]
+
+    def _unknown(self) -> Tensor:
+        return torch.full((), math.nan, dtype=torch.float64, device=self.parameters[0].device)
 
     @undisturbed
     def put_back(self) -> None:
@@ -159,8 +203,15 @@ class Step:
         for field in fields:
             self._check(field)
         needs = tuple(request for field in fields for request in field.needs)
-        if self.bound is not None:
-            return observe(self.bound, needs, name_of(fields[0]), train=True)
+        if self.inner is not None:
+            if self.shares:
+                check_shared([(name_of(field), request) for field in fields for request in field.needs], self.rule.solver)
+            who = name_of(fields[0])
+            if isinstance(self.inner, Together):
+                seen = observe_together(self.inner, needs, who)
+            else:
+                seen = observe(self.inner, needs, who, train=True)
+            return shared(seen, group_of(self.bound)) if self.shares else seen
         seen = observe_closure(self.source, self.parameters, self.groups.names)
         return seen if self.scale is None else replace(seen, gradient=vec.scale(seen.gradient, 1 / self.scale))
 
@@ -173,12 +224,14 @@ class Step:
         """(ε*, the loss at θ); ε* = 0 where the loss, the covector or what was made of it is not finite."""
         rule, memory, radius = self.rule, self.rule.memory, self.groups.radius
         unit = partial(rule.watch.unit, self.parameters)
-        loan = Loan(rule.move.buffers, self._covector(memory["objective"]), self._keep, memory["solver"], unit)
+        loan = Loan(rule.move.buffers, self._covector(memory["objective"]), self._keep, memory["solver"], unit, self.inner)
         c, memory["objective"] = self._ascent(seen, memory["objective"])
         if radius is not None:
             geometry, memory["metric"] = rule.metric.step(seen, memory["metric"])
         else:
             geometry, memory["metric"] = product(seen, self.groups.parts(rule.metric), memory["metric"], one_metric=True)
+        if self.shares:
+            geometry = shared_geometry(geometry, name_of(rule.metric), seen, group_of(self.bound))
         found = solve(geometry, c, 1.0 if radius is None else radius, rule.solver, loan)
         if (stretch := self.groups.stretch) is not None:
             found = replace(found, scale=found.scale * stretch, radius=found.radius * stretch)
@@ -191,25 +244,31 @@ class Step:
                 f"the first pass is not finite: loss {seen.loss.item()}, dual norm {found.dual_norm.item()}"
             )
         self.kept = rule.update.keep(seen.gradient, finite)
+        if self.kept is not None and rule.ball == "rank" and processes() > 1:
+            self.kept = mean(self.kept, group_of(self.bound))
         return replace(found, finite=finite), seen.loss
 
     @torch.no_grad()
     def displace(self, found: Perturbation, loss: Tensor) -> Last:
         """θ ← θ + ε*; the numbers of the first pass."""
         self.landing = found.landing if found.landing is not None and found.finite else None
+        if self.observed and self.rule.passes.reuses:
+            self.rule.memory["passes"] = {"epsilon": found.epsilon}
         self.rule.move.displace(self.parameters, found)
         radius = torch.where(found.finite, found.radius, 0.0)
         self.rule.last = Last(loss, found.dual_norm, radius, found.finite, torch.zeros_like(found.finite), found.report)
         return self.rule.last
 
-    def second_pass(self) -> None:
-        """The gradient at θ + ε*, and the update from both gradients."""
+    def second_pass(self) -> Tensor | None:
+        """The gradient at θ + ε*, and the update from both gradients; the loss there, None where the solver made the pass."""
+        loss = None
         if self.bound is None:
-            self.rule.zeroing.run_again(self.source, self.parameters)
-        elif self.landing is None or not arrive(self.bound, self.parameters, self.landing):
-            self.bound()
+            loss = self.rule.zeroing.run_again(self.source, self.parameters)
+        elif isinstance(self.bound, Together) or self.landing is None or not arrive(self.bound, self.parameters, self.landing):
+            loss = self.bound()
         if self.kept is not None:
             self.rule.update.apply(self.kept, self.parameters, 1.0 if self.scale is None else self.scale)
+        return loss
 
     def descend(self) -> None:
         """The base optimizer's step, withheld where the gradient is not finite."""
@@ -258,12 +317,12 @@ class Step:
 
     def _check(self, field: Field[Any]) -> None:
         for request in field.needs:
-            if self.bound is None:
+            if self.inner is None:
                 raise TypeError(f"{name_of(field)} needs {request.lacking}")
-            request.check(self.bound, name_of(field))
+            request.check(self.inner.joined if isinstance(self.inner, Together) else self.inner, name_of(field))
 
     def _keep(self) -> bool:
-        return self.bound is not None and lands(self.bound, self.parameters)
+        return isinstance(self.bound, Bound) and lands(self.bound, self.parameters)
 
     def _ascent(self, seen: Observation, state: State) -> tuple[Vectors, State]:
         """(the objective's covector, its next state), where what the base optimizer maximises is to be lowered."""

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 from ..core import Vectors
-
-_CLOSURE = "a plain closure over the wrapped model with a metric of the gradient, e.g. metrics.Euclidean()"
+from .processes import processes
 
 
 def check_parameters(parameters: Vectors, names: Sequence[str] | None = None) -> None:
@@ -46,18 +44,3 @@ def _is_sharded(p: Any) -> bool:
     placements, mesh = getattr(p, "placements", ()), getattr(p, "device_mesh", None)
     spread = mesh is not None and mesh.size() > 1 and not all(place.is_replicate() for place in placements)
     return spread or (getattr(p, "_fsdp_flattened", False) and processes() > 1)
-
-
-def processes() -> int:
-    """How many processes train together."""
-    distributed = torch.distributed
-    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
-
-
-def check_alone(what: str) -> None:
-    """Raises: NotImplementedError for what is computed from this process's samples alone, where several train together."""
-    if processes() > 1:
-        raise NotImplementedError(
-            f"{what} is differentiated in this process alone, and {processes()} train together: each would have its own ε and, "
-            f"without DistributedDataParallel's reduction, its own weights. Pass {_CLOSURE}"
-        )

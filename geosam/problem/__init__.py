@@ -7,5 +7,6 @@ Never imports norms, metrics or solvers: geometries are unknown here.
 from .bound import Bound
 from .problem import Problem
 from .surface import Surface
+from .together import Together
 
-__all__ = ["Bound", "Problem", "Surface"]
+__all__ = ["Bound", "Problem", "Surface", "Together"]

@@ -7,7 +7,6 @@ from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Replicate, Shard, distribute_tensor
 
-import geosam
 from geosam import SAM
 from geosam.optim import suitable
 from tests.networks import Closure, build, clones, draw, labels, mlp, same
@@ -63,14 +62,3 @@ def test_flat_parameters_are_refused_in_several_processes(monkeypatch):
     monkeypatch.setattr(suitable, "processes", lambda: 2)
     with pytest.raises(NotImplementedError, match="sharded"):
         SAM(torch.optim.SGD(model.parameters(), lr=0.1))
-
-
-def test_a_bound_problem_in_several_processes_is_refused_and_a_closure_is_not(monkeypatch):
-    model = build(mlp)
-    opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1))
-    monkeypatch.setattr(suitable, "processes", lambda: 2)
-    bound = geosam.Problem(model, nn.CrossEntropyLoss()).on(X, Y)
-    for call in (opt.step, lambda source: opt.perturbed(source).__enter__()):
-        with pytest.raises(NotImplementedError, match=r"2 train together.*Pass a plain closure"):
-            call(bound)
-    assert opt.step(Closure(model, X, Y)) is not None

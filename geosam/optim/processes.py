@@ -1,0 +1,124 @@
+"""One ball for all processes that train together, or one a process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from ..core import Divergence, InnerProduct, Landing, Norm, Solver, Vectors
+from ..core import vectors as vec
+from ..observation import MeanSquares, Observation, PredictiveDistribution, Request
+from ..problem import Bound, Together
+from ..solvers import Closed, MultiStep, Radial
+
+BALLS = ("global", "rank")
+
+
+def processes() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def check_ball(ball: Any) -> str:
+    """The ball. Raises: ValueError unless it is one of ``BALLS``."""
+    if ball not in BALLS:
+        raise ValueError(f"ball is one of {', '.join(BALLS)}, got {ball!r}")
+    return str(ball)
+
+
+def inside(source: Bound | Together) -> Bound | Together:
+    """The problem on the module that ``DistributedDataParallel`` wraps: a first pass needs no reduction of its gradients."""
+    if isinstance(source, Together):
+        return Together([_bare(part) for part in source.parts])
+    return _bare(source)
+
+
+def check_reduced(source: Bound | Together) -> None:
+    """Raises: NotImplementedError where processes train together and nobody reduces the second pass's gradients."""
+    parts = source.parts if isinstance(source, Together) else [source]
+    if processes() > 1 and not isinstance(parts[0].model, DistributedDataParallel):
+        raise NotImplementedError(
+            f"{processes()} processes train together, and nobody would reduce the gradients of this problem's second pass: the "
+            "weights would drift apart. Give the wrapped model to the problem, Problem(DistributedDataParallel(model), loss), "
+            "or use opt.perturb(problem.on(x, y)) and make the second pass through the wrapper."
+        )
+
+
+def check_shared(requests: Iterable[tuple[str, Request[Any]]], solver: Solver | None) -> None:
+    """Raises: NotImplementedError for what is no mean over processes, with one ball for all of them."""
+    for who, request in requests:
+        if not isinstance(request, MeanSquares | PredictiveDistribution):
+            raise NotImplementedError(
+                f"{who} across {processes()} processes: a matrix of all samples' gradients is no mean of the processes' own. "
+                "Use ball='rank' (one a process, m-sharpness), or a metric of the gradient, of its squares or of KL along one."
+            )
+    if solver is not None and not isinstance(solver, Closed | MultiStep | Radial):
+        raise NotImplementedError(
+            f"{solver} across {processes()} processes: it evaluates this one's loss alone. Use ball='rank'."
+        )
+
+
+def shared(seen: Observation, group: Any = None) -> Observation:
+    """Loss, gradient and mean squares as means over processes (the mean of their means, as DistributedDataParallel's)."""
+    found = dict(seen.found)
+    for request, value in found.items():
+        if isinstance(request, MeanSquares):
+            found[request] = mean(value, group)
+    *gradient, loss = mean([*seen.gradient, seen.loss], group)
+    return replace(seen, gradient=gradient, loss=loss, found=found)
+
+
+def mean(v: Sequence[Tensor], group: Any = None) -> list[Tensor]:
+    """The mean over processes, in tensors of its own, identical in all of them."""
+    out = [t.detach().clone() for t in vec.dense(v)]
+    for work in [dist.all_reduce(t, group=group, async_op=True) for t in out]:
+        work.wait()
+    return vec.scale(out, 1 / dist.get_world_size(group))
+
+
+class SharedDivergence(Divergence):
+    """The mean over processes of each one's divergence, along a norm that they share."""
+
+    def __init__(self, own: Divergence, group: Any = None) -> None:
+        self.own, self.group, self.along, self.cap = own, group, own.along, own.cap
+
+    def __call__(self, epsilon: Vectors) -> Tensor:
+        """D(ε), the same in all processes."""
+        return mean([self.own(epsilon)], self.group)[0]
+
+    def visit(self, direction: Vectors, scale: Tensor, keep: bool) -> tuple[Tensor, Landing | None]:
+        """D at ε = scale · direction; no pass is kept, for the second one goes through the wrapper."""
+        return mean([self.own.visit(direction, scale, False)[0]], self.group)[0], None
+
+    def local_norm(self, damping: float) -> InnerProduct:
+        """Raises: NotImplementedError."""
+        raise NotImplementedError("the local norm of a divergence is not reduced over processes")
+
+
+def shared_geometry(geometry: Norm | Divergence, who: str, seen: Observation, group: Any = None) -> Norm | Divergence:
+    """Raises: NotImplementedError for a norm made of this process's predictions."""
+    if isinstance(geometry, Divergence):
+        return SharedDivergence(geometry, group)
+    if any(isinstance(request, PredictiveDistribution) for request in seen.found):
+        raise NotImplementedError(f"{who} across {processes()} processes is made of this one's predictions. Use ball='rank'.")
+    return geometry
+
+
+def group_of(source: Bound | Together | None) -> Any:
+    """The process group of the wrapper; None is the default one."""
+    model: nn.Module | None = None
+    if source is not None:
+        model = (source.parts[0] if isinstance(source, Together) else source).model
+    return getattr(model, "process_group", None)
+
+
+def _bare(bound: Bound) -> Bound:
+    if not isinstance(bound.model, DistributedDataParallel):
+        return bound
+    module: nn.Module = bound.model.module
+    return replace(bound, model=module)

@@ -1,0 +1,166 @@
+"""Two processes under gloo: one ball for both equals one big batch, one ball a process is m-sharpness, the rest is refused."""
+
+import os
+import pathlib
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
+
+import geosam
+from geosam import metrics, objectives, solvers, updates
+from tests.networks import build, draw, labels, mlp
+
+X, Y = draw(12, 4, dtype=torch.float64), labels(12)
+GLOBAL = {
+    "Euclidean": {"metric": metrics.Euclidean()},
+    "ParameterScaled": {"metric": metrics.ParameterScaled()},
+    "GradientMagnitude": {"metric": metrics.GradientMagnitude()},
+    "DiagonalEmpiricalFisher": {"metric": metrics.DiagonalEmpiricalFisher()},
+    "KL along GradientMagnitude": {"metric": metrics.KLExact(along=metrics.GradientMagnitude())},
+    "Averaged, Smoothed": {
+        "metric": metrics.Averaged(metrics.DiagonalEmpiricalFisher(), 0.9),
+        "objective": objectives.Smoothed(0.9),
+    },
+    "MultiStep": {"solver": solvers.MultiStep(2)},
+    "SurrogateGap": {"update": updates.SurrogateGap(0.3)},
+}
+ROWS = [metrics.EmpiricalFisher(), metrics.Fisher(), metrics.KroneckerFisher(), metrics.KLExact(), metrics.DiagonalFisher()]
+
+
+def parameters(model):
+    return [p.detach() for p in model.parameters()]
+
+
+def optimizer(model, parts, **options):
+    return geosam.SAM(torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9), rho=0.1, **parts, **options)
+
+
+def share(x):
+    rank, size = dist.get_rank(), dist.get_world_size()
+    return x.chunk(size)[rank]
+
+
+def alone(parts, steps=3):
+    """The same training in one process on the big batch."""
+    model = build(mlp, dtype=torch.float64)
+    opt = optimizer(model, parts)
+    return model, opt, lambda: [opt.step(geosam.Problem(model, nn.CrossEntropyLoss()).on(X, Y)) for _ in range(steps)]
+
+
+def wrapped():
+    model = build(mlp, dtype=torch.float64)
+    return model, DistributedDataParallel(model)
+
+
+def same_everywhere(model):
+    flat = torch.cat([p.flatten() for p in parameters(model)])
+    each = [torch.empty_like(flat) for _ in range(dist.get_world_size())]
+    dist.all_gather(each, flat)
+    assert all(torch.equal(each[0], other) for other in each)
+
+
+def one_ball_is_that_of_the_big_batch(name, expected):
+    for route in ("step", "list", "perturb"):
+        model, ddp = wrapped()
+        opt, problem = optimizer(model, GLOBAL[name]), geosam.Problem(ddp, nn.CrossEntropyLoss())
+        x, y = share(X), share(Y)
+        for _ in range(3):
+            if route == "perturb":
+                opt.zero_grad()
+                opt.perturb(problem.on(x, y))
+                F.cross_entropy(ddp(x), y).backward()
+                opt.base.step()
+            else:
+                opt.step(problem.on(x, y) if route == "step" else [problem.on(x[:2], y[:2]), problem.on(x[2:], y[2:])])
+        same_everywhere(model)
+        torch.testing.assert_close(parameters(model), expected, rtol=1e-9, atol=1e-13, msg=f"{name}, {route}")
+
+
+def one_ball_a_process_is_m_sharpness(metric):
+    x, y = share(X), share(Y)
+    for bare in (True, False):
+        model, ddp = wrapped()
+        opt, by_hand = optimizer(model, {"metric": metric}, ball="rank"), build(mlp, dtype=torch.float64)
+        problem = geosam.Problem(model if bare else ddp, nn.CrossEntropyLoss())
+        own = geosam.SAM(torch.optim.SGD(by_hand.parameters(), lr=0.1), metric, rho=0.1, ball="rank")
+        with own.perturbed(geosam.Problem(by_hand, nn.CrossEntropyLoss()).on(x, y)):
+            F.cross_entropy(by_hand(x), y).backward()
+        for p in by_hand.parameters():
+            dist.all_reduce(p.grad)
+        opt.perturb(problem.on(x, y))
+        F.cross_entropy(ddp(x), y).backward()
+        for p, q in zip(model.parameters(), by_hand.parameters(), strict=True):
+            torch.testing.assert_close(p.grad, q.grad / dist.get_world_size(), rtol=1e-9, atol=1e-13)
+        opt.base.step()
+        same_everywhere(model)
+        if not bare:
+            opt.step(problem.on(x, y))
+            same_everywhere(model)
+
+
+def what_would_be_wrong_is_refused():
+    model, ddp = wrapped()
+    before = [p.clone() for p in parameters(model)]
+    bare, through = (geosam.Problem(m, nn.CrossEntropyLoss()).on(share(X), share(Y)) for m in (model, ddp))
+    with pytest.raises(NotImplementedError, match="nobody would reduce"):
+        optimizer(model, {}).step(bare)
+    for metric in ROWS:
+        with pytest.raises(NotImplementedError, match=r"across 2 processes.*ball='rank'"):
+            optimizer(model, {"metric": metric}).step(through)
+    with pytest.raises(NotImplementedError, match=r"ExactRise.*ball='rank'"):
+        optimizer(model, {"solver": solvers.ExactRise(0.1)}).step(through)
+    with pytest.raises(NotImplementedError, match=r"ball='rank' takes problem.on"):
+        optimizer(model, {}, ball="rank").step(lambda: None)
+    assert all(map(torch.equal, before, parameters(model)))
+    update = optimizer(model, {"update": updates.SurrogateGap(0.3)}, ball="rank")
+    update.step(through)
+    same_everywhere(model)
+
+
+def main(store: str, rank: int) -> None:
+    expected = []
+    for parts in GLOBAL.values():
+        model, _, train = alone(parts)
+        train()
+        expected.append(parameters(model))
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+    for name, end in zip(GLOBAL, expected, strict=True):
+        one_ball_is_that_of_the_big_batch(name, end)
+    for metric in (metrics.Euclidean(), metrics.EmpiricalFisher(), metrics.KLExact(), metrics.KroneckerFisher()):
+        one_ball_a_process_is_m_sharpness(metric)
+    what_would_be_wrong_is_refused()
+    dist.destroy_process_group()
+
+
+def test_two_processes(tmp_path):
+    root = pathlib.Path(__file__).parents[2]
+    command = [sys.executable, "-m", "tests.optim.test_processes", str(tmp_path / "store")]
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    how: dict[str, Any] = {"cwd": root, "env": environment, "stderr": subprocess.PIPE, "text": True}
+    ranks = [subprocess.Popen([*command, str(rank)], **how) for rank in range(2)]
+    try:
+        for rank in ranks:
+            _, said = rank.communicate(timeout=300)
+            assert rank.returncode == 0, said[-3000:]
+    finally:
+        for rank in ranks:  # one that waits for another that failed
+            rank.kill()
+            rank.communicate()
+
+
+def test_the_ball_is_named():
+    model = build(mlp)
+    assert "ball: rank" in repr(optimizer(model, {}, ball="rank")) and "ball: global" in repr(optimizer(model, {}))
+    with pytest.raises(ValueError, match="ball is one of global, rank"):
+        optimizer(model, {}, ball="batch")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from ..core import Vectors
-from ..core import vectors as vec
 from ..core.limits import agreement
 from .bound import Bound
 from .copies import carry_buffers
@@ -36,16 +34,14 @@ def frozen(bound: Bound, parameters: Vectors) -> Bound:
     _refuse_across_processes(bound.model, names)
     # with the buffers before the pass: its own pass repeats their other updates
     model = bound.writes.copy(bound.model).of(bound.model)
-    outputs, moments = _observed(bound, parameters, names)
     for i in names:
         module: Any = modules(model)[i]
-        # not called in this pass: NaN would show a call
-        found = moments.get(i, (parameters[0].new_full((module.num_features,), torch.nan),) * 2)
         module.training = False
-        module._buffers.update(zip(("running_mean", "running_var"), found, strict=True))
-    apart = replace(bound, model=model)
-    bound.remembered(("frozen", *training_modes(bound.model)), lambda: _check_same(apart, parameters, outputs, names))
-    return apart
+        _hold(module, (parameters[0].new_full((module.num_features,), torch.nan),) * 2)  # where it is not called
+    key = ("frozen", *training_modes(bound.model))
+    _observe(bound, names, modules(model), check=key not in bound.memory)
+    bound.memory[key] = True
+    return replace(bound, model=model)
 
 
 def _named(model: nn.Module) -> list[tuple[nn.Module, str]]:
@@ -62,31 +58,39 @@ def _refuse_across_processes(model: nn.Module, names: Mapping[int, str]) -> None
             )
 
 
-def _observed(bound: Bound, parameters: Vectors, names: Mapping[int, str]) -> tuple[Any, dict[int, Moments]]:
-    """(outputs, moments of the input of each BatchNorm that was called), by one pass in training mode."""
-    found: dict[int, Moments] = {}
+def _observe(bound: Bound, names: Mapping[int, str], held: Sequence[nn.Module], check: bool) -> None:
+    """Give each BatchNorm of ``held`` the moments of its input, by one pass of the model in training mode.
+
+    check: whether its outputs are compared with those of training mode.
+    """
     running = bound.writes.copy(bound.model).of(bound.model)
-    parts = modules(running)
+    parts, seen = modules(running), set[int]()
 
     def watch(i: int) -> None:
-        def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            if i in found:
+        def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+            if i in seen:
                 raise ValueError(
                     f"{names[i]} ({type(module).__name__}) is called twice in a forward pass and has statistics of each call, "
                     "so they cannot be frozen. Give each call a layer of its own, or choose a metric that needs no per-sample "
                     "gradients."
                 )
-            found[i] = _moments(module, args[0] if args else kwargs["input"])
+            seen.add(i)
+            _hold(held[i], _moments(module, args[0] if args else kwargs["input"]))
+            if check:
+                _check_same(output, held[i](*args, **kwargs), f"{names[i]} ({type(module).__name__})")
 
-        parts[i].register_forward_pre_hook(record, with_kwargs=True)
+        parts[i].register_forward_hook(record, with_kwargs=True)
 
     for i in names:
         watch(i)
     with torch.no_grad(), bound.replay():
-        outputs = bound.call_copy(running)
+        bound.call_copy(running)
         if bound.train:
             carry_buffers(running, bound.model)
-    return outputs, found
+
+
+def _hold(module: nn.Module, moments: Moments) -> None:
+    module._buffers.update(zip(("running_mean", "running_var"), moments, strict=True))
 
 
 def _moments(module: nn.Module, x: Tensor) -> Moments:
@@ -97,17 +101,17 @@ def _moments(module: nn.Module, x: Tensor) -> Moments:
     return mean.to(like.dtype), variance.to(like.dtype)
 
 
-def _check_same(apart: Bound, parameters: Vectors, outputs: Any, names: Mapping[int, str]) -> None:
-    """Once per model: ValueError unless the copy's outputs at θ are those of training mode (a subclass may differ)."""
-    with torch.no_grad(), apart.replay():
-        again = apart.pure(parameters)(parameters, apart.x)
-    pairs = [(a, b) for a, b in zip(tree_leaves(outputs), tree_leaves(again), strict=True) if isinstance(a, Tensor)]
-    true, found = ([pair[i].double() for pair in pairs] for i in (0, 1))
-    size, gap, parts = vec.norm(true), vec.norm(vec.add(found, true, -1.0)), modules(apart.model)
-    named = ", ".join(f"{name} ({type(parts[i]).__name__})" for i, name in names.items())
-    if torch.isfinite(gap) and gap > agreement(pairs[0][0].dtype) * size:
+def _check_same(true: Tensor, found: Tensor, who: str) -> None:
+    """ValueError unless a layer's output is that of training mode at the same input (a subclass may differ).
+
+    Layer by layer, because what 16 bits round adds up over a deep network.
+    """
+    kind = true.dtype
+    allowed = agreement(kind) if kind.itemsize >= 4 else 4 * torch.finfo(kind).eps  # one layer rounds its output once
+    size, gap = (torch.linalg.vector_norm(t.double()) for t in (true, found.double() - true.double()))
+    if torch.isfinite(gap) and gap > allowed * size:
         raise ValueError(
-            f"with the batch's mean and variance held still the outputs differ from those of training mode (relative gap "
-            f"{(gap / size).item():.2g}): one of {named} normalises "
-            "by something else. Put it in eval mode, or choose a metric that needs no per-sample gradients."
+            f"{who} normalises by something else than the batch's mean and variance: with these held still its outputs differ "
+            f"from those of training mode (relative gap {(gap / size).item():.2g}). Put it in eval mode, or choose a metric "
+            "that needs no per-sample gradients."
         )

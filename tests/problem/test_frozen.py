@@ -90,7 +90,7 @@ def running(module, x):
 def test_other_statistics_are_told_apart_by_the_oracle_and_refused(monkeypatch, name, wrong):
     monkeypatch.setattr(module_under_test, "_moments", wrong)
     bound, _ = problem(name, dtype=torch.float64)
-    with pytest.raises(ValueError, match="differ from those of training mode"):
+    with pytest.raises(ValueError, match="outputs differ from those of training mode"):
         EmpiricalFisher().at(bound)
     monkeypatch.setattr(module_under_test, "_check_same", lambda *_: True)
     seen = geosam.observe(bound, EmpiricalFisher().needs)
@@ -341,3 +341,28 @@ def test_explain_speaks_of_the_copy():
     assert "1.weight, 1.bias" in bound.explain(EmpiricalFisher()) or "1.weight: rows" in bound.explain(EmpiricalFisher())
     assert bound.explain(Fisher(sampling=MonteCarlo(1))) == bound.explain(EmpiricalFisher())
     assert "samples meet" in bound.explain(Fisher())
+
+
+class Residual(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 6, 3, padding=1, bias=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.inner(x)
+
+
+def test_a_deep_network_under_autocast_is_not_refused_for_what_its_layers_round():
+    def deep() -> nn.Module:
+        blocks = [Residual() for _ in range(24)]
+        return nn.Sequential(nn.Conv2d(2, 6, 3), *blocks, nn.BatchNorm2d(6), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3))
+
+    class Wide(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x).float()
+
+    model = build(lambda: Wide(deep()))
+    bound = geosam.Problem(model, nn.CrossEntropyLoss(), frozen_statistics=True).on(draw(8, 2, 8, 8), labels(8))
+    with torch.autocast("cpu", torch.bfloat16):
+        rows = rows_of(geosam.observe(bound, EmpiricalFisher().needs))
+    assert gap(dense(rows), dense(rows_of(geosam.observe(bound, EmpiricalFisher().needs)))) < 0.2

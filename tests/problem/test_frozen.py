@@ -355,7 +355,9 @@ class Residual(nn.Module):
 def test_a_deep_network_under_autocast_is_not_refused_for_what_its_layers_round():
     def deep() -> nn.Module:
         blocks = [Residual() for _ in range(24)]
-        return nn.Sequential(nn.Conv2d(2, 6, 3), *blocks, nn.BatchNorm2d(6), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3))
+        return nn.Sequential(
+            nn.Conv2d(2, 6, 3), *blocks, nn.BatchNorm2d(6), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3)
+        )
 
     class Wide(nn.Sequential):
         def forward(self, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Radii, and what a perturbation does at a point."""
+"""What a perturbation does at a point."""
 
 from __future__ import annotations
 
@@ -14,15 +14,9 @@ from geosam.problem import Bound
 
 from ..data.batches import Batch
 from .config import Snapshots
-from .result import Radius, Snapshot
+from .result import Snapshot
 
 LOSS = nn.CrossEntropyLoss()
-
-
-def radius(problem: geosam.Problem, metric: geosam.Metric, batches: Sequence[Batch], kl: float) -> Radius:
-    """See :class:`Calibration`."""
-    each = [geosam.calibrate(problem.on(x, y), metric, match=geosam.KL(kl)) for x, y in batches]
-    return Radius(rho=_geometric_mean(each), each=each)
 
 
 def spent(problem: geosam.Problem, metric: geosam.Metric, rho: float, batches: Sequence[Batch]) -> tuple[float, float]:

@@ -14,120 +14,107 @@ import torch
 from torch import nn
 
 import geosam
+from geosam.ablation import Method, Setting, Sgd, Training
+from geosam.ablation import Run as Job
 
-from ..data.batches import Batch, batches, probes
+from ..data.batches import in_order
 from ..data.digits import digits
 from ..data.split import Split
 from ..networks.digit_cnn import digit_cnn
 from .config import Run
-from .measure import LOSS, radius, snapshot, spent
+from .measure import LOSS, snapshot, spent
 from .result import Epoch, Number, Outcome, Radius, Snapshot
 
 
 def train(run: Run) -> Outcome:
     """Warm up, calibrate, train, measure."""
-    training, metric = run.training, run.method.metric
-    split = digits(training.train_size, training.label_noise, training.split_seed)
-    problem = geosam.Problem(digit_cnn(training.width, run.seed), LOSS)
-    fixed = probes(split, training.batch, run.calibration.batches, run.seed)
-    total = training.warmup + run.method.stretch * (training.epochs - training.warmup)
-    base, schedule = _sgd(run, problem.model, total * training.steps)
-    reference = _reference(problem.model)
-    optimizer: Any = base  # SGD, then SAM: either takes a bound problem
-    found: Radius | None = None
+    split = digits(run.training.train_size, run.training.label_noise, run.training.split_seed)
+    timer = Timer(run.training.warmup, run.training.steps)
+    training = Training(_job(run, split, timer))
+    probes = training.probes()
     epochs: list[Epoch] = []
     snapshots: list[Snapshot] = []
-    own: list[float] = []
-    other: list[float] = []
-    gradients = 0
-    for index, chosen in enumerate(batches(split, training.batch, total, run.seed)):
-        late = index - training.warmup
-        if late == 0 and metric is not None:
-            found = radius(problem, metric, fixed, run.calibration.kl)
-            optimizer = geosam.SAM(base, metric=metric, rho=found.rho)
-        losses: list[float] = []
-        for i, batch in enumerate(chosen):
-            seconds = _timed(partial(_step, optimizer, problem, batch, losses))
-            schedule.step()
-            gradients += 1 if found is None else 2
-            if late >= 0:
-                own.append(seconds)
-            if late >= 0 and i == len(chosen) // 2:
-                other.append(_timed(partial(reference, batch)))
-        if late < 0 or (late + 1) % run.method.stretch == 0:
-            epochs.append(_measure(run, problem, found, split, fixed, losses, gradients))
-            if run.snapshots is not None and len(epochs) in run.snapshots.after(training):
-                snapshots.append(snapshot(problem, fixed[0], len(epochs), run.snapshots, run.calibration.kl))
-    return _outcome(run, problem.model, found, epochs, (own, other), snapshots)
-
-
-def _outcome(
-    run: Run,
-    model: nn.Module,
-    found: Radius | None,
-    epochs: list[Epoch],
-    seconds: tuple[list[float], list[float]],
-    snapshots: list[Snapshot],
-) -> Outcome:
+    for counts in training.epochs():
+        if counts:
+            epochs.append(_measure(run, training, split, probes))
+            if run.snapshots is not None and len(epochs) in run.snapshots.after(run.training):
+                snapshots.append(snapshot(training.problem, probes[0], len(epochs), run.snapshots, run.calibration.kl))
     return Outcome(
         method=run.method.name,
-        parameters=sum(p.numel() for p in model.parameters()),
-        radius=found,
+        parameters=sum(p.numel() for p in training.model.parameters()),
+        radius=None if training.radius is None else Radius(**training.radius),
         epochs=epochs,
-        step_seconds=median(seconds[0]),
-        reference_seconds=median(seconds[1]),
+        step_seconds=median(timer.own),
+        reference_seconds=median(timer.other),
         snapshots=snapshots,
     )
 
 
-def _step(optimizer: Any, problem: geosam.Problem, batch: Batch, losses: list[float]) -> None:
-    losses.append(optimizer.step(problem.on(*batch)).item())
-
-
-def _sgd(run: Run, model: nn.Module, steps: int) -> tuple[torch.optim.SGD, torch.optim.lr_scheduler.LRScheduler]:
+def _job(run: Run, split: Split, timer: Timer) -> Job:
     training = run.training
-    sgd = torch.optim.SGD(model.named_parameters(), training.lr, training.momentum, weight_decay=training.weight_decay)
-    return sgd, torch.optim.lr_scheduler.CosineAnnealingLR(sgd, steps)
+    setting = Setting(
+        model=partial(digit_cnn, training.width),
+        data=partial(in_order, split, training.batch),
+        epochs=training.epochs,
+        warmup=training.warmup,
+        loss=LOSS,
+        optimizer=Sgd(training.lr, training.momentum, training.weight_decay),
+        match=geosam.KL(run.calibration.kl),
+        probes=run.calibration.batches,
+        step=timer.step,
+    )
+    return Job(run.method.name, Method(run.method.metric, stretch=run.method.stretch), run.seed, setting)
 
 
-def _reference(model: nn.Module) -> Callable[[Batch], object]:
-    """A Euclidean SAM step on a copy that never moves: what a step of the run is timed against, in the same process."""
+class Timer:
+    """Seconds of the run's own steps after the warm-up, and, once an epoch, of a Euclidean SAM step on a copy of the initial
+    network that never moves: what they are compared with, in the same process."""
+
+    def __init__(self, warmup: int, steps: int) -> None:
+        self.warmup, self.steps, self.taken = warmup, steps, 0
+        self.own: list[float] = []
+        self.other: list[float] = []
+        self.reference: Callable[..., Any] | None = None
+
+    def step(self, optimizer: Any, problem: geosam.Problem) -> Callable[[Any, Any], torch.Tensor]:
+        """``optimizer.step``, timed."""
+        self.reference = self.reference or _reference(problem.model)
+        return partial(self._step, optimizer, problem, self.reference)
+
+    def _step(self, optimizer: Any, problem: geosam.Problem, reference: Callable[..., Any], x: Any, y: Any) -> torch.Tensor:
+        loss, seconds = _timed(lambda: optimizer.step(problem.on(x, y)))
+        epoch, index = divmod(self.taken, self.steps)
+        self.taken += 1
+        if epoch >= self.warmup:
+            self.own.append(seconds)
+            if index == self.steps // 2:
+                self.other.append(_timed(lambda: reference(x, y))[1])
+        return loss
+
+
+def _reference(model: nn.Module) -> Callable[..., Any]:
     problem = geosam.Problem(copy.deepcopy(model), LOSS)
     sam = geosam.SAM(torch.optim.SGD(problem.model.named_parameters(), lr=0.0, momentum=0.9), rho=0.05)
-    return lambda batch: sam.step(problem.on(*batch))
+    return lambda x, y: sam.step(problem.on(x, y))
 
 
-def _timed(action: Callable[[], object]) -> float:
+def _timed(action: Callable[[], Any]) -> tuple[Any, float]:
     start = time.perf_counter()
-    action()
-    return time.perf_counter() - start
+    return action(), time.perf_counter() - start
 
 
 @torch.no_grad()
-def _tested(model: nn.Module, split: Split) -> tuple[float, float]:
-    outputs = model(split.test_x)
-    accuracy = (outputs.argmax(1) == split.test_y).float().mean().item()
-    return accuracy, LOSS(outputs, split.test_y).item()
-
-
-def _measure(
-    run: Run,
-    problem: geosam.Problem,
-    found: Radius | None,
-    split: Split,
-    fixed: list[Batch],
-    losses: list[float],
-    gradients: int,
-) -> Epoch:
-    accuracy, test_loss = _tested(problem.model, split)
+def _measure(run: Run, training: Training, split: Split, probes: list[Any]) -> Epoch:
+    outputs = training.model(split.test_x)
     kl = length = None
-    if found is not None and run.method.metric is not None:
-        kl, length = spent(problem, run.method.metric, found.rho, fixed)
+    if training.radius is not None and run.method.metric is not None:
+        with torch.enable_grad():
+            kl, length = spent(training.problem, run.method.metric, training.radius["rho"], probes)
     return Epoch(
-        gradients=gradients,
-        loss=_finite(sum(losses) / len(losses)),
-        test_accuracy=accuracy,
-        test_loss=_finite(test_loss),
+        gradients=training.passes,
+        loss=_finite(training.rows[-1]["loss"]),
+        test_accuracy=(outputs.argmax(1) == split.test_y).float().mean().item(),
+        test_loss=_finite(LOSS(outputs, split.test_y).item()),
         kl=_finite(kl),
         length=_finite(length),
     )

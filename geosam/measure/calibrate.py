@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..core import Divergence, Norm, Public, Vectors
@@ -13,6 +14,7 @@ from ..objectives import Gradient
 from ..observation import Metric, Needs, Objective, Observation, PredictiveDistribution, as_metric, name_of, observe
 from ..problem import Bound
 from ..solvers import first_crossing, solve
+from .several import bounds_of
 
 _TOLERANCE, _EVALUATIONS = 1e-3, 30
 
@@ -67,12 +69,20 @@ class Rise(Match):
 
 
 @undisturbed
-def calibrate(bound: Bound, metric: Metric | Norm, match: Match, objective: Objective | None = None) -> float:
+def calibrate(bound: Bound | Sequence[Bound], metric: Metric | Norm, match: Match, objective: Objective | None = None) -> float:
     """The rho at which ``match`` holds, to 0.1 %: the first crossing that a search outwards from 0 finds.
 
-    bound: ``problem.on(x, y)``; the radius is right for this batch at these parameters. Raises: ValueError where the
-    quantity stays below the value asked for, or is lost in rounding, or where the gradient is zero.
+    bound: ``problem.on(x, y)``; the radius is right for this batch at these parameters. Of several batches it is the geometric
+    mean of their radii: a radius is a scale. Raises: ValueError where the quantity stays below the value asked for, or is lost
+    in rounding, or where the gradient is zero.
     """
+    if isinstance(bound, Bound):
+        return _calibrated(bound, metric, match, objective)
+    each = [_calibrated(one, metric, match, objective) for one in bounds_of(bound)]
+    return math.exp(math.fsum(map(math.log, each)) / len(each))
+
+
+def _calibrated(bound: Bound, metric: Metric | Norm, match: Match, objective: Objective | None) -> float:
     metric, objective = as_metric(metric), objective or Gradient()
     for request in match.needs:
         request.check(bound, type(match).__name__)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from ..problem import Bound, Surface
 from ..problem.surface import Product
 from ..solvers import MultiStep, solve
 from .lanczos import Ritz, largest
+from .several import bounds_of
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Sharpness:
     worst: L(θ + ε*) − L(θ) at SAM's one-step ε*, ‖ε*‖_G = ρ. ascended: the largest rise in ``steps`` steps of projected
     ascent, the first of which is ε*; a lower bound of the maximum over the ball.
     eigenvalue: the largest μ with Hv = μGv, H = ∇²L(θ), so that max L over ‖ε‖_G ≤ ρ is L + ½ρ²μ + O(ρ³) where ∇L = 0.
+    each: of several batches, their own; the numbers are then the means over batches, each of which has its own ε* (SAM's m),
+    standard_error that of the mean, iterations the sum, converged whether all are, residual the largest.
     residual, iterations, converged: the report of Lanczos's method, see :func:`geosam.sharpness`. report: that of the solver
     of ε*, such as how conjugate gradients ended. What was left out is None.
     """
@@ -46,11 +49,12 @@ class Sharpness:
     iterations: int = 0
     converged: bool | None = None
     report: Mapping[str, Any] = field(default_factory=dict)
+    each: tuple[Sharpness, ...] = ()
 
 
 @undisturbed
 def sharpness(
-    bound: Bound,
+    bound: Bound | Sequence[Bound],
     metric: Metric | Norm,
     rho: float,
     *,
@@ -60,7 +64,7 @@ def sharpness(
     tolerance: float = 1e-3,
     generator: torch.Generator | None = None,
 ) -> Sharpness:
-    """Average, worst-case and spectral sharpness of one batch under one metric.
+    """Average, worst-case and spectral sharpness under one metric, of one batch, or of several on average.
 
     samples: Gaussian ε; each is used with both signs, which removes the gradient's part of the error: 2 · samples forward
     passes. steps: gradients of the ascent, the first at θ. iterations: Hessian products at most; the eigenvalue counts as
@@ -72,11 +76,27 @@ def sharpness(
     """
     rho = check_radius(rho)
     _check_counts(samples, steps, iterations)
-    metric, curvature = as_metric(metric), HessianProducts()
+    noise = torch.Generator().manual_seed(0) if generator is None else generator
+    settings = (as_metric(metric), rho, samples, steps, iterations, tolerance, noise)
+    if isinstance(bound, Bound):
+        return _of(bound, *settings)
+    return _mean([_of(one, *settings) for one in bounds_of(bound)])
+
+
+def _of(
+    bound: Bound,
+    metric: Metric,
+    rho: float,
+    samples: int,
+    steps: int,
+    iterations: int,
+    tolerance: float,
+    noise: torch.Generator,
+) -> Sharpness:
+    curvature = HessianProducts()
     seen = observe(bound, (*metric.needs, curvature), name_of(metric))
     geometry = metric.at(seen)
     surface = bound.surface(seen.parameters)
-    noise = torch.Generator().manual_seed(0) if generator is None else generator
     start = surface.loss(vec.zeros_like(surface.theta))
     found = solve(geometry, seen.gradient, rho)
     worst = surface.loss(found.epsilon) - start
@@ -102,6 +122,25 @@ def sharpness(
         iterations=0 if ritz is None else ritz.iterations,
         converged=None if ritz is None else ritz.converged,
         report=found.report,
+    )
+
+
+def _mean(each: list[Sharpness]) -> Sharpness:
+    def over(name: str) -> Any:
+        values = [getattr(one, name) for one in each]
+        return None if values[0] is None else math.fsum(values) / len(values)
+
+    errors = [one.standard_error for one in each if one.standard_error is not None]
+    residuals = [one.residual for one in each if one.residual is not None]
+    return replace(
+        each[0],
+        **{name: over(name) for name in ("loss", "worst", "ascended", "average", "eigenvalue")},
+        standard_error=math.hypot(*errors) / len(each) if errors else None,
+        residual=max(residuals, default=None),
+        iterations=sum(one.iterations for one in each),
+        converged=all(one.converged for one in each) if residuals else None,
+        report={},
+        each=tuple(each),
     )
 
 

@@ -66,3 +66,15 @@ def test_calibrate_needs_a_gradient():
     flat = geosam.Problem(model, nn.MSELoss()).on(bound.x, torch.zeros(20, 4, dtype=torch.float64))
     with pytest.raises(ValueError, match="gradient is zero"):
         geosam.calibrate(flat, metrics.Euclidean(), geosam.KL(1e-3))
+
+
+def test_of_several_batches_it_is_the_geometric_mean():
+    model, bound = problem()
+    parts = [geosam.Problem(model, nn.CrossEntropyLoss()).on(bound.x[i : i + 10], bound.y[i : i + 10]) for i in (0, 10)]
+    one, other = (geosam.calibrate(part, metrics.Monge(), geosam.KL(1e-3)) for part in parts)
+    assert one != other
+    assert geosam.calibrate(parts, metrics.Monge(), geosam.KL(1e-3)) == pytest.approx(math.sqrt(one * other))
+    with pytest.raises(ValueError, match="not one batch"):
+        geosam.calibrate([], metrics.Monge(), geosam.KL(1e-3))
+    with pytest.raises(TypeError, match=r"problem\.on"):
+        geosam.calibrate([parts[0], (bound.x, bound.y)], metrics.Monge(), geosam.KL(1e-3))  # type: ignore[list-item]

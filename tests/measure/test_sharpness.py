@@ -258,3 +258,15 @@ def test_parts_can_be_left_out():
 def test_errors_name_cause_and_cure(metric, options, error, message):
     with pytest.raises(error, match=message):
         geosam.sharpness(problem(), metric, 0.1, **options)
+
+
+def test_of_several_batches_it_is_the_mean_and_each_is_kept():
+    first = problem()
+    second = geosam.Problem(first.model, nn.CrossEntropyLoss()).on(draw(6, 4, seed=9, dtype=FLOAT64), labels(6, seed=8))
+    found = geosam.sharpness([first, second], metrics.Euclidean(), 0.1, samples=4, steps=2, iterations=3)
+    alone = geosam.sharpness(first, metrics.Euclidean(), 0.1, samples=4, steps=2, iterations=3)
+    assert found.each[0] == alone and alone.each == ()
+    for name in ("loss", "worst", "ascended", "average", "eigenvalue"):
+        one, other = (getattr(each, name) for each in found.each)
+        assert one != other and getattr(found, name) == pytest.approx((one + other) / 2)
+    assert found.iterations == sum(each.iterations for each in found.each)

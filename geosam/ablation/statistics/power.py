@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 
-from .scipy import stats
+from .scipy import special
 
-PARTS = 2000
+PARTS = 500
 MOST = 1_000_000
 """Seeds beyond which no answer is looked for."""
 
@@ -19,19 +20,24 @@ def power(difference: float, sd: float, n: int, level: float = 0.05) -> float:
 
     P(|d̄| > t s/√n), the normal probability of d̄ averaged over s, whose square is sd² χ²/(n−1).
     """
-    edge = stats().t.ppf(1 - level / 2, n - 1) * _spread(n)
-    shift, norm = abs(difference) / sd * math.sqrt(n), stats().norm
-    return float((norm.sf(edge - shift) + norm.cdf(-edge - shift)).mean())
+    edge = special().stdtrit(n - 1, 1 - level / 2) * _spread(n)
+    shift, cdf = abs(difference) / sd * math.sqrt(n), special().ndtr
+    return float((cdf(shift - edge) + cdf(-edge - shift)).mean())
 
 
 def detectable(sd: float, n: int, level: float = 0.05, wanted: float = 0.8) -> float:
     """The difference that n pairs detect with power ``wanted``."""
-    low, high = 0.0, sd
-    while sd and power(high, sd, n, level) < wanted:
+    return sd * _detectable(n, level, wanted)
+
+
+@cache
+def _detectable(n: int, level: float, wanted: float) -> float:
+    low, high = 0.0, 1.0
+    while power(high, 1.0, n, level) < wanted:
         low, high = high, 2 * high
-    while sd and high - low > 1e-6 * high:
+    while high - low > 1e-6 * high:
         middle = (low + high) / 2
-        low, high = (low, middle) if power(middle, sd, n, level) >= wanted else (middle, high)
+        low, high = (low, middle) if power(middle, 1.0, n, level) >= wanted else (middle, high)
     return high
 
 
@@ -45,9 +51,9 @@ def equivalence_power(margin: float, sd: float, n: int, level: float = 0.05) -> 
 
     P(|d̄| ≤ margin − t s/√n), as above.
     """
-    edge = stats().t.ppf(1 - level, n - 1) * _spread(n)
+    edge = special().stdtrit(n - 1, 1 - level) * _spread(n)
     room = np.clip(margin / sd * math.sqrt(n) - edge, 0, None)
-    return float((2 * stats().norm.cdf(room) - 1).mean())
+    return float((2 * special().ndtr(room) - 1).mean())
 
 
 def equivalence_seeds(margin: float, sd: float, level: float = 0.05, wanted: float = 0.8) -> int | None:
@@ -55,9 +61,10 @@ def equivalence_seeds(margin: float, sd: float, level: float = 0.05, wanted: flo
     return _fewest(lambda n: equivalence_power(margin, sd, n, level), wanted)
 
 
+@cache
 def _spread(n: int) -> np.ndarray:
     """Quantiles of s/sd at the middles of equal parts."""
-    spread: np.ndarray = np.sqrt(stats().chi2.ppf((np.arange(PARTS) + 0.5) / PARTS, n - 1) / (n - 1))
+    spread: np.ndarray = np.sqrt(special().chdtri(n - 1, 1 - (np.arange(PARTS) + 0.5) / PARTS) / (n - 1))
     return spread
 
 

@@ -68,11 +68,17 @@ class Verified:
         fault = self._fault(sums, random)
         if fault is None:
             return True
-        if self.engine.instead() is not None and not self.record.replaced:
-            self.record.replace(True)
+        if self.hand_over():
             return False
         self.record.replace(False)  # the problem is refused, not the engine
         raise ValueError(fault)
+
+    def hand_over(self) -> bool:
+        """Replace the engine on this structure from now on; False if no other would do otherwise."""
+        if self.engine.instead() is None or self.record.replaced:
+            return False
+        self.record.replace(True)
+        return True
 
     def _fault(self, sums: Sums, random: bool) -> str | None:
         """What is wrong: first in the pass's own precision, then, where that leaves a doubt, in float32 and in float64."""

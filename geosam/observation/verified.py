@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
 from ..core import Vectors
 from ..engines import Captured, Engine, Moments
 from ..engines.verify import Sums, Verified
@@ -13,7 +18,8 @@ from .request import Look, TakeAgain
 def captured(look: Look, engine: Engine) -> Captured:
     """Losses and rows. Raises: ValueError where samples meet; TakeAgain where another engine takes over."""
     check = Verified(engine, look.apart, look.parameters, look.replay)
-    found = check.engine.capture(look.apart, look.parameters)
+    with _handing_over(check):
+        found = check.engine.capture(look.apart, look.parameters)
     weighted = check.weights(found.doubtful)
     if weighted is not None:
         weighted.add(found.rows)
@@ -26,13 +32,27 @@ def moments(look: Look, engine: Engine) -> Moments:
     """Losses, gradient and mean squares. Raises: as ``captured``."""
     check = Verified(engine, look.apart, look.parameters, look.replay)
     weighted = check.weights(False)
-    found = check.engine.moments(look.apart, look.parameters, None if weighted is None else weighted.coefficients)
+    with _handing_over(check):
+        found = check.engine.moments(look.apart, look.parameters, None if weighted is None else weighted.coefficients)
     if weighted is not None:
         weighted.data = found.weighted
     if check.weights(found.doubtful) is not None:
         settle(check, _moments, look.replay.over)
     look.leader = look.leader or engine
     return found
+
+
+@contextmanager
+def _handing_over(check: Verified) -> Iterator[None]:
+    """Inside, another engine takes over where torch raises (reentrant checkpoints); an error of the model's own comes again."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        if not check.hand_over():
+            raise
+        raise TakeAgain from error
 
 
 def trusted(asked: Engine, bound: Bound, parameters: Vectors) -> Engine:

@@ -1,14 +1,17 @@
 """Rows of models that torch.func cannot map over samples; models that do not run on one sample are refused by name."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.utils.checkpoint import checkpoint
 
 import geosam
 from geosam.engines import Auto, Func
-from geosam.metrics import EmpiricalFisher, Fisher
+from geosam.metrics import DiagonalEmpiricalFisher, EmpiricalFisher, Fisher, KLExact
 from geosam.observation import LabelDraws, PerSampleGradients, PredictiveDistribution
 from geosam.sampling import Exact
 from tests.networks import build, draw, labels
@@ -122,3 +125,26 @@ def test_complex_parameters_are_refused_by_name():
 
     with pytest.raises(ValueError, match=r"weight: complex parameters are not supported.*view_as_complex"):
         EmpiricalFisher().at(geosam.Problem(Spectral(), nn.CrossEntropyLoss()).on(draw(6, 4), labels(6)))
+
+
+class Checkpointed(nn.Module):
+    def __init__(self, reentrant: bool = True) -> None:
+        super().__init__()
+        self.first, self.last, self.reentrant = nn.Linear(4, 5), nn.Linear(5, 3), reentrant
+
+    def forward(self, x: Tensor) -> Tensor:
+        return checkpoint(self.last, self.first(x).tanh(), use_reentrant=self.reentrant)
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs")
+@pytest.mark.parametrize("metric", [EmpiricalFisher(), DiagonalEmpiricalFisher(), KLExact()], ids=lambda m: type(m).__name__)
+def test_reentrant_checkpoints_are_taken_sample_by_sample(metric):
+    ends = []
+    for reentrant in (True, False):
+        model = build(partial(Checkpointed, reentrant), dtype=torch.float64)
+        opt = geosam.SAM(torch.optim.SGD(model.parameters(), lr=0.1), metric)
+        for seed in range(2):
+            x = draw(6, 4, seed=seed, dtype=torch.float64)
+            opt.step(geosam.Problem(model, nn.CrossEntropyLoss()).on(x, labels(6)))
+        ends.append([p.detach() for p in model.parameters()])
+    torch.testing.assert_close(*ends, rtol=1e-10, atol=1e-15)

@@ -97,6 +97,7 @@ class Held:
         self.drop()
         step.put_back()
         step.rule.steps += 1
+        step.rule._opt_called = True  # type: ignore[attr-defined]  # which torch's schedules ask for
         scale: Tensor | None = getattr(base, "grad_scale", None)  # of a scaler, where the base optimizer unscales by itself
         if kept is not None:
             mean = vec.scale(kept, 1 / self._times)

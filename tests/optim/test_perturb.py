@@ -237,3 +237,13 @@ def test_errors():
     with pytest.raises(ValueError, match="until='step'"):
         gap.perturb(own.on(X, Y), until="backward")
     assert same(theta, weights(own.model))
+
+
+def test_a_schedule_of_torch_on_the_optimizer_sees_the_step():
+    model, opt, problem = pair()
+    rates = torch.optim.lr_scheduler.StepLR(opt, 1, 0.5)
+    opt.perturb(problem.on(X, Y))
+    backward(model)
+    opt.base.step()
+    rates.step()  # warns where no step came before it
+    assert opt.param_groups[0]["lr"] == 0.05

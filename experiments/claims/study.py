@@ -36,7 +36,7 @@ class Claims:
                 rows.append((claim, size(found), *claim.decide(found)))
             if not runs:
                 cure = f"no records in {self.records / claim.study}: run python -m experiments {claim.study}"
-                rows.append((claim, "nothing", Verdict(claim.says, "not decided", cure), {}))
+                rows.append((claim, "no run", Verdict(claim.says, "not decided", cure), {}))
         return rows
 
     def carry_out(self, out: Path, *, workers: int, fresh: bool, figure: Path | None, console: Console) -> Path | None:
@@ -70,10 +70,9 @@ def size(found: Mapping[str, Outcomes]) -> str:
     setting: dict[str, Any] = outcomes.records[0].config["setting"]
     model, data, tested = setting["model"]["model"], setting["data"], outcomes.records[0].result["test"]
     count = "all" if data["train"] is None else round(data["train"] * (1 - data["held_out"]))
-    seeds = len({record.seed for record in outcomes.records})
-    return (
-        f"{model} on {count} samples of {data['data']}, {setting['epochs']} epochs, {seeds} seeds, {tested['samples']} tested"
-    )
+    seeds = min(len(by_seed) for by_seed in outcomes.scores("accuracy").values())
+    trained = f"{model} on {count} samples of {data['data']}, {setting['epochs']} epochs"
+    return f"{trained}, {seeds} seeds a method, {tested['samples']} samples tested"
 
 
 def _numbered(runs: list[dict[str, Outcomes]], study: str) -> list[tuple[str, Outcomes]]:

@@ -30,7 +30,10 @@ FULL, MONGE, NOISE = "full empirical Fisher", "Monge", "NoiseWeighted"
 CONTROL = "SAM at FSAM's γ"
 PLAIN = "FSAM, plain regulariser"
 
+DIAGONAL, SAMPLED, KL = "per-sample diagonal", "sampled diagonal Fisher", "KL along full empirical Fisher"
+
 CORE = (SGD, EQUAL, SAM, ASAM, FSAM, FULL)
+SLOW = (DIAGONAL, SAMPLED, KL)
 
 
 def rows(names: Sequence[str], eta: float = 1.0, asam_eta: float = 0.01) -> dict[str, Method]:
@@ -45,9 +48,9 @@ def rows(names: Sequence[str], eta: float = 1.0, asam_eta: float = 0.01) -> dict
         MONGE: Method(Monge()),
         NOISE: Method(Euclidean(), NoiseWeighted()),
         PLAIN: Method(GradientMagnitude(1.0, damping=1e-3)),
-        "per-sample diagonal": Method(DiagonalEmpiricalFisher()),
-        "sampled diagonal Fisher": Method(DiagonalFisher(sampling=MonteCarlo(1))),
-        "KL along full empirical Fisher": Method(KLExact(along=EmpiricalFisher(), cap=1.0)),
+        DIAGONAL: Method(DiagonalEmpiricalFisher()),
+        SAMPLED: Method(DiagonalFisher(sampling=MonteCarlo(1))),
+        KL: Method(KLExact(along=EmpiricalFisher(), cap=1.0)),
     }
     return {name: known[name] for name in names}
 

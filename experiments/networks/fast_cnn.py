@@ -23,6 +23,8 @@ class FastCNN(nn.Module):
         side = places - 1
         for _ in groups:
             side //= 2
+        if side < 1:
+            raise ValueError(f"three poolings leave nothing of {places}×{places}: images of 9×9 and more, 32×32 in the recipe")
         pool = min(3, side)
         self.inside = nn.Sequential(nn.GELU(), *groups, nn.MaxPool2d(pool), nn.Flatten())
         self.head = nn.Linear(widths[-1] * (side // pool) ** 2, classes, bias=False)

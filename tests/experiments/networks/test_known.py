@@ -79,6 +79,11 @@ def test_the_network_of_the_recipe_has_its_size():
     assert model.eval()(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
 
 
+def test_images_too_small_for_the_recipe_are_refused():
+    with pytest.raises(ValueError, match="9×9 and more"):
+        fast_cnn((1, 8, 8), 10)
+
+
 def test_a_symbol_does_not_see_those_after_it():
     model = small_transformer(8, 5, 16, 1, 2).eval()
     x = torch.randint(5, (1, 8))

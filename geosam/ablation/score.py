@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .data import Batch
@@ -45,7 +46,7 @@ def _labels(outputs: Any, y: Any) -> bool:
     return integral and isinstance(outputs, Tensor) and outputs.dim() == y.dim() + 1
 
 
-def wrong(score: Score) -> np.ndarray:
+def wrong(score: Score) -> NDArray[Any]:
     """Of each label, whether it was missed."""
     bits = np.unpackbits(np.frombuffer(base64.b64decode(score["errors"]), np.uint8))
     return bits[: score["labels"]].astype(bool)

@@ -58,4 +58,4 @@ def put_block(
             for i, entry in zip(index, leaf, strict=True):
                 entries[i] = entry
         else:
-            found[(*own, *path)] = leaf
+            found[own + path] = leaf

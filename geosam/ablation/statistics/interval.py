@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .rule import Rule
 from .scipy import stats
 
-Numbers = Sequence[float] | np.ndarray
+Numbers = Sequence[float] | NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def p_value(differences: Numbers, rule: Rule | None = None) -> float:
     return float(2 * stats().t.sf(abs(z) * math.sqrt((n - 1) / n), n - 1))
 
 
-def _normal_score_of_zero(d: np.ndarray, rule: Rule) -> float:
+def _normal_score_of_zero(d: NDArray[Any], rule: Rule) -> float:
     """The z at which a BCa endpoint falls on 0.
 
     BCa's endpoint at z is the quantile Φ(z₀ + (z₀ + z)/(1 − a(z₀ + z))) of the resampled means. With Φ⁻¹ of the part of them
@@ -81,22 +82,22 @@ def _normal_score_of_zero(d: np.ndarray, rule: Rule) -> float:
     return w / (1 + a * w) - z0
 
 
-def _below(values: np.ndarray, at: float) -> float:
+def _below(values: NDArray[Any], at: float) -> float:
     return float(((values < at).mean() + (values <= at).mean()) / 2)
 
 
-def _bootstrap(d: np.ndarray, rule: Rule, level: float) -> Any:
+def _bootstrap(d: NDArray[Any], rule: Rule, level: float) -> Any:
     return stats().bootstrap(
         (d,), np.mean, confidence_level=level, n_resamples=rule.resamples, method="BCa", vectorized=True,
         rng=np.random.default_rng(0), axis=-1,
     )  # fmt: skip
 
 
-def _kind(d: np.ndarray, rule: Rule) -> str:
+def _kind(d: NDArray[Any], rule: Rule) -> str:
     return "BCa" if len(d) >= rule.bootstrap and d.std() > 0 else "t"
 
 
-def _checked(differences: Numbers) -> np.ndarray:
+def _checked(differences: Numbers) -> NDArray[Any]:
     d = np.asarray(differences, dtype=float)
     if d.ndim != 1 or len(d) < 2:
         raise ValueError(f"an interval needs two paired differences or more, got {d.size}")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .scipy import special
 
@@ -62,9 +64,9 @@ def equivalence_seeds(margin: float, sd: float, level: float = 0.05, wanted: flo
 
 
 @cache
-def _spread(n: int) -> np.ndarray:
+def _spread(n: int) -> NDArray[Any]:
     """Quantiles of s/sd at the middles of equal parts."""
-    spread: np.ndarray = np.sqrt(special().chdtri(n - 1, 1 - (np.arange(PARTS) + 0.5) / PARTS) / (n - 1))
+    spread: NDArray[Any] = np.sqrt(special().chdtri(n - 1, 1 - (np.arange(PARTS) + 0.5) / PARTS) / (n - 1))
     return spread
 
 

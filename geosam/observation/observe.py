@@ -31,6 +31,10 @@ def observe(point: Bound | Observation, needs: Needs = (), who: str = "this requ
     needs, point = _distinct(needs), point.quiet()
     parameters = point.parameters
     names = point.names(parameters)
+    if torch.is_inference_mode_enabled():
+        raise RuntimeError(
+            f"{who} is asked for inside torch.inference_mode(), where no gradient can be taken: use torch.no_grad()"
+        )
     if not parameters:
         raise ValueError("the model has no parameter that requires a gradient: there is nothing to perturb")
     if train:

@@ -17,7 +17,7 @@ class Buffers:
     """
 
     def __init__(self, bound: Bound, what: str) -> None:
-        self._memory, self._parts = bound.memory, modules(bound.model)
+        self._memory, self._model = bound.memory, bound.model
         self._key = ("written buffers", what, *training_modes(bound.model))
         known = self._memory.get(self._key)
         self._held = {place: b for place, b in places(bound.model, "_buffers").items() if known is None or place in known}
@@ -27,12 +27,15 @@ class Buffers:
         """Take note of what was written."""
         if self._key not in self._memory:
             pairs = zip(self._held.items(), self._saved, strict=True)
-            written = {(i, k) for ((i, k), b), saved in pairs if self._parts[i]._buffers.get(k) is not b or not b.equal(saved)}
+            now = places(self._model, "_buffers")
+            written = {place for (place, b), saved in pairs if now.get(place) is not b or not b.equal(saved)}
             self._memory[self._key] = written
 
     @torch.no_grad()
     def restore(self) -> None:
         """Give all of them their values back; may be repeated."""
+        now, parts = places(self._model, "_buffers"), modules(self._model)
         for (i, k), b in self._held.items():
-            self._parts[i]._buffers[k] = b
+            if now.get((i, k)) is not b:
+                parts[i]._buffers[k] = b
         vec.copy_(list(self._held.values()), self._saved)

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from .modules import modules
 
@@ -68,6 +69,11 @@ class Copy:
         return new
 
     def _module(self, module: nn.Module) -> nn.Module:
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ValueError(
+                f"{type(module).__name__} is compiled by torch.jit: no copy of it can compute with other parameters. Build the "
+                "problem with the module that was scripted or traced, or take steps with a metric that needs only the gradient."
+            )
         old = next(self._again, None)
         new: nn.Module = self._known(module, old if type(old) is type(module) else object.__new__(type(module)))
         self.modules.append(new)
@@ -130,6 +136,8 @@ class Copy:
             return self._known(value, new)
         if kind is types.FunctionType:
             return self._function(value)
+        if kind is RemovableHandle:
+            return self._handle(value)
         if kind is weakref.ref:
             target = self._made.get(id(value()))
             return value if target is None else weakref.ref(target)
@@ -160,6 +168,12 @@ class Copy:
             return cell
         new = self.of(content)
         return cell if new is content else types.CellType(new)
+
+    def _handle(self, value: RemovableHandle) -> RemovableHandle:
+        """Of a hook, which in a copy removes the copy's."""
+        new: RemovableHandle = object.__new__(RemovableHandle)
+        vars(new).update({k: self.of(v) for k, v in vars(value).items()})
+        return new
 
     def _object(self, value: Any) -> Any:
         """A plain object that a module, or a container of a module, holds."""

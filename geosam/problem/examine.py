@@ -54,6 +54,7 @@ def examine(model: nn.Module, x: Any) -> Writes:
     held, kept = places(model, "_parameters"), places(model, "_buffers")
     clones = {id(t): t.detach().clone().requires_grad_(t.requires_grad) for t in (*held.values(), *kept.values())}
     copy = Copy(clones, clones=True)
+    before = {key: t.data_ptr() for key, t in clones.items()}
     private, inputs = copy.of(model), unshared(x)
     with torch.enable_grad(), eager(), _Touched() as touched:  # a forward pass may differentiate
         called(private, inputs)
@@ -66,7 +67,9 @@ def examine(model: nn.Module, x: Any) -> Writes:
             "follow them. Compute it in forward, or detach it."
         )
     return Writes(
-        frozenset(place for place, t in held.items() if touched.writes(clones[id(t)])),
+        frozenset(
+            place for place, t in held.items() if touched.writes(clones[id(t)]) or clones[id(t)].data_ptr() != before[id(t)]
+        ),
         any(touched.writes(used) for _, used in copy.plain),
         any(touched.writes(t) for t in tree_leaves(inputs) if isinstance(t, Tensor)),
     )

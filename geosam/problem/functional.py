@@ -148,7 +148,7 @@ class Opened:
 
 def places(model: nn.Module, kind: str) -> dict[tuple[int, str], Tensor]:
     """(number of the module, name) → its tensor; kind: ``_parameters`` or ``_buffers``."""
-    found = [((i, k), t) for i, m in enumerate(modules(model)) for k, t in vars(m)[kind].items()]
+    found = [((i, k), t) for i, m in enumerate(modules(model)) for k, t in getattr(m, kind).items()]
     return {place: t for place, t in found if t is not None}
 
 

@@ -231,3 +231,41 @@ def test_a_copy_keeps_what_it_need_not_copy() -> None:
     count = len(calls)
     geosam.observe(source)
     assert len(calls) == count + 1  # one pass
+
+
+def test_a_hook_that_removes_itself_is_there_after_a_look() -> None:
+    model, handles = build(lambda: nn.Sequential(nn.Linear(4, 3))), []
+
+    def once(module: nn.Module, args: object, out: Tensor) -> Tensor:
+        handles[0].remove()
+        return 2 * out
+
+    handles.append(model[0].register_forward_hook(once))
+    source = geosam.Problem(model, nn.CrossEntropyLoss()).on(X, Y)
+    loss = geosam.observe(source).loss
+    assert len(model[0]._forward_hooks) == 1 and geosam.observe(source).loss == loss
+
+
+class Clamping(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        self.weight.data = self.weight.data.clamp(-0.1, 0.1)
+        return super().forward(x)
+
+
+def test_a_parameter_that_is_given_other_memory_is_cloned() -> None:
+    model = build(lambda: nn.Sequential(Clamping(4, 3)))
+    before = model[0].weight.detach().clone()
+    EmpiricalFisher().at(geosam.Problem(model, nn.CrossEntropyLoss()).on(X, Y))
+    assert torch.equal(model[0].weight, before)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning", "ignore:.*torch.jit:DeprecationWarning")
+def test_what_cannot_be_looked_at_is_refused_by_name() -> None:
+    model = nn.Sequential(nn.Linear(4, 3))
+    scripted = torch.jit.trace(model.to(X.device, X.dtype), X, check_trace=False)
+    source = geosam.Problem(scripted, nn.CrossEntropyLoss()).on(X, Y)
+    geosam.SAM(torch.optim.SGD(scripted.parameters(), lr=0.1)).step(source)
+    with pytest.raises(ValueError, match=r"compiled by torch.jit"):
+        EmpiricalFisher().at(source)
+    with torch.inference_mode(), pytest.raises(RuntimeError, match=r"use torch.no_grad"):
+        EmpiricalFisher().at(geosam.Problem(model, nn.CrossEntropyLoss()).on(X, Y))

@@ -28,7 +28,7 @@ _LOSS, _LOSS_IN_16_BITS = 0.05, 0.2
 
 
 class Comparison(NamedTuple):
-    """gap: relative, NaN where a number is not finite or all gradients are zero. settled: whether none of them is."""
+    """gap: relative, NaN where a gradient is not finite or all are zero. settled: whether none of them is zero."""
 
     rows: Weighted
     gap: float

@@ -102,7 +102,9 @@ class Weighted:
                     losses = bound.sample.all(outputs, bound.y)
                 total = total + losses @ (self.v / len(self.v)).to(losses.dtype)
         if self.drawn is not None:
-            u.append(torch.cat(self._cotangents) * self._scale)
+            drawn = torch.cat(self._cotangents) * self._scale
+            # of a sample alone whose outputs are NaN, as by a deviation over the batch: its rows are NaN, and are compared
+            u.append(torch.where(drawn.isnan() & outputs.detach().isfinite(), 0.0, drawn))
         if u:
             total = total + (outputs * functools.reduce(torch.add, u).to(outputs.dtype)).sum()
         return gradients(total, outputs, values) if total.requires_grad else [None] * len(parameters)
@@ -117,14 +119,16 @@ def _kind(rows: Rows) -> torch.dtype:
 def gap(found: Vectors, wanted: Sequence[Tensor | None], floor: float = _FLOOR) -> float:
     """The largest difference of a tensor of ``found`` to that of ``wanted``, relative to it and the floor's share of all.
 
-    NaN where they are not finite.
+    NaN where ``wanted`` is not finite, infinite where only ``found`` is not.
     """
     device = found[0].device
     true = [torch.zeros_like(f) if w is None else w for f, w in zip(found, wanted, strict=True)]
     pairs = [(f.double(), w.double()) for f, w in zip(found, true, strict=True)]
     gaps = torch.stack([torch.linalg.vector_norm(f - w).to(device) for f, w in pairs])
     sizes = torch.stack([torch.linalg.vector_norm(w).to(device) for _, w in pairs])
-    return torch.where(gaps == 0, gaps, gaps / (sizes + floor * torch.linalg.vector_norm(sizes))).amax().item()
+    whole = torch.linalg.vector_norm(sizes)
+    gaps = torch.where(gaps.isnan() & whole.isfinite(), torch.inf, gaps)
+    return torch.where(gaps == 0, gaps, gaps / (sizes + floor * whole)).amax().item()
 
 
 def shown(wanted: Sequence[Tensor | None]) -> Sequence[bool]:

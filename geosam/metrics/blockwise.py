@@ -11,8 +11,8 @@ from typing import Any
 from torch import Tensor
 
 from ..core import Norm, check_radius
-from ..norms import BallEach, Block, joint
-from ..observation import Metric, Needs, Observation, Remembering, State, as_metric, name_of
+from ..norms import BallEach, Block, Identity, joint
+from ..observation import Constant, Metric, Needs, Observation, Remembering, State, as_metric, name_of
 from ..observation.state import Path, leaves, nested, of_block, put_block
 
 Selector = str | Callable[[str | None, Tensor], bool]
@@ -98,6 +98,8 @@ def product(
         if not index:
             continue
         places = (index, count, () if one_metric else (str(b),), (str(b),))
+        if not any(observation.parameters[i].numel() for i in index):  # no entries, of which a mean diagonal is not defined
+            metric = Constant(Identity())
         norm, own = metric.step(observation.restrict(index), of_block(found, *places))
         put_block(after, own, *places)
         if not isinstance(norm, Norm):

@@ -12,8 +12,12 @@ from ..core import vectors as vec
 
 
 def _matrix(t: Tensor) -> Tensor:
-    """A parameter as a matrix: [outputs, the rest]; a vector is one column."""
-    return t.reshape(t.shape[0], -1) if t.dim() > 1 else t.reshape(-1, 1)
+    """A parameter as a matrix: [outputs, the rest]; a vector is one column, and so is what has no entries."""
+    return t.reshape(t.shape[0], -1) if t.dim() > 1 and t.numel() else t.reshape(-1, 1)
+
+
+def _largest(matrix: Tensor) -> Tensor:
+    return torch.linalg.matrix_norm(matrix, 2) if matrix.numel() else matrix.sum()
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +36,7 @@ class Spectral(Norm):
         polar, dual = [], torch.zeros((), dtype=torch.float64, device=c[0].device)
         for t in vec.keep(finite, c):
             u, s, vh = torch.linalg.svd(_matrix(t).double(), full_matrices=False)
-            kept = s > torch.finfo(t.dtype).eps * s.amax()
+            kept = s > torch.finfo(t.dtype).eps * s[:1]
             polar.append((u * kept @ vh).reshape(t.shape).to(t.dtype))
             dual = dual + s.sum().to(dual.device)
         dual = torch.where(finite, dual, torch.nan)
@@ -40,4 +44,4 @@ class Spectral(Norm):
 
     def norm(self, v: Vectors) -> Tensor:
         """‖v‖."""
-        return vec.gathered([torch.linalg.matrix_norm(_matrix(t).double(), 2) for t in v]).amax()
+        return vec.gathered([_largest(_matrix(t).double()) for t in v]).amax()

@@ -48,7 +48,20 @@ def run(closure: Closure, parameters: Vectors, changed: bool = True) -> Tensor:
         raise TypeError("the closure returned None; it must return the loss (zero_grad, forward, backward, return loss)")
     if changed and all(still):
         raise RuntimeError("the closure left every gradient as it was: it must zero gradients and call loss.backward()")
-    return torch.as_tensor(loss).detach()
+    return _number(loss)
+
+
+def _number(loss: Any) -> Tensor:
+    try:
+        found = torch.as_tensor(loss).detach()
+    except (TypeError, ValueError, RuntimeError):
+        found = None
+    if found is None or found.numel() != 1:
+        shape = "" if found is None else f" of shape {tuple(found.shape)}"
+        raise TypeError(
+            f"the closure returned a {type(loss).__name__}{shape}; it must return one number, the loss that it differentiated"
+        )
+    return found.reshape(())
 
 
 class Zeroing:

@@ -67,7 +67,15 @@ class Move(ABC):
             return [p - before[id(p)] if id(p) in before else torch.zeros_like(p) for p in parameters]
 
     def check(self, parameters: Vectors) -> None:
-        """Raises where this kind of move would be wrong."""
+        """ValueError where this kind of move would be wrong: entries of parameters that lie in one place move twice."""
+        met = overlapping(parameters)
+        if met is not None:
+            i, j = met
+            what = f"parameter {i} has several entries" if i == j else f"parameters {i} and {j} have entries"
+            raise ValueError(
+                f"{what} in one place in memory, which ε would move twice. Tie weights by one nn.Parameter, given to the "
+                "optimizer once, and clone() what was made by expand() or as a view of another parameter."
+            )
 
     def _apart(self, direction: Vectors) -> Vectors:
         """The direction, in memory of its own: the buffers are overwritten before it is read."""
@@ -141,3 +149,31 @@ class Swap(Move):
                     f"parameter {i} of shape {tuple(p.shape)} shares its storage with another tensor, which would not see a "
                     "swapped buffer. Use move=geosam.Copy()."
                 )
+        super().check(parameters)
+
+
+def overlapping(parameters: Vectors) -> tuple[int, int] | None:
+    """The positions of two parameters, or twice that of one, with entries in one place in memory; None if there are none."""
+    spans = []
+    for i, p in enumerate(parameters):
+        if p.numel() and p.layout == torch.strided and p.data_ptr():
+            if any(size > 1 and not stride for size, stride in zip(p.shape, p.stride(), strict=True)):
+                return i, i
+            reach = 1 + sum((size - 1) * stride for size, stride in zip(p.shape, p.stride(), strict=True))
+            spans.append((str(p.device), p.data_ptr(), reach * p.element_size(), i))
+    ends: dict[str, tuple[int, int]] = {}
+    for device, start, size, i in sorted(spans):
+        end, j = ends.get(device, (0, i))
+        if start < end and _share(parameters[i], parameters[j]):
+            return min(i, j), max(i, j)
+        ends[device] = max((end, j), (start + size, i))
+    return None
+
+
+def _share(p: Tensor, q: Tensor) -> bool:
+    """Whether an entry of each lies in one place; interleaved views may have none."""
+    if p.untyped_storage().data_ptr() != q.untyped_storage().data_ptr() or p.dtype != q.dtype:
+        return True
+    marks = torch.zeros(p.untyped_storage().nbytes() // p.element_size(), dtype=torch.bool)
+    marks.as_strided(p.shape, p.stride(), p.storage_offset()).fill_(True)
+    return bool(marks.as_strided(q.shape, q.stride(), q.storage_offset()).any())

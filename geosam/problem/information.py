@@ -48,6 +48,26 @@ def information(likelihood: Likelihood, outputs: Tensor) -> Callable[[Tensor], T
     return product
 
 
+def refuse_meeting(likelihood: Likelihood, plain: Tensor, weighted: Tensor, c: Tensor) -> None:
+    """ValueError unless cᵢ on sample i's terms gave cᵢ times sample i's derivatives: else likelihoods of samples meet.
+
+    plain, weighted: [..., n, E], without and with the weights c, [n].
+    """
+    wanted = plain * c.unsqueeze(1)
+    if torch.linalg.vector_norm(weighted - wanted) > 1e-6 * torch.linalg.vector_norm(wanted):
+        name = getattr(likelihood, "__name__", likelihood)
+        raise ValueError(
+            f"the likelihood {name} lets samples meet: a sample's distribution depends on outputs of others, as where the "
+            "batch is not their first dimension, so that there are no scores of single samples. Fisher(rows_limit=0) with an "
+            "absolute damping takes products with the whole matrix."
+        )
+
+
+def irregular(n: int, like: Tensor) -> Tensor:
+    """n weights in [1, 2), no two alike."""
+    return 1 + torch.arange(1, n + 1, device=like.device, dtype=torch.float64).mul(0.618034).frac()
+
+
 def refuse_moving_support(distribution: Distribution) -> None:
     """TypeError where the support depends on the outputs: then the score's covariance is no Fisher information."""
     try:

@@ -12,6 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, Normal, kl_divergence
+from torch.distributions.kl import _KL_REGISTRY
+
+from .modules import as_written
 
 Likelihood = Callable[[Tensor], Distribution]
 
@@ -44,7 +47,7 @@ def of_loss(loss: Any) -> Likelihood | None:
 
     Class weights and label smoothing change the loss but not the model: the distribution is that of the plain loss.
     """
-    return _OF_LOSS.get(type(loss))
+    return _OF_LOSS.get(type(loss)) if isinstance(loss, nn.Module) and as_written(loss) else None
 
 
 def mean_kl(new: Distribution, old: Distribution) -> Tensor:
@@ -53,11 +56,40 @@ def mean_kl(new: Distribution, old: Distribution) -> Tensor:
 
 
 def divergence(new: Distribution, old: Distribution) -> Tensor:
-    """KL(new ‖ old), of shape ``batch_shape``. Raises: TypeError naming the two where torch has none."""
+    """KL(new ‖ old), of shape ``batch_shape``. Raises: TypeError naming the two where torch has none, or a base class's."""
+    _refuse_inherited(new)
+    graded = torch.is_grad_enabled()
     try:
-        return kl_divergence(new, old)
+        with torch.enable_grad():  # that of exponential families differentiates inside
+            found = kl_divergence(new, old)
+        return found if graded else found.detach()
     except NotImplementedError as error:
         raise TypeError(
             f"torch.distributions has no KL between {type(new).__name__} and {type(old).__name__}; register one with "
             "torch.distributions.register_kl, or use a likelihood that has it."
         ) from error
+
+
+def _refuse_inherited(distribution: Any) -> None:
+    """TypeError where torch would take the KL of a base class, and this class has another ``log_prob``."""
+    while isinstance(distribution, Distribution):
+        kind = type(distribution)
+        base: Any = next((c for c in kind.__mro__ if (c, c) in _KL_REGISTRY), kind)
+        general = base.log_prob is Distribution.log_prob  # a KL for all exponential families, from the parameters of each
+        if not general and kind.log_prob is not base.log_prob and not _agree(distribution, base):
+            raise TypeError(
+                f"torch.distributions takes the KL of {base.__name__} for {kind.__name__}, whose log_prob is another. Register "
+                f"its own: torch.distributions.register_kl({kind.__name__}, {kind.__name__})."
+            )
+        distribution = getattr(distribution, "base_dist", None)
+
+
+def _agree(distribution: Distribution, base: type[Distribution]) -> bool:
+    """Whether both classes give one density at a label, or the base's is not defined; the random state is unchanged."""
+    with torch.no_grad(), torch.random.fork_rng():
+        label = distribution.sample()
+        try:
+            known = base.log_prob(distribution, label)
+        except NotImplementedError:
+            return True
+        return torch.equal(distribution.log_prob(label), known)

@@ -10,7 +10,7 @@ import copy
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from ..core.limits import rounding
+from .modules import as_written
 from .reading import Instead, widened
 
 Loss = Callable[[Any, Any], Tensor]
@@ -98,17 +99,11 @@ def one_number(loss: Tensor) -> Tensor:
 
 def sample_loss(loss: Loss) -> SampleLoss:
     """The per-sample form of a loss that averages over the batch."""
-    if isinstance(loss, nn.Module) and type(loss) in _CLASSES:
+    if isinstance(loss, nn.Module) and as_written(loss) and type(loss) in _CLASSES:
         return _OverClasses(loss)
-    if isinstance(loss, nn.Module) and type(loss) in _ENTRIES:
+    if isinstance(loss, nn.Module) and as_written(loss) and type(loss) in _ENTRIES:
         return _OverEntries(loss)
     return _Opaque(loss)
-
-
-def _unreduced(loss: nn.Module) -> nn.Module:
-    twin = copy.copy(loss)
-    twin.reduction = "none"  # type: ignore[assignment]
-    return twin
 
 
 class _Known(SampleLoss):
@@ -117,18 +112,23 @@ class _Known(SampleLoss):
     known = True
 
     def __init__(self, loss: nn.Module) -> None:
-        self.entries = _unreduced(loss)
+        self.loss, self.entries = loss, copy.copy(loss)
+        self._follow()
+
+    def _follow(self) -> None:
+        """The loss's settings as they are now: a schedule may change its label smoothing or its weight."""
+        vars(self.entries).update({**vars(self.loss), "reduction": "none"})
 
 
 class _OverClasses(_Known):
     """Cross-entropy and NLL: torch divides by Σ w(yᵢ) over the targets that count, or by their number if soft."""
 
     def factor(self, targets: Any, outputs: Callable[[], Tensor]) -> Tensor | float:
+        self._follow()
         if targets.is_floating_point():
             return targets.shape[0] / (targets.numel() / targets.shape[1])
-        targets = targets.long()  # uint8 would index as a mask
-        counted = targets != self.entries.ignore_index
-        weight: Any = self.entries.weight
+        targets, loss = targets.long(), cast(Any, self.loss)  # uint8 would index as a mask
+        counted, weight = targets != loss.ignore_index, loss.weight
         if weight is None:
             return targets.shape[0] / counted.sum(dtype=torch.float64)
         weights = weight[torch.where(counted, targets, 0)]
@@ -144,15 +144,15 @@ class _OverClasses(_Known):
 
     def slopes(self, outputs: Tensor, targets: Any) -> Tensor:
         """For hard labels, weighted or not: n wᵢ(p − e_y)/Σw in closed form, because every step of a classifier needs it."""
-        entries: Any = self.entries
-        if not isinstance(entries, nn.CrossEntropyLoss) or entries.label_smoothing or targets.is_floating_point():
+        loss: Any = self.loss
+        if not isinstance(loss, nn.CrossEntropyLoss) or loss.label_smoothing or targets.is_floating_point():
             return super().slopes(outputs, targets)
         targets = targets.long()
-        counted = targets != entries.ignore_index
+        counted = targets != loss.ignore_index
         labels = torch.where(counted, targets, 0)
         each = self.factor(targets, lambda: outputs) * counted.double()
-        if entries.weight is not None:
-            each = each * entries.weight.double()[labels]
+        if loss.weight is not None:
+            each = each * loss.weight.double()[labels]
         p = outputs.detach().double().softmax(1)
         p.scatter_add_(1, labels.unsqueeze(1), torch.full_like(p[:, :1], -1.0))
         return p.mul_(each.unsqueeze(1))
@@ -162,7 +162,8 @@ class _OverEntries(_Known):
     """Losses that compare outputs and targets entry by entry and average over all of them."""
 
     def factor(self, targets: Any, outputs: Callable[[], Tensor]) -> Tensor | float:
-        weights = (getattr(self.entries, name, None) for name in ("weight", "pos_weight"))
+        self._follow()
+        weights = (getattr(self.loss, name, None) for name in ("weight", "pos_weight"))
         # torch aligns shapes at their ends, so these sizes are aligned with the samples
         meeting = (k for w in weights if w is not None for k in w.shape[: max(0, w.dim() - targets.dim() + 1)])
         if any(k > 1 for k in meeting):
@@ -222,7 +223,15 @@ class _Opaque(SampleLoss):
                 "are no losses of single samples. Let the model return its outputs, and give the loss to Problem(model, loss)."
             )
         rows = [tree_map(lambda t, i=i: t[i : i + 1] if _has_samples(t) else t, (outputs, targets)) for i in range(samples)]
-        return torch.stack([self.loss(*row) for row in rows])
+        try:
+            return torch.stack([self.loss(*row) for row in rows])
+        except Exception as error:
+            shapes = [tuple(t.shape) for t in tree_leaves((outputs, targets)) if isinstance(t, Tensor)]
+            raise ValueError(
+                f"the loss does not run on one sample alone, the first entry of outputs and targets, whose shapes are {shapes} "
+                f"({type(error).__name__}: {str(error).strip().splitlines()[0]}). Let the model return the batch as the first "
+                "dimension, and flatten or transpose in the loss; or use a metric that needs the gradient only."
+            ) from error
 
 
 def _samples(outputs: Any, targets: Any) -> int | None:

@@ -51,3 +51,9 @@ def refuse_coupled_samples(model: nn.Module) -> None:
         "statistics held constant, put it in eval mode, use GroupNorm, or choose a metric that needs no per-sample "
         "gradients: GradientMagnitude, Fisher, KLExact(along=GradientMagnitude())."
     )
+
+
+def as_written(module: nn.Module) -> bool:
+    """Whether a call computes what the type says: no hook changes it, and no other ``forward`` was put in its place."""
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    return "forward" not in vars(module) and not any(hooks)

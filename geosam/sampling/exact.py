@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..problem.information import information
+from ..problem.information import information, irregular, refuse_meeting
 from ..problem.likelihoods import Likelihood, bernoulli, categorical, gaussian
 from .abstract import Sampling
 
@@ -85,9 +85,12 @@ def _by_hessian(likelihood: Likelihood, z: Tensor) -> _Root:
     """B = VΛ^½ from the Fisher information in z."""
     n, entries = len(z), z[0].numel()
     product, eye = information(likelihood, z), torch.eye(entries, dtype=z.dtype, device=z.device)
-    # sample i's KL depends on its own outputs only, so that one product serves all samples
+    # where sample i's KL depends on its own outputs only, one product serves all samples
     rows = [n * product(e.expand(n, entries).reshape(z.shape)).reshape(n, entries) for e in eye]
-    blocks = torch.stack(rows, 1).detach()
+    blocks, c = torch.stack(rows, 1).detach(), irregular(n, z)
+    v = irregular(z.numel(), z).view(n, entries)
+    weighted = n * product((v * c.unsqueeze(1)).reshape(z.shape)).reshape(n, entries)
+    refuse_meeting(likelihood, torch.einsum("nef,ne->nf", blocks, v), weighted, c)
     finite = torch.isfinite(blocks).all()
     values, vectors = torch.linalg.eigh(torch.where(finite, (blocks + blocks.mT) / 2, 0.0))
     kept = values > entries * torch.finfo(values.dtype).eps * values[:, -1:]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Distribution, Normal
 
-from ..problem.information import refuse_moving_support
+from ..problem.information import irregular, refuse_meeting, refuse_moving_support
 from ..problem.likelihoods import Likelihood, categorical
 from .abstract import Sampling
 
@@ -51,19 +51,19 @@ class MonteCarlo(Sampling):
             scores = p.repeat(self.n, *[1] * (z.dim() - 1)).scatter_add_(1, labels, -torch.ones_like(labels, dtype=p.dtype))
             return (scores / z[0, 0].numel() ** 0.5).reshape(self.n, *outputs.shape).to(outputs.dtype)
         distribution = likelihood(z)
-        shape = distribution.batch_shape
-        if not shape or shape[0] != samples:
-            raise ValueError(
-                f"the likelihood's batch_shape {tuple(shape)} does not begin with the {samples} samples; a label must belong "
-                "to one sample. Wrap event dimensions in torch.distributions.Independent."
-            )
-        places = shape.numel() / samples
+        _check_samples(distribution, samples)
+        places = distribution.batch_shape.numel() / samples
         labels = self._labels(distribution, z.device).flatten(0, 1)
         copies = z.repeat(self.n, *[1] * (z.dim() - 1)).requires_grad_()
         with torch.enable_grad():
             copied = likelihood(copies)
+            _check_samples(copied, len(copies))
             refuse_moving_support(copied)
-            (scores,) = torch.autograd.grad(-copied.log_prob(labels).sum(), copies)
+            score = -copied.log_prob(labels).reshape(len(copies), -1).sum(1)
+            c = irregular(len(score), z)
+            (scores,) = torch.autograd.grad(score.sum(), copies, retain_graph=True)
+            (weighted,) = torch.autograd.grad(score @ c, copies)
+        refuse_meeting(likelihood, scores.flatten(1), weighted.flatten(1), c)
         return (scores / places**0.5).reshape(self.n, *outputs.shape).to(outputs.dtype)
 
     def _labels(self, distribution: Distribution, device: torch.device) -> Tensor:
@@ -102,3 +102,12 @@ class MonteCarlo(Sampling):
         finally:
             if self.generator is not None and state is not None:
                 self.generator.set_state(state)
+
+
+def _check_samples(distribution: Distribution, samples: int) -> None:
+    shape = distribution.batch_shape
+    if not shape or shape[0] != samples:
+        raise ValueError(
+            f"the likelihood's batch_shape {tuple(shape)} does not begin with the {samples} samples; a label must belong "
+            "to one sample. Wrap event dimensions in torch.distributions.Independent."
+        )

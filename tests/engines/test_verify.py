@@ -277,3 +277,22 @@ def test_the_default_costs_two_passes_in_a_hundred_batches():
     never, sampled = (passes(check, EmpiricalFisher(), 100) for check in ("first", "sampled"))
     for way in ("forward", "backward"):
         assert 0 <= sampled[way] - never[way] - (FIRST - 1) <= 2 * 90 * SHARE
+
+
+class ByDeviation(nn.Module):
+    """Divides by a deviation over the batch, which one sample alone does not have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 5), nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.first(x)
+        last: Tensor = self.last(torch.tanh(h * (len(x) - 1) / (h - h.mean(0)).square().sum(0)))
+        return last
+
+
+@pytest.mark.parametrize("metric", [EmpiricalFisher(), DiagonalEmpiricalFisher(), DiagonalFisher()])
+def test_rows_that_are_nan_beside_a_finite_gradient_are_refused(metric):
+    with pytest.raises(ValueError, match=r"relative gap inf.*lets samples meet"):
+        metric.at(bound(ByDeviation()))

@@ -36,6 +36,21 @@ class TestBlocks:
             found.append(epsilon(BlockDiagonal(Fisher(1e-7)), bound))
         assert closeness(*found) < 1e-4
 
+    @pytest.mark.parametrize("metric", [Fisher(), metrics.EmpiricalFisher(), metrics.DiagonalEmpiricalFisher()])
+    def test_a_block_without_entries_changes_nothing(self, metric):
+        class Headless(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.inner, self.none = build(mlp), nn.Parameter(torch.empty(0, 2))
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return self.inner(x)
+
+        model = Headless()
+        one = epsilon(BlockDiagonal(metric), geosam.Problem(model, nn.CrossEntropyLoss()).on(draw(6, 4), labels(6)))
+        other = epsilon(BlockDiagonal(metric), geosam.Problem(model.inner, nn.CrossEntropyLoss()).on(draw(6, 4), labels(6)))
+        torch.testing.assert_close(one, other)
+
     def test_two_samplings_in_one_geometry_are_two_sets_of_rows(self):
         parts = {"0.*": (Fisher(0.1), 1.0), "*": (Fisher(0.1, MonteCarlo(1, torch.Generator(device()).manual_seed(0))), 1.0)}
         bound, whole = bind(), metrics.Blockwise(parts)

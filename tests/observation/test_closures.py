@@ -173,3 +173,20 @@ def test_tensors_that_a_closure_assigns_are_left_to_it():
         opt.zero_grad()
         opt.step(closure)
         assert all(bool((g == 1).all()) for g in own) and opt.last.finite
+
+
+@pytest.mark.parametrize("returned", [lambda loss: (loss, 1), lambda loss: {"loss": loss}, lambda loss: loss.expand(3)])
+def test_what_is_no_number_is_no_loss(returned):
+    model = build(mlp)
+    opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1))
+
+    def closure():
+        opt.zero_grad()
+        loss = model(draw(3, 4)).square().mean()
+        loss.backward()
+        return returned(loss.detach())
+
+    before = [p.detach().clone() for p in model.parameters()]
+    with pytest.raises(TypeError, match=r"the closure returned a .*; it must return one number"):
+        opt.step(closure)
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), before, strict=True))

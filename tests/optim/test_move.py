@@ -153,3 +153,40 @@ def test_strided_parameters_keep_their_layout(move):
     assert p.is_contiguous(memory_format=torch.channels_last)
     mover.restore()
     assert torch.equal(p, kept) and p.is_contiguous(memory_format=torch.channels_last)
+
+
+def _twice() -> list[nn.Parameter]:
+    p = nn.Parameter(draw(3, 4))
+    return [p, nn.Parameter(draw(2)), p]
+
+
+def _views() -> list[nn.Parameter]:
+    whole = draw(16)
+    return [nn.Parameter(whole[:12].view(4, 3)), nn.Parameter(draw(2)), nn.Parameter(whole[8:11])]
+
+
+def _tied_data() -> list[nn.Parameter]:
+    whole = draw(3, 4)
+    return [nn.Parameter(whole), nn.Parameter(draw(2)), nn.Parameter(whole.view(4, 3))]
+
+
+@pytest.mark.parametrize("make", [_twice, _views, _tied_data])
+def test_entries_of_two_parameters_in_one_place_are_refused(make):
+    with pytest.raises(ValueError, match=r"parameters 0 and 2 have entries in one place"):
+        Copy().prepare(make())
+
+
+def test_an_expanded_parameter_is_refused():
+    with pytest.raises(ValueError, match="parameter 0 has several entries in one place"):
+        Copy().prepare([nn.Parameter(draw(4, 1).expand(4, 3))])
+
+
+def test_views_that_share_no_entry_move_there_and_back():
+    whole = draw(4, 6)
+    parameters = [nn.Parameter(whole[:, ::2]), nn.Parameter(whole[:, 1::2]), nn.Parameter(torch.empty(0, 2))]
+    kept, mover = whole.clone(), Copy()
+    mover.prepare(parameters)
+    mover.displace(parameters, solved(parameters))
+    assert not torch.equal(whole, kept)
+    mover.restore()
+    assert torch.equal(whole, kept)

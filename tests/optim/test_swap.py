@@ -75,7 +75,11 @@ def test_two_parameters_on_one_storage_are_refused():
     model.insert(1, nn.Linear(4, 4, bias=False))
     model[0].weight, model[1].weight = square, nn.Parameter(square.data.T)
     model[3] = nn.Linear(4, 3)
-    refused(model)
+    values = clones(model)
+    for move in (Swap(), Copy()):
+        with pytest.raises(ValueError, match=r"shares its storage|entries in one place"):
+            opt_of(model, move).step(Closure(model, X, Y))
+    assert same(clones(model), values)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """The distribution that a loss names, and the mean KL between two of them."""
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -112,3 +112,55 @@ def test_a_coin_that_is_sure_of_itself_has_a_finite_kl():
         (p * (F.logsigmoid(moved) - F.logsigmoid(confident)) + small).mean().item(), rel=1e-6
     )
     assert q.max() == 1.0  # where torch's own Bernoulli is infinite
+
+
+class Doubled(Normal):
+    """Another density than its base's, whose KL torch would take."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return super().log_prob(value) - math.log(2.0)
+
+
+class Renamed(Normal):
+    """The same density in other words."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return super().log_prob(value)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_subclass_with_a_density_of_its_own_has_not_its_base_s_kl(wrapped):
+    def pair(kind: type[Normal]) -> Any:
+        found = [kind(logits(5, 3, seed=s), torch.ones(5, 3, **WIDE)) for s in (0, 1)]
+        return [Independent(p, 1) for p in found] if wrapped else found
+
+    state = torch.get_rng_state()
+    with pytest.raises(TypeError, match=r"KL of Normal for Doubled.*register_kl\(Doubled, Doubled\)"):
+        mean_kl(*pair(Doubled))
+    torch.testing.assert_close(mean_kl(*pair(Renamed)), mean_kl(*pair(Normal)))
+    assert torch.equal(state, torch.get_rng_state())
+
+
+class Rates(torch.distributions.ExponentialFamily):
+    """Exponential, known by its natural parameter only."""
+
+    arg_constraints: ClassVar[Any] = {}
+
+    def __init__(self, rate: Tensor) -> None:
+        self.rate = rate
+        super().__init__(rate.shape)
+
+    @property
+    def _natural_params(self) -> Any:
+        return (-self.rate,)
+
+    def _log_normalizer(self, x: Tensor) -> Tensor:
+        return -torch.log(-x)
+
+
+def test_a_kl_that_differentiates_inside_does_so_where_no_gradients_are_wanted():
+    one, other = logits(5).exp(), logits(5, seed=1).exp()
+    with torch.no_grad():
+        found = mean_kl(Rates(one), Rates(other))
+    assert not found.requires_grad
+    torch.testing.assert_close(found, mean_kl(*map(torch.distributions.Exponential, (one, other))))

@@ -284,3 +284,39 @@ def test_slopes_of_other_losses_are_autograd_s(loss):
     moved = z.double().requires_grad_()
     (true,) = torch.autograd.grad(5 * copy.deepcopy(loss).double()(moved, y.double()), moved)
     torch.testing.assert_close(sample_loss(loss).slopes(z, y), true)
+
+
+@pytest.mark.parametrize("change", ["hook", "pre hook", "forward"])
+def test_a_loss_that_computes_something_else_than_its_type_is_no_longer_known(change):
+    loss, plain = nn.CrossEntropyLoss(), nn.CrossEntropyLoss()
+    z, y = draw(5, 3), labels(5)
+    if change == "hook":
+        loss.register_forward_hook(lambda module, args, out: 3 * out)
+    elif change == "pre hook":
+        loss.register_forward_pre_hook(lambda module, args: (args[0] / 2, args[1]))
+    else:
+        loss.forward = lambda z, y: 3 * plain(z, y)  # type: ignore[method-assign, assignment]
+    moved = z.double().requires_grad_()
+    (true,) = torch.autograd.grad(5 * loss(moved, y), moved)
+    torch.testing.assert_close(sample_loss(loss).slopes(z, y), true)
+    assert geosam.Problem(nn.Linear(4, 3), loss).likelihood is None
+
+
+@pytest.mark.parametrize(
+    ("loss", "name", "value"),
+    [(nn.CrossEntropyLoss(), "label_smoothing", 0.3), (nn.CrossEntropyLoss(weight=torch.ones(3)), "weight", torch.rand(3)),
+     (nn.HuberLoss(), "delta", 0.1)],
+)  # fmt: skip
+def test_a_setting_that_changes_later_is_followed(loss, name, value):
+    z, y = draw(5, 3), draw(5, 3, seed=2) if isinstance(loss, nn.HuberLoss) else labels(5)
+    known = sample_loss(loss)
+    setattr(loss, name, value)
+    torch.testing.assert_close(known.all(z, y).mean(), loss(z, y))
+    torch.testing.assert_close(known.slopes(z, y), sample_loss(loss).slopes(z, y))
+
+
+def test_outputs_without_the_batch_first_are_refused_with_their_shapes():
+    model = nn.Sequential(nn.Linear(4, 6), nn.Unflatten(1, (2, 3)), nn.Flatten(0, 1))
+    problem = geosam.Problem(model, lambda z, y: F.cross_entropy(z, y.flatten()))
+    with pytest.raises(ValueError, match=r"\[\(10, 3\), \(5, 2\)\].*batch as the first dimension"):
+        EmpiricalFisher().at(problem.on(draw(5, 4), labels(10).view(5, 2)))

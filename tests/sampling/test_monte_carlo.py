@@ -132,3 +132,18 @@ class TestDraws:
         for metric in (Fisher, DiagonalFisher):
             with pytest.raises(TypeError, match="sampling"):
                 metric(0.1, other)
+
+
+@pytest.mark.parametrize("sampling", [Exact(), MonteCarlo(3)])
+def test_a_likelihood_in_which_samples_meet_has_no_scores_of_single_samples(sampling):
+    def centred(z: torch.Tensor) -> Normal:
+        return Normal(z - z.mean(0), 1.0)
+
+    with pytest.raises(ValueError, match="centred lets samples meet"):
+        sampling.cotangents(centred, draw(4, 3, dtype=FLOAT64))
+
+
+@pytest.mark.parametrize("sampling", [Exact(), MonteCarlo(3)])
+def test_a_batch_that_is_second_is_refused_though_it_is_as_long_as_the_first(sampling):
+    with pytest.raises(ValueError, match=r"lets samples meet|does not begin with"):
+        sampling.cotangents(lambda z: torch.distributions.Categorical(logits=z.T), draw(3, 3, dtype=FLOAT64))

@@ -93,7 +93,8 @@ class Surface:
         def product(v: Vectors) -> list[Tensor]:
             if not curved:
                 return vec.zeros_like(leaves)
-            tangents = [v[i].to(leaves[i].dtype) for i in curved]
+            # copies: a view may begin where torch.view_as_complex cannot
+            tangents = [v[i].to(leaves[i].dtype, copy=True) for i in curved]
             found = torch.autograd.grad(
                 [slope[i] for i in curved], leaves, tangents, retain_graph=True, allow_unused=True, materialize_grads=True
             )

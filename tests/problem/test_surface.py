@@ -145,3 +145,24 @@ def test_a_look_changes_no_buffer_of_model_or_loss():
         geosam.compare(bound, [geosam.metrics.Euclidean()], rho=0.1)
         geosam.sharpness(bound, geosam.metrics.Euclidean(), 0.1, samples=2, steps=2, iterations=2)
         assert all(torch.equal(b, k) for b, k in zip(buffers, kept, strict=True))
+
+
+class Turned(nn.Module):
+    """Computes with a complex view of a real parameter, behind an odd number of others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale, self.turn = nn.Parameter(draw(1, dtype=FLOAT64)), nn.Parameter(draw(3, 2, seed=2, dtype=FLOAT64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        turned: Tensor = torch.fft.irfft(torch.fft.rfft(self.scale * x) * torch.view_as_complex(self.turn), n=4)
+        return turned
+
+
+def test_products_take_vectors_that_are_views_at_an_odd_place():
+    bound = geosam.Problem(Turned(), nn.MSELoss()).on(X, draw(6, 4, seed=3, dtype=FLOAT64))
+    flat = draw(7, seed=4, dtype=FLOAT64)
+    product = bound.surface().hessian()
+    views = product([flat[:1], flat[1:].view(3, 2)])
+    own = product([flat[:1].clone(), flat[1:].view(3, 2).clone()])
+    assert all(torch.equal(a, b) for a, b in zip(views, own, strict=True))

@@ -45,6 +45,8 @@ def _described(value: Any, describe: Callable[[Any], Any]) -> Any:
 
 def installed(thing: Any) -> bool:
     """Whether it comes with Python or with an installed package."""
+    if isinstance(thing, FunctionType):
+        return thing.__code__.co_filename.startswith(_PLACES)
     module = sys.modules.get(thing.__module__)
     file = getattr(module, "__file__", None)
     if module is None or thing.__module__ == "__main__":

@@ -13,6 +13,7 @@ from ..core import Norm, Solver, check_radius
 from ..observation import Metric, Objective, as_metric
 from ..optim import SAM
 from ..optim.updates import Update
+from ..records import Described
 
 Schedule = Any
 """What has ``step`` and ``state_dict``, as torch's learning rate schedulers have."""
@@ -22,7 +23,7 @@ SCHEDULES = ("cosine", "triangle", "constant")
 
 
 @dataclass(frozen=True)
-class Method:
+class Method(Described):
     """SAM in a geometry, or without a metric the base optimizer alone.
 
     rho: its own radius; by default the ablation's ``match`` decides. stretch: epochs for each of the others' after the

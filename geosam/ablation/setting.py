@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..measure.calibrate import Match
 from ..problem import Problem
+from ..records import Described
 from .data import Data
 from .method import Method, Optimizer, Sgd
 from .score import Score, classified
@@ -26,7 +27,7 @@ def plain_step(optimizer: Any, problem: Problem) -> Step:
 
 
 @dataclass(frozen=True)
-class Setting:
+class Setting(Described):
     """What all runs of an ablation share. Every field but the methods' and the seed is here; see :func:`geosam.ablate`."""
 
     model: Callable[[int], nn.Module]

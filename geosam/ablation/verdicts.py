@@ -15,6 +15,9 @@ def judged(outcomes: Outcomes, rule: Rule | None = None) -> dict[str, Verdict]:
     """See :meth:`geosam.ablation.Results.verdicts`."""
     fixed = rule is None or rule == outcomes.rule
     rule = rule or outcomes.rule
+    if rule.against not in outcomes.methods:
+        why = f"the reference {rule.against!r} has no record: there is nothing to compare with"
+        return {name: Verdict(f"{name} against {rule.against}", "not decided", why) for name in outcomes.methods}
     differences = outcomes.differences(rule)
     found = (equivalent if rule.margin is not None else differs)(differences, rule)
     scores = outcomes.scores(rule.score)
@@ -32,6 +35,8 @@ def judged(outcomes: Outcomes, rule: Rule | None = None) -> dict[str, Verdict]:
 def said(outcomes: Outcomes) -> str:
     """Scores by method, verdicts, and what failed."""
     score, lines = outcomes.rule.score, list[str]()
+    if any(record.result["test"] is None for record in outcomes.records):
+        return "no test data: nothing is compared. Give test=(x, y)"
     for name, by_seed in outcomes.scores(score).items():
         values = [v for v in by_seed.values() if v is not None]
         mean = f"{statistics.fmean(values):.4f}" if values else "–"

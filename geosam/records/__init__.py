@@ -3,7 +3,7 @@
 Called by ablation and by studies. Knows no metric and no optimizer. joblib is imported where jobs are run.
 """
 
-from .describe import describe, fingerprint, spelled
+from .describe import Described, describe, fingerprint, spelled
 from .files import Claimed, claim, write, write_json
 from .jobs import Done, Finished, Watcher, run_all
 from .provenance import Provenance, commit
@@ -11,6 +11,7 @@ from .store import Job, Record, Store
 
 __all__ = [
     "Claimed",
+    "Described",
     "Done",
     "Finished",
     "Job",

@@ -26,6 +26,16 @@ _HEAP = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made by a class statement
 _named: dict[str, Any] = {}
 
 
+class Described:
+    """Base of a frozen dataclass whose pickles bring their description along.
+
+    Functions that are pickled by value arrive in another process without their text.
+    """
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_described": describe(self)}
+
+
 def describe(value: Any) -> Any:
     """Plain data that two configurations share exactly when they mean the same.
 
@@ -57,6 +67,8 @@ def describe(value: Any) -> Any:
         return {**_type(type(value)), "settings": plain, "state": describe(value.state_dict())}
     if isinstance(value, partial):
         return {"type": "partial", "of": [describe(v) for v in (value.func, value.args, value.keywords)]}
+    if isinstance(value, Described) and "_described" in vars(value):
+        return vars(value)["_described"]
     if is_dataclass(value) and not isinstance(value, type):
         return {**_type(type(value)), **{f.name: describe(getattr(value, f.name)) for f in fields(value)}}
     if isinstance(value, FunctionType | type) and not _lasting(value):
@@ -108,7 +120,7 @@ def _type(kind: type) -> dict[str, Any]:
 
 def _plain(kind: type) -> bool:
     """Whether its objects are their attributes: written in Python down to ``object``."""
-    return all(c is object or (c.__flags__ & _HEAP and "__slots__" not in vars(c)) for c in kind.__mro__)
+    return all(c is object or (c.__flags__ & _HEAP and not vars(c).get("__slots__")) for c in kind.__mro__)
 
 
 def _lasting(thing: Any) -> bool:

@@ -2,10 +2,12 @@
 
 import json
 import math
+import pickle
 from dataclasses import replace
 
 import pytest
 import torch
+from joblib.externals.loky.backend.reduction import dumps
 from torch import nn
 
 import geosam
@@ -14,7 +16,7 @@ from geosam.ablation import Choice, Log, Method, Rule, Sgd, Tuned, read
 from geosam.ablation.ablate import planned
 from geosam.ablation.carry import Carry
 from geosam.ablation.training import Training
-from geosam.records import Watcher
+from geosam.records import Watcher, fingerprint
 
 WIDTH = 5
 
@@ -224,3 +226,31 @@ def test_a_folder_that_cannot_be_written_is_told_first(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=r"no record can be written into .*file.*another folder"):
         call(tmp_path / "file")
+
+
+def test_functions_that_travel_by_value_keep_their_records():
+    def local(seed):
+        return net(seed)
+
+    ablation = planned(local, cloud(40, 1), {"SGD": None, "SAM": metrics.Euclidean()}, seeds=(0,), epochs=2, batch=10)
+    travelled = pickle.loads(dumps(ablation.runs()))
+    assert [fingerprint(run) for run in travelled] == [fingerprint(run) for run in ablation.runs()]
+
+
+@pytest.mark.slow
+def test_runs_of_two_processes_are_not_run_again_in_one(tmp_path):
+    def local(seed):
+        return net(seed)
+
+    watcher, methods = Quiet(), {"SGD": None, "SAM": metrics.Euclidean()}
+    call(tmp_path, methods, local, seeds=(0,), epochs=2, workers=2, watcher=watcher)
+    call(tmp_path, methods, local, seeds=(0,), epochs=2, watcher=watcher)
+    assert len(watcher.ran) == 2
+
+
+def test_without_the_reference_or_test_data_results_say_so(tmp_path):
+    results = call(tmp_path, {"SGD": None, "SAM": metrics.Euclidean()}, match=geosam.KL(1e9))
+    assert "the reference 'SAM' has no record" in str(results) and "saturates" in str(results)
+    assert "no test data" in str(call(tmp_path, {"SGD": None, "SAM": metrics.Euclidean()}, test=None))
+    data = torch.utils.data.TensorDataset(*cloud(20, 2))
+    assert "SGD" in str(call(tmp_path, {"SGD": None, "SAM": metrics.Euclidean()}, test=data))

@@ -26,7 +26,7 @@ def test_the_ablation_of_the_readme_runs(capsys, tmp_path, monkeypatch):
     _, code = blocks("README.md")
     assert len([line for line in code.splitlines() if line]) <= 15
     monkeypatch.chdir(tmp_path)
-    short = code.replace("range(5)", "range(2)").replace("epochs=10", "epochs=2")
+    short = code.replace("range(5)", "range(2)").replace('"epochs": 10', '"epochs": 2')
     exec(compile(short, "README.md", "exec"), {"__name__": "readme"})
     said = capsys.readouterr().out
     assert said.count("not decided") + said.count("holds") + said.count("fails:") >= 7 and "failed" not in said

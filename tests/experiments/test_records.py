@@ -1,18 +1,22 @@
 """The committed records: each is found by the configuration that made it, and none is left over."""
 
 import json
+from importlib import import_module
 
 import pytest
 
 from experiments.benchmarks.command import NAMES, RECORDS
 from experiments.bound.study import Bound
+from experiments.common.ablations import control, study
+from experiments.common.options import Options
 from experiments.common.runner import records_of
 from experiments.common.study import Study
 from experiments.compare.study import Compare
 from experiments.frontier.config import Config
 from experiments.frontier.study import Frontier
 from experiments.toy.config import Config as Toy
-from geosam.records import describe, fingerprint
+from geosam.ablation import read
+from geosam.records import Store, describe, fingerprint
 
 ROOT = RECORDS.parent
 STUDIES: dict[str, tuple[Study, int]] = {
@@ -20,6 +24,8 @@ STUDIES: dict[str, tuple[Study, int]] = {
     "compare": (Compare(), 36),
     "frontier": (Frontier(Config(seeds=(0, 1, 2))), 6),
 }
+
+ABLATIONS = {"classify": "digits"}
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -31,13 +37,25 @@ def test_every_record_is_found_by_its_configuration(name):
     assert {store.path(job) for job in part.jobs} == set((ROOT / name).iterdir())
 
 
+@pytest.mark.parametrize("name, preset", ABLATIONS.items())
+def test_every_record_of_an_ablation_is_found_by_its_configuration(name, preset):
+    made = study(import_module(f"experiments.{name}.presets"), preset, Options(), False)
+    folder = made.folder(ROOT / name)
+    assert [path.name for path in (ROOT / name).iterdir()] == [folder.name]
+    for setting, ablation in made.settings.items():
+        store = Store(folder / setting / "records", dict)
+        jobs = [*ablation.runs(), *control(ablation, read(folder / setting))]
+        assert [job.title for job in jobs if store.load(job) is None] == []
+        assert {store.path(job) for job in jobs} == set(store.directory.iterdir())
+
+
 def test_the_summary_of_the_toy_is_that_of_its_configuration():
     kept = json.loads((ROOT / "toy" / "summary.json").read_text())
     assert (kept["key"], kept["config"]) == (fingerprint(Toy()), describe(Toy()))
 
 
 def test_no_file_is_left_over():
-    assert {path.name for path in ROOT.iterdir()} == {*STUDIES, "toy", "benchmarks"}
+    assert {path.name for path in ROOT.iterdir()} == {*STUDIES, *ABLATIONS, "toy", "benchmarks"}
     assert [path.name for path in (ROOT / "toy").iterdir()] == ["summary.json"]
     for path in RECORDS.iterdir():  # "accelerator-h200" is a record of accelerator
         name = path.stem.partition("-")[0]

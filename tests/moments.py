@@ -106,10 +106,12 @@ def stacks() -> list[Any]:
         dual = False
     depth = c.autocast_increment_nesting()
     c.autocast_decrement_nesting()
+    batched = c._vmapmode_increment_nesting()
+    c._vmapmode_decrement_nesting()
     kernels = [getattr(c, f"_get_{name}_sdp_enabled")() for name in ("flash", "mem_efficient", "math", "cudnn")]
     return [
         torch.is_grad_enabled(),
-        c._functorch.get_dynamic_layer_stack_depth(),
+        (c._functorch.get_dynamic_layer_stack_depth(), batched),
         (level, dual, c._is_fwd_grad_enabled()),
         (c._len_torch_function_stack(), c._len_torch_dispatch_stack(), c._is_torch_function_enabled()),
         c._autograd._top_saved_tensors_default_hooks(True),

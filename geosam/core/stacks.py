@@ -118,6 +118,10 @@ class Stacks:
             _autograd._pop_saved_tensors_default_hooks()
         if self.disabled is not None:
             _autograd._saved_tensors_hooks_disable(self.disabled)
+        while _c._vmapmode_increment_nesting() > 1:  # of batched gradients, which torch.func does not count
+            _c._vmapmode_decrement_nesting()
+            _c._vmapmode_decrement_nesting()
+        _c._vmapmode_decrement_nesting()
         while _c.autocast_increment_nesting() - 1 > self.autocast:
             _c.autocast_decrement_nesting()
             _c.autocast_decrement_nesting()

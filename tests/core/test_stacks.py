@@ -45,6 +45,7 @@ CONTEXTS = {
     "kernels": lambda: Level(torch._C._set_mkldnn_enabled, False),
     "warnings": warnings.catch_warnings,
     "vmap": lambda: Level(torch._C._functorch._vmap_increment_nesting, 3, "error"),
+    "batched gradients": lambda: Level(torch._C._vmapmode_increment_nesting),
     "gradient": lambda: Level(torch._C._functorch._grad_increment_nesting),
     "forward transform": lambda: Level(torch._functorch.eager_transforms.enter_jvp_nesting),
 }

@@ -57,7 +57,7 @@ def held(start: tuple[float, float], rho: float, radius: Radius, rate: float, st
 def boundary(phi: float, radius: Radius, nodes: int = 48) -> float:
     """s on the ray φ up to which starts are held: ds/dφ from φ = 0 by Runge and Kutta, in √φ for y = s √sin 2φ."""
     edge = bisect(lambda s: s < radius(size(s, 0.0)), 0.0, radius(0.0))  # on v = 0, where s = r
-    if phi == 0:
+    if phi < 1e-30:  # w² would be 0 in floating point, and the edge moves by O(√φ)
         return edge
 
     def slope(w: float, y: float) -> float:

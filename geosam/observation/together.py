@@ -7,18 +7,18 @@ from torch import Tensor
 
 from ..core import Vectors
 from ..core import vectors as vec
-from ..problem import Together
+from ..problem import Bound, Together
 from .observation import Observation
 from .observe import observe
 from .request import Needs
 
 
-def observe_together(batches: Together, needs: Needs, who: str) -> Observation:
+def observe_together(batches: Bound | Together, needs: Needs, who: str) -> Observation:
     """What :func:`observe` gives for the joined batch, in a training step.
 
     The gradient alone is summed over micro-batches, one in memory at a time; all else is taken from the joined batch.
     """
-    if needs or len(batches.parts) == 1:
+    if needs or isinstance(batches, Bound) or len(batches.parts) == 1:
         return observe(batches.joined, needs, who, train=True)
     gradient: Vectors | None = None
     losses: list[Tensor] = []

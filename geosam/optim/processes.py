@@ -40,8 +40,7 @@ def inside(source: Bound | Together) -> Bound | Together:
 
 def check_reduced(source: Bound | Together) -> None:
     """Raises: NotImplementedError where processes train together and nobody reduces the second pass's gradients."""
-    parts = source.parts if isinstance(source, Together) else [source]
-    if processes() > 1 and not isinstance(parts[0].model, DistributedDataParallel):
+    if processes() > 1 and not isinstance(source.parts[0].model, DistributedDataParallel):
         raise NotImplementedError(
             f"{processes()} processes train together, and nobody would reduce the gradients of this problem's second pass: the "
             "weights would drift apart. Give the wrapped model to the problem, Problem(DistributedDataParallel(model), loss), "
@@ -111,10 +110,7 @@ def shared_geometry(geometry: Norm | Divergence, who: str, seen: Observation, gr
 
 def group_of(source: Bound | Together | None) -> Any:
     """The process group of the wrapper; None is the default one."""
-    model: nn.Module | None = None
-    if source is not None:
-        model = (source.parts[0] if isinstance(source, Together) else source).model
-    return getattr(model, "process_group", None)
+    return None if source is None else getattr(source.parts[0].model, "process_group", None)
 
 
 def _bare(bound: Bound) -> Bound:

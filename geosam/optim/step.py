@@ -16,7 +16,7 @@ from ..core import Landing, Loan, Perturbation, Solver, Vectors
 from ..core import vectors as vec
 from ..core.stacks import undisturbed, unless_raised
 from ..metrics.blockwise import product
-from ..observation import Field, Metric, Objective, Observation, State, name_of, observe, observe_closure, observe_together
+from ..observation import Field, Metric, Objective, Observation, State, name_of, observe_closure, observe_together
 from ..observation.closures import Zeroing, run
 from ..problem import Bound, Together
 from ..solvers import solve
@@ -113,8 +113,7 @@ class Step:
 
         what: names the acts, which write to the same buffers whenever they are done.
         """
-        one = self.inner.parts[0] if isinstance(self.inner, Together) else self.inner
-        buffers = None if one is None else Buffers(one, what)
+        buffers = None if self.inner is None else Buffers(self.inner.parts[0], what)
 
         def undo() -> None:
             self.rule.move.restore()
@@ -206,11 +205,7 @@ class Step:
         if self.inner is not None:
             if self.shares:
                 check_shared([(name_of(field), request) for field in fields for request in field.needs], self.rule.solver)
-            who = name_of(fields[0])
-            if isinstance(self.inner, Together):
-                seen = observe_together(self.inner, needs, who)
-            else:
-                seen = observe(self.inner, needs, who, train=True)
+            seen = observe_together(self.inner, needs, name_of(fields[0]))
             return shared(seen, group_of(self.bound)) if self.shares else seen
         seen = observe_closure(self.source, self.parameters, self.groups.names)
         return seen if self.scale is None else replace(seen, gradient=vec.scale(seen.gradient, 1 / self.scale))
@@ -264,7 +259,7 @@ class Step:
         loss = None
         if self.bound is None:
             loss = self.rule.zeroing.run_again(self.source, self.parameters)
-        elif isinstance(self.bound, Together) or self.landing is None or not arrive(self.bound, self.parameters, self.landing):
+        elif self.landing is None or not arrive(self.bound.joined, self.parameters, self.landing):
             loss = self.bound()
         if self.kept is not None:
             self.rule.update.apply(self.kept, self.parameters, 1.0 if self.scale is None else self.scale)
@@ -319,7 +314,7 @@ class Step:
         for request in field.needs:
             if self.inner is None:
                 raise TypeError(f"{name_of(field)} needs {request.lacking}")
-            request.check(self.inner.joined if isinstance(self.inner, Together) else self.inner, name_of(field))
+            request.check(self.inner.joined, name_of(field))
 
     def _keep(self) -> bool:
         return isinstance(self.bound, Bound) and lands(self.bound, self.parameters)

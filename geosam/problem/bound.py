@@ -23,6 +23,16 @@ class Bound(Batch):
     It stores no number that depends on θ: every observation (:func:`geosam.observe`) is at the current parameters.
     """
 
+    @property
+    def parts(self) -> list[Bound]:
+        """Its micro-batches: itself (:class:`geosam.problem.Together` has several)."""
+        return [self]
+
+    @property
+    def joined(self) -> Bound:
+        """The whole batch: itself."""
+        return self
+
     def surface(self, theta: Vectors | None = None, replay: Replay | None = None, wide: bool = True) -> Surface:
         """ε ↦ L(θ + ε) on the batch, as :func:`geosam.problem.surface.around`."""
         return around(self, theta, replay, wide)

@@ -1,8 +1,7 @@
 """geosam: the geometry of sharpness-aware minimisation, as an object."""
 
-import importlib
-import sys
-from typing import Any
+import importlib as _importlib
+import sys as _sys
 
 from . import ablation, engines, metrics, norms, objectives, observation, solvers
 from .ablation import ablate
@@ -14,7 +13,7 @@ from .problem import Problem, likelihoods
 from .solvers import solve
 
 # modules that live in a room and are public here: ``from geosam.updates import SurrogateGap``
-sys.modules |= {f"{__name__}.{m.__name__.rpartition('.')[2]}": m for m in (likelihoods, passes, schedules, updates)}
+_sys.modules |= {f"{__name__}.{m.__name__.rpartition('.')[2]}": m for m in (likelihoods, passes, schedules, updates)}
 
 __version__ = "0.1.0"
 
@@ -60,8 +59,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """``geosam.testing``, imported when asked for: it needs Hypothesis."""
     if name == "testing":
-        return importlib.import_module(".testing", __name__)
+        return _importlib.import_module(".testing", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """What is public."""
+    return [*__all__, "testing"]

@@ -30,7 +30,8 @@ EXTRAS = {
     "jinja2": {"ablation/report/page.py"},
     "joblib": {"records/jobs.py"},
     "optuna": {"ablation/tuned.py"},
-    "pandas": {"ablation/frames.py"},
+    "pandas": {"ablation/frames.py", "measure/table.py"},
+    "rich": {"measure/table.py"},
     "scipy": {"solvers/search.py", "ablation/statistics/scipy.py"},
 }
 """Foreign packages beside torch and numpy, and who imports each; the laws also need Hypothesis, figures matplotlib."""

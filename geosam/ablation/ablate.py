@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from ..core import brief
 from ..records import Finished, Store, Watcher, run_all
 from .carry import Carry
 from .data import as_data
@@ -119,6 +120,10 @@ def planned(
     **setting: Any,
 ) -> Ablation:
     """What :func:`ablate` would carry out."""
+    if not callable(model) or isinstance(model, nn.Module):
+        raise TypeError(
+            f"model is a function of the seed that makes a module, such as lambda seed: network(); got {brief(model)}"
+        )
     named = as_methods(methods)
     shared = Setting(model, as_data(data, test, validation, batch), **setting)
     if shared.rule.against is None:

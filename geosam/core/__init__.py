@@ -4,6 +4,7 @@ Called by every other room.
 Never imports another room: models, losses and batches are unknown here.
 """
 
+from .brief import Brief, brief
 from .checks import check_instance, check_radius
 from .damping import Damping, Relative, check_damping, resolve, singular
 from .divergence import Divergence, Landing
@@ -13,6 +14,7 @@ from .solver import Covector, Loan, Perturbation, Solver
 from .vectors import Scalar, Vectors
 
 __all__ = [
+    "Brief",
     "Covector",
     "Damping",
     "Divergence",
@@ -27,6 +29,7 @@ __all__ = [
     "Scalar",
     "Solver",
     "Vectors",
+    "brief",
     "check_damping",
     "check_instance",
     "check_radius",

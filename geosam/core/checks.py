@@ -5,13 +5,20 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .brief import brief
+
 
 def check_instance(name: str, value: Any, kind: type) -> None:
-    """TypeError unless value is an instance of kind; passing the class itself is a common mistake."""
-    if isinstance(value, type):
+    """TypeError unless value is an instance of kind; a class, a name or a number in its place are common mistakes.
+
+    ``kind.example``, if there is one, is how such an object is written.
+    """
+    if isinstance(value, kind):
+        return
+    if isinstance(value, type) and issubclass(value, kind):
         raise TypeError(f"{name} must be an instance of {kind.__name__}, and is a class: pass {value.__name__}()")
-    if not isinstance(value, kind):
-        raise TypeError(f"{name} must be an instance of {kind.__name__}, got {value!r}")
+    example = f", such as {kind.example}" if hasattr(kind, "example") else ""
+    raise TypeError(f"{name} must be an instance of {kind.__name__}{example}; got {brief(value)}")
 
 
 def check_radius(rho: Any, name: str = "rho") -> float:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from . import vectors as vec
+from .brief import Brief
 from .geometry import InnerProduct, Norm
 from .vectors import Vectors
 
@@ -21,7 +22,7 @@ class Landing:
     outputs: Tensor
 
 
-class Divergence(ABC):
+class Divergence(Brief, ABC):
     """D(ε) ≥ 0 with D(0) = 0 and ∇D(0) = 0.
 
     along: the norm whose ε* gives the ray on which D(ε) = ρ²/2 is solved. cap: ‖ε‖₂ is at most this; None: whatever it is.

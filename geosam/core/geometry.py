@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from . import vectors as vec
+from .brief import Brief
 from .vectors import Vectors
 
 Normal = Callable[[Sequence[int]], Tensor]
 """Shape ↦ standard normal noise, float64."""
 
 
-class Norm(ABC):
+class Norm(Brief, ABC):
     """A norm on tangent vectors with its duality map ♯: the geometry at one point.
 
     ♯ is homogeneous of degree 1 with ⟨c, ♯c⟩ = ‖♯c‖² = ‖c‖*². Implement ``ascend`` and ``norm``.

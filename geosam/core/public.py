@@ -6,8 +6,10 @@ import importlib
 import sys
 from typing import Any
 
+from .brief import Brief
 
-class Public:
+
+class Public(Brief):
     """A base of configuration objects: pickled as ``geosam.metrics.Fisher``, not as the file that holds it today."""
 
     def __reduce_ex__(self, protocol: Any) -> Any:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from . import vectors as vec
+from .brief import Brief
 from .divergence import Divergence, Landing
 from .geometry import Norm
 from .public import Public
@@ -20,7 +21,7 @@ Covector = Callable[[Vectors], Vectors]
 
 
 @dataclass(frozen=True)
-class Perturbation:
+class Perturbation(Brief):
     """ε* = scale · direction, as solved; the product is computed only when ``epsilon`` is read.
 
     dual_norm: ‖c‖*. radius: the norm (or √(2D)) that ε* reaches. finite: whether c and all that was computed from it is finite;
@@ -66,6 +67,8 @@ class Loan:
 
 class Solver(Public, ABC):
     """Finds ε* for a covector c in the ball of radius rho. Implement ``solve``."""
+
+    example: ClassVar[str] = "geosam.solvers.Radial()"
 
     @property
     def revisits(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
@@ -55,6 +55,8 @@ class Choice:
 
 class Engine(Public, ABC):
     """How per-sample quantities are computed. Every engine gives the same numbers at a different cost."""
+
+    example: ClassVar[str] = "geosam.engines.Auto()"
 
     @abstractmethod
     def capture(self, bound: Bound, parameters: Vectors, draw: Draw | None = None) -> Captured:

@@ -16,7 +16,7 @@ def ascend(point: Bound, metric: Metric | Norm, rho: float, steps: int = 1, step
     metric: its norm at θ is the ball. steps, step: as in :class:`geosam.solvers.MultiStep`; one step is :func:`geosam.solve`.
     Nothing is changed, and dropout has one mask for all steps. Raises: TypeError for a plain closure or a divergence.
     """
-    check_instance("point", point, Bound)
+    check_instance("a batch", point, Bound)
     metric = as_metric(metric)
     seen = observe(point, metric.needs, name_of(metric))
     surface = point.surface(seen.parameters, wide=False)

@@ -6,8 +6,9 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
-from ..core import Divergence, Norm, Public, Vectors
+from ..core import Divergence, Norm, Public, Vectors, check_instance
 from ..core import vectors as vec
 from ..core.stacks import undisturbed
 from ..objectives import Gradient
@@ -22,6 +23,8 @@ _TOLERANCE, _EVALUATIONS = 1e-3, 30
 @dataclass(frozen=True)
 class Match(Public, ABC):
     """The quantity to match, and its value > 0."""
+
+    example: ClassVar[str] = "geosam.KL(0.01)"
 
     value: float
 
@@ -76,6 +79,7 @@ def calibrate(bound: Bound | Sequence[Bound], metric: Metric | Norm, match: Matc
     mean of their radii: a radius is a scale. Raises: ValueError where the quantity stays below the value asked for, or is lost
     in rounding, or where the gradient is zero.
     """
+    check_instance("match", match, Match)
     if isinstance(bound, Bound):
         return _calibrated(bound, metric, match, objective)
     each = [_calibrated(one, metric, match, objective) for one in bounds_of(bound)]

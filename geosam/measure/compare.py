@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..core import Norm, Vectors, check_radius
+from ..core import Norm, Vectors, brief, check_instance, check_radius
 from ..core import vectors as vec
 from ..core.stacks import undisturbed
 from ..norms import MatrixFree
@@ -20,6 +20,7 @@ from ..problem import Bound
 from ..solvers import solve
 from .calibrate import Match, calibrate
 from .meter import Meter
+from .table import Table, Tabled, shown
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ _COLUMNS = {
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Tabled):
     """Rows in the order asked for, and the cosines ⟨ε_a, ε_b⟩/(‖ε_a‖‖ε_b‖) between them. ``print`` shows both as tables."""
 
     rows: list[Row]
@@ -75,33 +76,27 @@ class Comparison:
         """Plain data."""
         return asdict(self)
 
-    def __str__(self) -> str:
-        def shown(row: Row, column: str) -> str:
-            value = getattr(row, column)
-            return "-" if value is None else _COLUMNS[column].format(value)
+    def records(self) -> list[dict[str, Any]]:
+        """A row a metric; its cosines with the others are in columns named "cosine …"."""
+        plain = [{k: v for k, v in row.items() if k not in ("share", "report")} for row in self.to_dict()["rows"]]
+        cosines = ({f"cosine {name}": c for name, c in zip(self.names, line, strict=True)} for line in self.cosine)
+        return [row | more for row, more in zip(plain, cosines, strict=True)]
 
-        table = [["metric", *_COLUMNS], *([row.name, *(shown(row, c) for c in _COLUMNS)] for row in self.rows)]
-        # 1 − cosine: perturbations that are the same direction show as 1e-7, not as a rounded 1.000
-        angles = [["1 - cosine", *(str(i) for i in range(len(self.rows)))]]
-        angles += [
+    def tables(self) -> list[Table]:
+        """Numbers a metric, and 1 − cosine: perturbations that are the same direction show as 1e-7, not as a rounded 1.000."""
+        numbers = [[row.name, *(shown(getattr(row, c), form) for c, form in _COLUMNS.items())] for row in self.rows]
+        angles = [
             [f"{i} {row.name}", *(f"{max(0.0, 1 - c):.1e}" for c in line)]
             for i, (row, line) in enumerate(zip(self.rows, self.cosine, strict=True))
         ]
-        return f"{_aligned(table)}\n\n{_aligned(angles)}"
-
-
-def _aligned(table: list[list[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
-        for row in table
-    )
+        places = [str(i) for i in range(len(self.rows))]
+        return [Table(["metric", *_COLUMNS], numbers), Table(["1 - cosine", *places], angles)]
 
 
 @undisturbed
 def compare(
     bound: Bound,
-    metrics: Sequence[Metric | Norm] | Mapping[str, Metric | Norm],
+    metrics: Metric | Norm | Sequence[Metric | Norm] | Mapping[str, Metric | Norm],
     rho: float | None = None,
     match: Match | None = None,
     objective: Objective | None = None,
@@ -113,8 +108,11 @@ def compare(
     """
     if (rho is None) == (match is None):
         raise ValueError("give either rho (the same radius for all) or match (KL, Length or Rise, calibrated for each)")
+    check_instance("a batch", bound, Bound)
+    if match is not None:
+        check_instance("match", match, Match)
     objective = objective or Gradient()
-    named = metrics if isinstance(metrics, Mapping) else _named(metrics)
+    named = metrics if isinstance(metrics, Mapping) else _named([metrics] if isinstance(metrics, Metric | Norm) else metrics)
     reference = _Reference.of(bound)
     rows, directions = [], []
     for name, given in named.items():
@@ -131,8 +129,21 @@ def compare(
 
 
 def _named(metrics: Sequence[Metric | Norm]) -> dict[str, Metric | Norm]:
-    names = [type(m).__name__ for m in metrics]
-    return {n if names.count(n) == 1 else repr(m): m for n, m in zip(names, metrics, strict=True)}
+    """By class; several of one class by what differs between them."""
+    kinds = [type(m) for m in metrics]
+    names = [
+        _told(m, [o for o in metrics if type(o) is kind]) if kinds.count(kind) > 1 else kind.__name__
+        for m, kind in zip(metrics, kinds, strict=True)
+    ]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two of the metrics are the same, {', '.join(names)}: give them names, {{name: metric}}")
+    return dict(zip(names, metrics, strict=True))
+
+
+def _told(metric: Metric | Norm, like: Sequence[Metric | Norm]) -> str:
+    own: list[str] = [f.name for f in fields(metric)] if is_dataclass(metric) else []
+    parts = (f"{name}={brief(getattr(metric, name))}" for name in own if len({brief(getattr(o, name)) for o in like}) > 1)
+    return f"{type(metric).__name__}({', '.join(parts)})"
 
 
 @dataclass(frozen=True)

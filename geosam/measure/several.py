@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..core import check_instance
 from ..problem import Bound
 
 
@@ -14,6 +15,5 @@ def bounds_of(bounds: Sequence[Bound]) -> list[Bound]:
     if not found:
         raise ValueError("not one batch was given: pass [problem.on(x, y), ...]")
     for bound in found:
-        if not isinstance(bound, Bound):
-            raise TypeError(f"a batch is problem.on(x, y), got {type(bound).__name__}")
+        check_instance("a batch", bound, Bound)
     return found

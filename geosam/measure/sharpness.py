@@ -19,10 +19,11 @@ from ..problem.surface import Product
 from ..solvers import MultiStep, solve
 from .lanczos import Ritz, largest
 from .several import bounds_of
+from .table import Table, Tabled, shown
 
 
 @dataclass(frozen=True)
-class Sharpness:
+class Sharpness(Tabled):
     """How much the batch loss L rises around θ in the geometry G, at radius ρ.
 
     loss: L(θ). average: E[L(θ + ε)] − L(θ) with ε ~ N(0, ρ²G⁻¹), to second order ½ρ² tr(G⁻¹H); standard_error: of it. Here ρ is
@@ -50,6 +51,22 @@ class Sharpness:
     converged: bool | None = None
     report: Mapping[str, Any] = field(default_factory=dict)
     each: tuple[Sharpness, ...] = ()
+
+    def tables(self) -> list[Table]:
+        """The numbers in a line; of several batches one more line each."""
+        error = "" if self.standard_error is None else " ± standard error"
+        head = ["batch", "rho", "loss", f"average{error}", "worst", f"ascended, {self.steps} steps", "eigenvalue", "converged"]
+        each = [(str(i), one) for i, one in enumerate(self.each)]
+        return [Table(head, [one._line(name) for name, one in [("mean" if each else "-", self), *each]])]
+
+    def _line(self, name: str) -> list[str]:
+        average = shown(self.average) if self.standard_error is None else f"{self.average:.3g} ± {self.standard_error:.1g}"
+        numbers = [shown(x) for x in (self.rho, self.loss)]
+        return [name, *numbers, average, shown(self.worst), shown(self.ascended), shown(self.eigenvalue), _yes(self.converged)]
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row a batch; of one batch its own."""
+        return [{k: v for k, v in vars(one).items() if k not in ("report", "each")} for one in self.each or (self,)]
 
 
 @undisturbed
@@ -95,19 +112,20 @@ def _of(
 ) -> Sharpness:
     curvature = HessianProducts()
     seen = observe(bound, (*metric.needs, curvature), name_of(metric))
-    geometry = metric.at(seen)
+    geometry: Any = metric.at(seen)
     surface = bound.surface(seen.parameters)
+    _check_parts(geometry, metric, surface.theta, samples, steps, iterations)
     start = surface.loss(vec.zeros_like(surface.theta))
     found = solve(geometry, seen.gradient, rho)
     worst = surface.loss(found.epsilon) - start
     ascended = worst
     if steps > 1:
-        ascended = _ascended(surface, _norm(geometry, metric), seen.gradient, rho, steps) - start
+        ascended = _ascended(surface, geometry, seen.gradient, rho, steps) - start
     average = error = ritz = None
     if samples:
-        average, error = _average(surface, start, _inner(geometry, metric, "samples=0"), rho, samples, noise)
+        average, error = _average(surface, start, geometry, rho, samples, noise)
     if iterations:
-        ritz = _spectral(seen[curvature], surface, _inner(geometry, metric, "iterations=0"), iterations, tolerance, noise)
+        ritz = _spectral(seen[curvature], surface, geometry, iterations, tolerance, noise)
     return Sharpness(
         rho=rho,
         loss=start.item(),
@@ -123,6 +141,10 @@ def _of(
         converged=None if ritz is None else ritz.converged,
         report=found.report,
     )
+
+
+def _yes(value: bool | None) -> str:
+    return "-" if value is None else "yes" if value else "no"
 
 
 def _mean(each: list[Sharpness]) -> Sharpness:
@@ -152,22 +174,26 @@ def _check_counts(samples: int, steps: int, iterations: int) -> None:
         raise ValueError("one sample has no standard error: use samples >= 2, or samples=0 to leave the average out")
 
 
-def _norm(geometry: Norm | Divergence, metric: Metric) -> Norm:
-    if isinstance(geometry, Divergence):
+def _check_parts(geometry: Norm | Divergence, metric: Metric, like: Vectors, samples: int, steps: int, iterations: int) -> None:
+    """Raises: TypeError or NotImplementedError, before anything is computed, for parts that the geometry does not have."""
+    name = name_of(metric)
+    left_out = [f"{part}=0" for part, asked in (("samples", samples), ("iterations", iterations)) if asked]
+    if isinstance(geometry, Divergence) and (steps > 1 or left_out):
+        cure = ", ".join(left_out + ["steps=1"] * (steps > 1))
         raise TypeError(
-            f"{name_of(metric)} yields a divergence, on whose ball several steps cannot be projected. Use steps=1, or a "
-            "norm such as Fisher(), its local metric."
+            f"{name} yields a divergence: it has no Gaussian and no eigenvalue, and on its ball several steps cannot be "
+            f"projected. Pass {cure} for the rise at ε* alone, or take a norm such as Fisher(), its local metric."
         )
-    return geometry
-
-
-def _inner(geometry: Norm | Divergence, metric: Metric, cure: str) -> InnerProduct:
-    if not isinstance(geometry, InnerProduct):
+    if not isinstance(geometry, InnerProduct) and left_out:
         raise TypeError(
-            f"{name_of(metric)} yields no inner product, so that no Gaussian and no eigenvalue belong to it. "
-            f"Use an inner product such as EmpiricalFisher(), or leave that part out by {cure}."
+            f"{name} yields no inner product, so that no Gaussian and no eigenvalue belong to it. Use an inner product such as "
+            f"EmpiricalFisher(), or leave these parts out by {', '.join(left_out)}."
         )
-    return geometry
+    if samples:
+        try:
+            geometry.sample(torch.Generator().manual_seed(0), like)  # type: ignore[union-attr]
+        except NotImplementedError as error:
+            raise NotImplementedError(f"{error} Or leave the average out by samples=0.") from None
 
 
 def _average(

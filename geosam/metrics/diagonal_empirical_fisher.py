@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..core import Damping, Relative, check_damping
+from ..core import Damping, Relative, check_damping, check_instance
 from ..engines import Auto, Engine
 from ..norms import Diagonal
 from ..observation import MeanSquares, Metric, Needs, Observation
@@ -25,6 +25,7 @@ class DiagonalEmpiricalFisher(Metric):
 
     def __post_init__(self) -> None:
         check_damping(self.damping)
+        check_instance("engine", self.engine, Engine)
 
     @property
     def _squares(self) -> MeanSquares:

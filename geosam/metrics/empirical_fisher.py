@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from ..core import Damping, InnerProduct, Relative, check_damping
+from ..core import Damping, InnerProduct, Relative, check_damping, check_instance
 from ..engines import Auto, Engine
 from ..norms import LowRank, Rebased
 from ..observation import Metric, Needs, Observation, PerSampleGradients
@@ -29,6 +29,7 @@ class EmpiricalFisher(Metric):
 
     def __post_init__(self) -> None:
         check_damping(self.damping)
+        check_instance("engine", self.engine, Engine)
 
     @property
     def _rows(self) -> PerSampleGradients:

@@ -62,6 +62,8 @@ class KLExact(Remembering[KLDivergence], Metric):
         if self.cap is not None and not check_radius(self.cap, "cap") > 0:
             raise ValueError("cap = 0 leaves no ε; None is no limit")
         object.__setattr__(self, "along", as_metric(self.along, "along"))
+        if isinstance(self.along, KLExact):
+            raise TypeError(f"along chooses a ray by a norm, such as Fisher(); got {self.along!r}, another divergence")
 
     @property
     def needs(self) -> Needs:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from ..core import Divergence, Norm, Public, Vectors, check_instance
 from ..core.stacks import undisturbed
@@ -67,9 +67,13 @@ class Remembering(Field[T_co]):
 class Objective(Field[Vectors]):
     """θ ↦ the covector c of ε* = argmax ⟨c, ε⟩. ``local`` returns tensors in parameter order."""
 
+    example: ClassVar[str] = "geosam.objectives.Gradient()"
+
 
 class Metric(Field[Norm | Divergence]):
     """θ ↦ the norm or divergence whose ball of radius ``rho`` around θ is searched."""
+
+    example: ClassVar[str] = "geosam.metrics.Euclidean()"
 
 
 @dataclass(frozen=True)

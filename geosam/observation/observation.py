@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from ..core import Vectors
+from ..core import Brief, Vectors
 from ..core import vectors as vec
 from ..rows import Pulled
 from .request import Needs, Request
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Observation:
+class Observation(Brief):
     """The batch gradient at θ, and the value of each request: ``observation[request]``.
 
     parameters: θ, in optimizer order. gradient: g = ∇ of the batch mean loss; with per-sample gradients the pulled vector
@@ -29,7 +29,7 @@ class Observation:
     loss: Tensor
     names: Sequence[str] | None = None
     found: Mapping[Request[Any], Any] = field(default_factory=dict)
-    origin: Observation | None = None
+    origin: Observation | None = field(default=None, repr=False)
 
     def __getitem__(self, request: Request[T]) -> T:
         """What was observed for this request. Raises: TypeError where it was not requested."""

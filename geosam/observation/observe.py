@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from ..core import Vectors
+from ..core import Vectors, check_instance
 from ..core.stacks import undisturbed
 from ..problem import Bound
 from ..problem.devices import explained
@@ -28,6 +28,7 @@ def observe(point: Bound | Observation, needs: Needs = (), who: str = "this requ
     """
     if isinstance(point, Observation):
         return point.holding(needs, who)
+    check_instance("a batch", point, Bound)
     needs, point = _distinct(needs), point.quiet()
     parameters = point.parameters
     names = point.names(parameters)
@@ -98,6 +99,7 @@ def _apart(bound: Bound, needs: Needs, parameters: Vectors) -> Bound:
 @undisturbed
 def explain(bound: Bound, needs: Needs, who: str) -> str:
     """What the engine of the first request that has one would do for each parameter on this batch, and why."""
+    check_instance("a batch", bound, Bound)
     bound, parameters = bound.quiet(), bound.parameters
     with bound.replay():
         apart = _apart(bound, needs, parameters)

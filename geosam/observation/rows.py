@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import torch
 
-from ..core import Vectors
+from ..core import Vectors, check_instance
 from ..engines import Choice, Engine
 from ..problem import Bound
 from ..rows import Rows
@@ -25,6 +25,10 @@ class PerSampleGradients(Request[Rows]):
     """J, whose row i is ∇ℓᵢ of the training loss, not divided by n; captured by ``engine``."""
 
     engine: Engine
+
+    def __post_init__(self) -> None:
+        check_instance("engine", self.engine, Engine)
+
     lacking: ClassVar[str] = LACKING
     precedence: ClassVar[int] = 1
 

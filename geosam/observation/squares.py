@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..core import Vectors
+from ..core import Vectors, check_instance
 from ..engines import Choice, Engine
 from ..problem import Bound
 from .request import Lead, Look, Request
@@ -19,6 +19,10 @@ class MeanSquares(Request[Vectors]):
     """(1/n) Σ gᵢ² entry by entry, float64 or in the parameters' type where its range holds them; captured by ``engine``."""
 
     engine: Engine
+
+    def __post_init__(self) -> None:
+        check_instance("engine", self.engine, Engine)
+
     lacking: ClassVar[str] = LACKING
     precedence: ClassVar[int] = 2
 

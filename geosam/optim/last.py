@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from torch import Tensor
@@ -15,6 +16,7 @@ class Last:
 
     loss: of the first pass. dual_norm: ‖c‖*. radius: the norm of ε* (√(2D) for a divergence). finite: whether the first pass
     was. skipped: whether the update was withheld because the second pass's gradient was not finite. report: the solver's own.
+    seconds: of the whole ``step``, on the host's clock: on an accelerator, until all is launched.
     """
 
     loss: Tensor
@@ -23,6 +25,13 @@ class Last:
     finite: Tensor
     skipped: Tensor
     report: Mapping[str, Any]
+    seconds: float = math.nan
+
+    def numbers(self) -> dict[str, float]:
+        """All of it as plain numbers for a logger, by name, the report's numbers under "report/…"; one host read each."""
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "report"}
+        reported = {f"report/{k}": v for k, v in self.report.items() if isinstance(v, Tensor | int | float)}
+        return {name: float(value) for name, value in (own | reported).items()}
 
 
 class Perturbed:

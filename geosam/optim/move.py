@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,8 @@ class Move(ABC):
     An interrupt may come between any two lines: a parameter is recorded in ``_away`` before it is changed, and removed after
     it is restored, so that ``restore`` can be repeated.
     """
+
+    example: ClassVar[str] = "geosam.Copy()"
 
     def __init__(self) -> None:
         self.buffers: list[Tensor] = []

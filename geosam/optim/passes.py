@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -18,6 +18,8 @@ Kind = Literal["both", "plain", "again", "momentum"]
 
 class Passes(Public, ABC):
     """What is done in a step, by the number of steps taken, which checkpoints hold. Frozen configuration."""
+
+    example: ClassVar[str] = "geosam.passes.Every(2)"
 
     @property
     def reuses(self) -> bool:

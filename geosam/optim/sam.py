@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import time
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -22,6 +24,7 @@ from ..problem import Bound, Problem
 from .captured import Captured
 from .generators import generators
 from .groups import Groups, radius, radius_key
+from .habits import METHODS, check_base, with_cure
 from .held import UNTIL, Held
 from .last import Last, Perturbed
 from .memory import NAMES, Owners
@@ -74,6 +77,7 @@ class SAM(torch.optim.Optimizer):
     Source: Foret et al. 2021; Kim et al. 2022, algorithm 1.
     """
 
+    @with_cure
     def __init__(
         self,
         base: torch.optim.Optimizer,
@@ -88,8 +92,7 @@ class SAM(torch.optim.Optimizer):
         ball: str = "global",
         raise_nonfinite: bool = False,
     ) -> None:
-        if not isinstance(base, torch.optim.Optimizer) or isinstance(base, SAM):
-            raise TypeError(f"base must be a torch optimizer that holds the parameters, e.g. torch.optim.SGD; got {base!r}")
+        check_base(base, SAM, torch.optim.Optimizer)
         self._key = radius_key(base)
         super().__init__(base.param_groups, {**base.defaults, self._key: check_rho(rho)})
         self.base = base
@@ -189,7 +192,8 @@ class SAM(torch.optim.Optimizer):
         try:
             return getattr(self.base, name)
         except AttributeError:
-            raise AttributeError(f"neither SAM nor {type(self.base).__name__} has an attribute {name!r}") from None
+            told = f"; {METHODS[name]}" if name in METHODS else ""
+            raise AttributeError(f"neither SAM nor {type(self.base).__name__} has an attribute {name!r}{told}") from None
 
     def __repr__(self) -> str:
         parts = {"base": type(self.base).__name__, "metric": self.metric, "objective": self.objective}
@@ -216,6 +220,7 @@ class SAM(torch.optim.Optimizer):
                 raise TypeError(_NO_CLOSURE)
             self.base.step()
             return None if self.last is None else self.last.loss.detach()
+        began = time.perf_counter()
         self.restore()
         self.held.drop()
         if scaler is not None and isinstance(closure, Bound | list | tuple):
@@ -234,6 +239,8 @@ class SAM(torch.optim.Optimizer):
             else:
                 loss = step.whole(step.plain) if step.is_plain else step.run()
             self.steps += 1
+            if self.last is not None:
+                self.last = replace(self.last, seconds=time.perf_counter() - began)
             return loss
         except Skipped as skipped:
             self._tell(skipped)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -15,6 +16,8 @@ from ..core import vectors as vec
 
 class Update(Public, ABC):
     """(∇L(θ), ∇L(θ + ε*)) ↦ the gradient that the base optimizer steps with."""
+
+    example: ClassVar[str] = "geosam.updates.Sharp()"
 
     @abstractmethod
     def keep(self, gradient: Vectors, finite: Tensor) -> Vectors | None:

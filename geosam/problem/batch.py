@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from ..core import Vectors
+from ..core import Brief, Vectors
 from ..core.stacks import undisturbed
 from .copies import Copy
 from .examine import examine
@@ -34,21 +34,21 @@ _WRITES = (
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
+class Batch(Brief):
     """A model, its loss and a batch. It stores no number that depends on θ. ``memory``: facts that are found once."""
 
     model: nn.Module
     loss: Loss
-    sample: SampleLoss
-    likelihood: Likelihood | None
+    sample: SampleLoss = field(repr=False)
+    likelihood: Likelihood | None = field(repr=False)
     x: Any
     y: Any
-    n: int
-    memory: dict[Any, Any]
-    chosen: Vectors | None = None
+    n: int = field(repr=False)
+    memory: dict[Any, Any] = field(repr=False)
+    chosen: Vectors | None = field(default=None, repr=False)
     frozen_statistics: bool = False
     check: str = "sampled"
-    train: bool = False
+    train: bool = field(default=False, repr=False)
     """Whether its passes belong to a training step, in which a forward pass may write to the parameters."""
 
     def wrt(self: B, parameters: Vectors) -> B:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -22,6 +22,8 @@ class Bound(Batch):
 
     It stores no number that depends on θ: every observation (:func:`geosam.observe`) is at the current parameters.
     """
+
+    example: ClassVar[str] = "problem.on(x, y)"
 
     @property
     def parts(self) -> list[Bound]:

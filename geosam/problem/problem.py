@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.modules.loss import _Loss
 from torch.utils._pytree import tree_leaves
 
+from ..core import brief
 from .bound import Bound
 from .likelihoods import Likelihood, of_loss
 from .losses import Loss, canonical, sample_loss
@@ -39,13 +41,19 @@ class Problem:
     ) -> None:
         if check not in CHECKS:
             raise ValueError(f"check says on which batches rows are verified: one of {', '.join(CHECKS)}; got {check!r}")
-        if not isinstance(model, nn.Module) or not callable(loss):
-            raise TypeError(f"Problem(model, loss) takes a module and a loss to call, got {type(model).__name__} and {loss!r}")
+        if not isinstance(model, nn.Module) or not callable(loss) or isinstance(loss, type) or isinstance(model, _Loss):
+            raise TypeError(
+                "Problem(model, loss) takes a module and a loss to call, e.g. torch.nn.CrossEntropyLoss(), in this order; got "
+                f"{brief(model)} and {brief(loss)}"
+            )
         self.model, self.loss = model, canonical(loss)
         self.likelihood = likelihood or of_loss(self.loss)
         self.sample = sample_loss(self.loss)
         self.frozen_statistics, self.check = bool(frozen_statistics), check
         self._memory: dict[Any, Any] = {}
+
+    def __repr__(self) -> str:
+        return f"Problem({brief(self.model)}, {brief(self.loss)})"
 
     def on(self, x: Any, y: Any) -> Bound:
         """The problem on one batch. x: a tensor, a tuple of arguments or a dict of keyword arguments, batch first."""

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -20,6 +21,8 @@ class Sampling(Public, ABC):
     F is the second derivative of :func:`geosam.likelihoods.mean_kl` at 0: over the distribution's ``batch_shape`` beyond the
     samples (pixels, tokens, entries) it is a mean as well.
     """
+
+    example: ClassVar[str] = "geosam.metrics.Exact()"
 
     @property
     def random(self) -> bool:

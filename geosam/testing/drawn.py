@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..core import Vectors
+from ..core import Brief, Vectors
 from ..core import vectors as vec
 from ..rows import Pulled
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Drawn(Brief):
     """The inputs of one case. None of the vectors is zero.
 
     c, d: covectors of about the same scale, which may be extreme. u, v: tangent vectors. step: the direction in which an

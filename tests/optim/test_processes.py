@@ -1,11 +1,5 @@
 """Two processes under gloo: one ball for both equals one big batch, one ball a process is m-sharpness, the rest is refused."""
 
-import os
-import pathlib
-import subprocess
-import sys
-from typing import Any
-
 import pytest
 import torch
 import torch.distributed as dist
@@ -16,6 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 import geosam
 from geosam import metrics, objectives, solvers, updates
 from tests.networks import build, draw, labels, mlp
+from tests.ranks import together
 
 X, Y = draw(12, 4, dtype=torch.float64), labels(12)
 GLOBAL = {
@@ -51,7 +46,9 @@ def alone(parts, steps=3):
     """The same training in one process on the big batch."""
     model = build(mlp, dtype=torch.float64)
     opt = optimizer(model, parts)
-    return model, opt, lambda: [opt.step(geosam.Problem(model, nn.CrossEntropyLoss()).on(X, Y)) for _ in range(steps)]
+    for _ in range(steps):
+        opt.step(geosam.Problem(model, nn.CrossEntropyLoss()).on(X, Y))
+    return [p.numpy() for p in parameters(model)]
 
 
 def wrapped():
@@ -80,7 +77,8 @@ def one_ball_is_that_of_the_big_batch(name, expected):
             else:
                 opt.step(problem.on(x, y) if route == "step" else [problem.on(x[:2], y[:2]), problem.on(x[2:], y[2:])])
         same_everywhere(model)
-        torch.testing.assert_close(parameters(model), expected, rtol=1e-9, atol=1e-13, msg=f"{name}, {route}")
+        found = [p.numpy() for p in parameters(model)]
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-13, msg=f"{name}, {route}")
 
 
 def one_ball_a_process_is_m_sharpness(metric):
@@ -124,35 +122,16 @@ def what_would_be_wrong_is_refused():
     same_everywhere(model)
 
 
-def main(store: str, rank: int) -> None:
-    expected = []
-    for parts in GLOBAL.values():
-        model, _, train = alone(parts)
-        train()
-        expected.append(parameters(model))
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
-    for name, end in zip(GLOBAL, expected, strict=True):
+def every_row(expected):
+    for name, end in expected.items():
         one_ball_is_that_of_the_big_batch(name, end)
     for metric in (metrics.Euclidean(), metrics.EmpiricalFisher(), metrics.KLExact(), metrics.KroneckerFisher()):
         one_ball_a_process_is_m_sharpness(metric)
     what_would_be_wrong_is_refused()
-    dist.destroy_process_group()
 
 
 def test_two_processes(tmp_path):
-    root = pathlib.Path(__file__).parents[2]
-    command = [sys.executable, "-m", "tests.optim.test_processes", str(tmp_path / "store")]
-    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    how: dict[str, Any] = {"cwd": root, "env": environment, "stderr": subprocess.PIPE, "text": True}
-    ranks = [subprocess.Popen([*command, str(rank)], **how) for rank in range(2)]
-    try:
-        for rank in ranks:
-            _, said = rank.communicate(timeout=300)
-            assert rank.returncode == 0, said[-3000:]
-    finally:
-        for rank in ranks:  # one that waits for another that failed
-            rank.kill()
-            rank.communicate()
+    together(tmp_path, 2, every_row, {name: alone(parts) for name, parts in GLOBAL.items()})
 
 
 def test_the_ball_is_named():
@@ -160,7 +139,3 @@ def test_the_ball_is_named():
     assert "ball: rank" in repr(optimizer(model, {}, ball="rank")) and "ball: global" in repr(optimizer(model, {}))
     with pytest.raises(ValueError, match="ball is one of global, rank"):
         optimizer(model, {}, ball="batch")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))

@@ -1,28 +1,44 @@
 """Sphinx configuration. Builds need no network."""
 
 import importlib.metadata
+import importlib.util
 import re
 import sys
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
+import summary_page
 import theory_pages
 import zoo_page
+from docutils import nodes
 
 project = "geosam"
 author = "geosam contributors"
 project_copyright = f"2026, {author}"
 release = version = importlib.metadata.version("geosam")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinx_gallery.gen_gallery"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
+]
 exclude_patterns = ["_build", "examples"]
 
 html_theme = "furo"
 html_title = "geosam"
 html_copy_source = False
+# Formulas are rendered in the browser, by MathJax's one file that needs no other: pages need no network either.
+html_static_path = [
+    str(Path(importlib.util.find_spec("sphinx-mathjax-offline").origin).parent / "static/mathjax/tex-svg-full.js")
+]
+mathjax_path = "tex-svg-full.js"
 
-myst_enable_extensions = ["amsmath", "dollarmath"]
+myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 
 autodoc_default_options = {"members": True, "show-inheritance": True}
@@ -39,6 +55,12 @@ sphinx_gallery_conf = {
     "write_computation_times": False,
 }
 
+TORCH = {
+    "torch.Tensor": "tensors.html",
+    "torch.optim.Optimizer": "optim.html#torch.optim.Optimizer",
+    "torch.nn.Parameter": "generated/torch.nn.parameter.Parameter.html",
+    "torch.distributions.Distribution": "distributions.html",
+}
 _LITERAL = re.compile(r"(``.+?``|:[\w:]+:`[^`]+`|\*\*[^\s*][^*]*\*\*)")
 _MARKUP = re.compile(r"([*|`\\]|_(?=\W|$))")
 
@@ -66,8 +88,19 @@ def plain_text(app, what, name, obj, options, lines):
     lines[:] = out
 
 
+def to_torch(app, env, node, contnode):
+    """A name of torch's is a link to its page, which no inventory has to be fetched for."""
+    target = node.get("reftarget", "")
+    if not target.startswith("torch."):
+        return None
+    page = TORCH.get(target, f"generated/{target}.html")
+    return nodes.reference("", "", contnode, refuri=f"https://docs.pytorch.org/docs/stable/{page}", internal=False)
+
+
 def setup(app):
-    """Register the docstring filter, and the pages of the theory and of the zoo."""
+    """Register the docstring filter, the links to torch, and the pages of the theory, of the zoo and of all parts."""
+    app.connect("missing-reference", to_torch)
     app.connect("builder-inited", theory_pages.write)
     app.connect("builder-inited", zoo_page.write)
+    app.connect("builder-inited", summary_page.write)
     app.connect("autodoc-process-docstring", plain_text)

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import geosam
+
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"```python\n(.*?)```", re.S)
 
@@ -33,7 +35,10 @@ def test_the_ablation_of_the_readme_runs(capsys, tmp_path, monkeypatch):
     assert len(list(Path("runs/mine/records").glob("*.json"))) == 16 and Path("runs/mine/report.html").exists()
 
 
-@pytest.mark.parametrize("page", ["docs/own_metric.md", "docs/idea.md"])
+GUIDE = ["own_metric", "idea", "choose", "sharpness", "laws", "faq", "index"]
+
+
+@pytest.mark.parametrize("page", [f"docs/{name}.md" for name in GUIDE])
 def test_the_guide_runs(page):
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3))
@@ -43,3 +48,16 @@ def test_the_guide_runs(page):
     exec("import geosam", names)
     for code in found:
         exec(compile(code, page, "exec"), names)
+
+
+def test_every_recipe_is_an_optimizer():
+    """The lines of the table, with numbers for what the reader fills in."""
+    model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.LayerNorm(8), torch.nn.Linear(8, 3))
+    names = {"torch": torch, "model": model, "SAM": geosam.SAM, "alpha": 0.1, "rise": 0.1, "rho_max": 0.1, "start": 5}
+    page = (ROOT / "docs/recipes.md").read_text(encoding="utf-8")
+    (setup,) = BLOCK.findall(page)
+    exec(setup, names)
+    recipes = re.findall(r"`(SAM\(.*?\))`", page)
+    assert len(recipes) > 15
+    for recipe in recipes:
+        assert isinstance(eval(recipe.replace("rho=...", "rho=0.1"), names), geosam.SAM), recipe

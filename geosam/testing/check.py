@@ -147,7 +147,13 @@ def examine(cases: SearchStrategy[T], trial: Callable[[T], None], examples: int 
 
     phases = [p for p in settings().phases if p in (Phase.generate, Phase.shrink)]
     many = settings().max_examples if examples is None else examples
-    how = {"deadline": None, "database": None, "phases": phases, "suppress_health_check": _QUIET, "report_multiple_bugs": False}
+    how: dict[str, Any] = {
+        "deadline": None,
+        "database": None,
+        "phases": phases,
+        "suppress_health_check": _QUIET,
+        "report_multiple_bugs": False,
+    }
     fixed = settings(max_examples=many, **how)
     try:
         fixed(given(case=cases)(run))()

@@ -37,7 +37,8 @@ def command(
 
 
 def _draw(names: list[str] | None, path: Path, figure: Path) -> None:
-    from geosam.ablation.report import page, style
+    from geosam.ablation.report import rendered, styled
+    from geosam.records import write
 
     from .growth_figure import growth
 
@@ -45,8 +46,8 @@ def _draw(names: list[str] | None, path: Path, figure: Path) -> None:
         raise typer.BadParameter("only growth has a figure: growth --figure PATH")
     if not path.exists():
         raise typer.BadParameter(f"there is no record {path} to draw: measure first, or name its folder with --records")
-    with style.styled():
-        page.png(growth(path), figure)
+    with styled():
+        write(figure, rendered(growth(path), "png"))
 
 
 def _measure(

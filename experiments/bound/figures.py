@@ -14,7 +14,7 @@ from .summary import Summary
 def draw(summary: Summary) -> Figure:
     """A row a model and method; beyond 1 a bound says nothing of a zero-one loss."""
     found = summary.groups
-    figure = Figure(figsize=(7.2, 0.5 * len(found) + 1.5))
+    figure = Figure(figsize=(6.9, 0.5 * len(found) + 1.5))
     axes = figure.subplots()
     marks = (
         ("E test under noise", lambda o: o.average, "o", "#2a6f97"),
@@ -35,5 +35,5 @@ def draw(summary: Summary) -> Figure:
     axes.set_yticks(range(len(found)), [f"{model}, {method}" for model, method in found])
     axes.set_ylim(len(found) - 0.5, -0.9)
     axes.set_xlabel("zero-one loss, and its bounds")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, fontsize=8)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     return figure

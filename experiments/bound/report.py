@@ -1,38 +1,36 @@
-"""The rows as a table, for a page and for a terminal."""
+"""The page, and the table for a terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from functools import partial
 
-from rich.table import Table
+from rich.table import Table as Shown
 
-from geosam.records import Record, write
+from geosam.ablation.report import Page, Picture, Section, Table
+from geosam.records import Record
 
+from .figures import draw
 from .result import Outcome
 from .summary import HEAD, Summary
 
-
-def write_report(path: Path, summary: Summary, records: Sequence[Record[Outcome]], picture: Path) -> Path:
-    """In Markdown. picture: a file below the page's folder."""
-    first = records[0]
-    lines = ["# What the PAC-Bayes bounds say", ""]
-    lines.append(f"n = {first.result.samples} digits, δ = {summary.config.delta}, {len(records)} runs.")
-    lines += ["", f"![{HEAD[4]} and what the theorems add]({picture.relative_to(path.parent)})", ""]
-    lines += [_line(row) for row in (HEAD, ["---"] * len(HEAD), *summary.rows)]
-    lines += ["", *(f"{text}\n" for text in summary.notes)]
-    lines.append(f"Commit {first.provenance.commit}, {first.provenance.device}, {first.provenance.versions}.")
-    write(path, ("\n".join(lines) + "\n").encode())
-    return path
+WORDS = "A row a model and method, a point a run. Right of 1 a bound says nothing of a zero-one loss."
 
 
-def said(summary: Summary) -> list[Table | str]:
-    """The table and its notes."""
-    table = Table(*HEAD)
-    for row in summary.rows:
-        table.add_row(*row)
-    return [table, *summary.notes]
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+def page(s: Summary, records: Sequence[Record[Outcome]]) -> Page:
+    """Losses and bounds, and what they are worth."""
+    n = records[0].result.samples
+    lead = f"Models trained on n = {n} digits, and both theorems at δ = {s.config.delta}: {len(records)} runs."
+    shown = Shown(*HEAD)
+    for row in s.rows:
+        shown.add_row(*row)
+    numbers = Table("Zero-one losses, means over seeds, and bounds.", HEAD[:-1], [row[:-1] for row in s.rows])
+    worth = Table("What each bound is worth.", [HEAD[0], HEAD[-1]], [[row[0], row[-1]] for row in s.rows])
+    return Page(
+        "What the PAC-Bayes bounds say",
+        lead,
+        Picture("bound", WORDS, partial(draw, s)),
+        worth,
+        sections=[Section("Losses and bounds", [numbers, *s.notes])],
+        said=[shown, *s.notes],
+    )

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from geosam.ablation.report import saved
+from geosam.ablation.report import Page
 from geosam.records import Finished
 
-from ..common.study import Part, Report
+from ..common.study import Part
 from .config import Config
-from .figures import draw
-from .report import said, write_report
+from .report import page
 from .result import Outcome
 from .run import measure
 from .summary import summarise
@@ -27,9 +25,6 @@ class Bound:
         """A model in a geometry from a seed."""
         return [Part(self.config.runs(), measure, Outcome)]
 
-    def report(self, finished: Finished, out: Path) -> Report:
-        """``bound.md``."""
-        summary = summarise(self.config, finished.records)
-        picture = saved(draw(summary), out, "bound")
-        page = write_report(out / "bound.md", summary, finished.records, picture)
-        return Report(page, picture, said(summary))
+    def page(self, finished: Finished) -> Page:
+        """Figure, table and how to read them."""
+        return page(summarise(self.config, finished.records), finished.records)

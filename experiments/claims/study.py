@@ -11,11 +11,12 @@ from rich.console import Console
 
 from geosam.ablation import read
 from geosam.ablation.outcomes import Outcomes
-from geosam.ablation.report import Table, plain_report, styled
+from geosam.ablation.report import Page, Section, Table
 from geosam.ablation.statistics import Verdict
 from geosam.records import fingerprint
 
 from ..common.overview import Together
+from ..common.runner import publish
 from .ledger import CLAIMS, Claim
 
 Row = tuple[Claim, str, Verdict, dict[str, Verdict]]
@@ -41,21 +42,22 @@ class Claims:
 
     def carry_out(self, out: Path, *, workers: int, fresh: bool, figure: Path | None, console: Console) -> Path | None:
         """Print the verdicts, and write a page of them; nothing is run."""
-        rows = self.rows()
-        for claim, run, verdict, parts in rows:
+        for claim, run, verdict, parts in self.rows():
             console.print(f"{claim.id}  {verdict.outcome}, at {run}: {claim.says} ({verdict.why})")
             for part in parts.values():
                 console.print(f"      {part}")
-        found = {str(i): o for study in {c.study for c in CLAIMS} for i, o in _numbered(self._found(study), study)}
-        if not found:
+        written = self.found(self.records)
+        if written is None:
             return out
-        tables = [_table(rows), *(_parts(row) for row in rows if row[3])]
+        return publish(*written, out / fingerprint([record.key for record in written[1].records]), figure, console)
+
+    def found(self, out: Path) -> tuple[Page, Together] | None:
+        """The verdicts on the records in the folder, and these records."""
+        found = {str(i): o for study in {c.study for c in CLAIMS} for i, o in _numbered(self._found(study), study)}
+        rows = self.rows()
+        parts = [Section(f"{row[0].id}: {row[2].outcome}", [row[0].says, _parts(row)]) for row in rows if row[3]]
         lead = "What the records decide, at the size that was run, by rules that were fixed before."
-        folder = out / fingerprint([record.key for outcomes in found.values() for record in outcomes.records])
-        with styled():
-            page = plain_report(folder, "Claims", lead, Together(found), [], tables)  # type: ignore[arg-type]
-        console.print(str(page))
-        return page
+        return (Page("Claims", lead, table=_table(rows), sections=parts), Together(found)) if found else None
 
     def _found(self, study: str) -> list[dict[str, Outcomes]]:
         """By preset: setting ↦ outcomes."""

@@ -13,14 +13,15 @@ import torch
 from rich.console import Console
 
 from geosam.ablation import Ablation, Method, Results, Run, read
+from geosam.ablation.report import Page
 from geosam.metrics import Euclidean
 from geosam.records import Store, fingerprint, run_all
 
 from .methods import CONTROL, FSAM
 from .named import named
 from .options import Options
-from .overview import overview
-from .runner import Bar
+from .overview import Together, overview
+from .runner import Bar, publish
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,18 @@ class Ablations:
             done = run_all(jobs, ablation.work(folder / name), store, workers=workers, watcher=Bar(console)) if jobs else []
             failed |= bool(found.failed) or any(d.record is None for d in done)
             read(folder / name).report(folder / name)
-        page = overview(folder, self.title, self.about, {name: read(folder / name) for name in self.settings}, figure)
+        written = self.found(out)
+        if written is None:
+            return None
+        page = publish(*written, folder, figure, console)
         console.print(f"{page}  ({time.perf_counter() - start:.0f} s)")
         return None if failed else page
+
+    def found(self, out: Path) -> tuple[Page, Together] | None:
+        """The page of the records that are there."""
+        folder = self.folder(out)
+        there = {name: read(folder / name) for name in self.settings if any((folder / name / "records").glob("*.json"))}
+        return (overview(self.title, self.about, there), Together(there)) if there else None
 
     def _plan(self, folder: Path, console: Console) -> None:
         seconds = 0.0

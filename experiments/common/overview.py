@@ -4,36 +4,34 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from matplotlib.figure import Figure
 
 from geosam.ablation import Results
-from geosam.ablation.report import QUIET, Picture, Table, plain_report, styled
-from geosam.records import write
+from geosam.ablation.report import QUIET, Page, Picture, Section, Shown, Table
 
 WORDS = "Paired differences to {against} in points of {score}: mean and 95 % interval. Left of the line is worse."
 
 
-def overview(folder: Path, title: str, about: str, found: Mapping[str, Results], figure: Path | None) -> Path:
-    """``report.html`` in the folder. found: by setting; each has a page of its own in a folder of that name."""
+def overview(title: str, about: str, found: Mapping[str, Results]) -> Page:
+    """Of a study of ablations. found: by setting; each has a page of its own in a folder of that name."""
     rule = next(iter(found.values())).outcomes.rule
-    with styled():
-        drawn = Picture("overview", _panels(found), WORDS.format(against=rule.against, score=rule.score))
-        tables = [_table(name, results) for name, results in found.items()]
-        page = plain_report(folder, title, about, Together(found), [drawn], tables)  # type: ignore[arg-type]
-    if figure is not None:
-        write(figure, (folder / "figures" / "overview.png").read_bytes())
-    return page
+    words = WORDS.format(against=rule.against, score=rule.score)
+    tables = [_table(name, results) for name, results in found.items()]
+    sections = [Section(name, [table]) for name, table in zip(found, tables, strict=True)] if len(tables) > 1 else []
+    return Page(
+        title, about, Picture("overview", words, partial(_panels, found)), None if sections else tables[0], sections=sections
+    )
 
 
 class Together:
     """The records of all settings, as a report asks for them."""
 
-    def __init__(self, found: Mapping[str, Results]) -> None:
-        self.records = [record for results in found.values() for record in results.records]
-        self.failed = [f"{name}: {title}" for name, results in found.items() for title in results.failed]
+    def __init__(self, found: Mapping[str, Shown]) -> None:
+        self.records = [record for each in found.values() for record in each.records]
+        self.failed = [f"{name}: {title}" for name, each in found.items() for title in each.failed]
 
 
 def _panels(found: Mapping[str, Results]) -> Figure:
@@ -49,7 +47,7 @@ def _panels(found: Mapping[str, Results]) -> Figure:
                 axes.plot([100 * at.low, 100 * at.high], [row, row], "-", color="C0", lw=1.5)
                 axes.plot([100 * at.mean], [row], "o", color="C0", ms=4)
         axes.axvline(0, color=QUIET, lw=0.8)
-        axes.set_title(setting, fontsize=8, fontweight="normal")
+        axes.set_title(setting)
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.grid(axis="x")

@@ -1,4 +1,4 @@
-"""Carry a study out: run its jobs, then make its report."""
+"""Carry a study out: run its jobs, then write its page."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from geosam.ablation.report import styled
-from geosam.records import Done, Finished, Job, Store, Watcher, run_all, write
+from geosam.ablation.report import Page, Shown, write_page
+from geosam.records import Done, Finished, Job, Store, Watcher, fingerprint, run_all, write
 
 from .study import Part, Result, Study
 
@@ -18,6 +18,21 @@ from .study import Part, Result, Study
 def records_of(part: Part[Result], folder: Path) -> Store[Result]:
     """Where a part of a study has its records, in the folder of all of them."""
     return Store(folder / part.folder, part.result)
+
+
+def configured(study: Study) -> str:
+    """The name of the folder of this configuration's page: no other configuration writes there."""
+    jobs = [job for part in study.parts() for job in part.jobs]
+    return f"{len(jobs)}-runs-{fingerprint(jobs)}"
+
+
+def found(study: Study, out: Path) -> tuple[Page, Finished] | None:
+    """The page of the records in ``out``, as ``carry_out`` would write it; None where there are none. Runs nothing."""
+    folder = out / "records" if (out / "records").is_dir() else out
+    done = [Done(job, records_of(part, folder).load(job)) for part in study.parts() for job in part.jobs]
+    finished = Finished(done)
+    page = study.page(finished) if finished.records else None
+    return None if page is None else (page, finished)
 
 
 class Bar(Watcher):
@@ -80,14 +95,20 @@ def carry_out(study: Study, out: Path, *, workers: int, fresh: bool, figure: Pat
     if not finished.records:
         console.print("[red]No run succeeded: there is nothing to report.[/]")
         return None
-    with styled():
-        report = study.report(finished, out)
-    if report is None:
+    page = study.page(finished)
+    if page is None:
         console.print(f"[red]No report: {len(finished.failed)} of {len(done)} jobs failed. The others have their records.[/]")
         return None
-    if figure is not None:
-        write(figure, report.overview.read_bytes())
-    for line in report.said:
+    path = publish(page, finished, out / configured(study), figure, console)
+    console.print(f"{path}  ({time.perf_counter() - start:.0f} s)")
+    return None if finished.failed else path
+
+
+def publish(page: Page, shown: Shown, folder: Path, figure: Path | None, console: Console) -> Path:
+    """Write ``report.html`` into the folder, and say what the page says to a terminal. figure: where its picture goes too."""
+    path = write_page(folder / "report.html", page, shown)
+    if figure is not None and page.picture is not None:
+        write(figure, (folder / "figures" / f"{page.picture.name}.png").read_bytes())
+    for line in page.said:
         console.print(line)
-    console.print(f"{report.page}  ({time.perf_counter() - start:.0f} s)")
-    return None if finished.failed else report.page
+    return path

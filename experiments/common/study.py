@@ -1,4 +1,4 @@
-"""What a study is: it knows its jobs, and makes a report of their records. Imported by ``--help``, so without torch."""
+"""What a study is: it knows its jobs, and makes a page of their records. Imported by ``--help``, so without torch."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_check
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
-    from rich.console import Console, RenderableType
+    from rich.console import Console
 
+    from geosam.ablation.report import Page, Shown
     from geosam.records import Finished, Job
 
 Result = TypeVar("Result", bound="BaseModel")
@@ -26,23 +27,14 @@ class Part(Generic[Result]):
     folder: str = ""
 
 
-@dataclass(frozen=True)
-class Report:
-    """page, overview: files as written; the second is the picture that ``--figure`` asks for. said: to print."""
-
-    page: Path
-    overview: Path
-    said: Sequence[RenderableType]
-
-
 class Study(Protocol):
-    """A study with its configuration. ``runner.carry_out`` runs what has no record, and asks for the report."""
+    """A study with its configuration. ``runner.carry_out`` runs what has no record, and writes the page."""
 
     def parts(self) -> Sequence[Part[Any]]:
         """All jobs, each with all that its numbers depend on."""
 
-    def report(self, finished: Finished, out: Path) -> Report | None:
-        """Summarise, draw, and write page and pictures into ``out``; None where the records there are do not suffice."""
+    def page(self, finished: Finished) -> Page | None:
+        """What the records say, and how it is shown; None where those there are do not suffice."""
 
 
 @runtime_checkable
@@ -51,3 +43,6 @@ class Whole(Protocol):
 
     def carry_out(self, out: Path, *, workers: int, fresh: bool, figure: Path | None, console: Console) -> Path | None:
         """As ``runner.carry_out``."""
+
+    def found(self, out: Path) -> tuple[Page, Shown] | None:
+        """The page of the records that are in ``out``, and these records; None where there are none. Runs nothing."""

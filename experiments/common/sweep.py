@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 from pydantic import RootModel
 
-from geosam.ablation.report import Picture, Table, plain_report
+from geosam.ablation.report import Page, Picture, Table
 from geosam.records import Finished
 
-from .study import Part, Report
+from .study import Part
 
 
 class Case:
@@ -34,7 +33,7 @@ class Numbers(RootModel[dict[str, float]]):
 class Sweep:
     """``work(case)`` for every case. about: what is run, in a sentence. One type of case; ``work`` is a module's.
 
-    The report has a panel for each number, a point a case over the cases' first field, and a table.
+    The page has a panel for each number, a point a case over the cases' first field, and a table.
     """
 
     title: str
@@ -46,18 +45,21 @@ class Sweep:
         """A job a case."""
         return [Part(self.cases, partial(_numbers, self.work), Numbers)]
 
-    def report(self, finished: Finished, out: Path) -> Report:
+    def page(self, finished: Finished) -> Page:
         """The panels and the table."""
         found = [(case, record.result.root) for case, record in finished.of(type(self.cases[0]))]
         settings, numbers = [f.name for f in fields(self.cases[0])], list(found[0][1])
-        figure = Figure(figsize=(3.5 * len(numbers), 3))
-        for axes, number in zip(figure.subplots(1, len(numbers), squeeze=False)[0], numbers, strict=True):
-            axes.plot([_plain(getattr(case, settings[0])) for case, _ in found], [values[number] for _, values in found], "o")
-            axes.set(xlabel=settings[0], ylabel=number)
         rows = [[*(str(getattr(case, s)) for s in settings), *(f"{values[n]:.4g}" for n in numbers)] for case, values in found]
-        picture = Picture("overview", figure, f"A point a run, over {settings[0]}.")
-        page = plain_report(out, self.title, self.about, finished, [picture], [Table("All runs.", settings + numbers, rows)])
-        return Report(page, out / "figures" / "overview.png", ())
+        picture = Picture("overview", f"A point a run, over {settings[0]}.", partial(_panels, found, settings[0], numbers))
+        return Page(self.title, self.about, picture, Table("All runs.", settings + numbers, rows))
+
+
+def _panels(found: Sequence[tuple[Any, Mapping[str, float]]], setting: str, numbers: Sequence[str]) -> Figure:
+    figure = Figure(figsize=(3.2 * len(numbers), 3))
+    for axes, number in zip(figure.subplots(1, len(numbers), squeeze=False)[0], numbers, strict=True):
+        axes.plot([_plain(getattr(case, setting)) for case, _ in found], [values[number] for _, values in found], "o")
+        axes.set(xlabel=setting, ylabel=number)
+    return figure
 
 
 def _numbers(work: Callable[[Any], Mapping[str, float]], case: Any) -> Numbers:

@@ -8,36 +8,13 @@ from matplotlib.ticker import NullFormatter
 from geosam.ablation.report import QUIET, RULE
 
 from .rows import PLAIN_NUMBERS, dots, gaps, percent, ratios
-from .snapshots import budget, cosines, efficiency, gap_to_sam, layers
 from .summary import Summary
-from .training import accuracy_in_training, spent_in_training
-
-
-def draw(s: Summary) -> dict[str, Figure]:
-    """All figures that the records allow, by name."""
-    pictures = {
-        "overview": overview(s),
-        "accuracy": accuracy(s),
-        "accuracy_in_training": accuracy_in_training(s),
-        "step_time": step_time(s),
-    }
-    if s.sams:
-        pictures["spent_in_training"] = spent_in_training(s)
-    if not s.looks.empty:
-        pictures |= {
-            "gap_to_sam": gap_to_sam(s),
-            "cosines": cosines(s),
-            "efficiency": efficiency(s),
-            "budget": budget(s),
-            "layers": layers(s),
-        }
-    return pictures
 
 
 def overview(s: Summary) -> Figure:
     """The study in one picture: shared rows, four questions."""
     names = s.methods
-    figure = Figure(figsize=(11, 0.34 * len(names) + 1.5))
+    figure = Figure(figsize=(11.5, 0.34 * len(names) + 1.5))
     columns = figure.subplots(1, 4, sharey=True, width_ratios=(1.15, 1, 1, 1))
     gaps(columns[0], names, s)
     last = s.epochs[s.epochs["epoch"] == s.epochs["epoch"].max()].groupby("method")["spent"].apply(list).to_dict()

@@ -1,45 +1,182 @@
-"""The report: one HTML file that needs nothing else."""
+"""The page: what each figure and table shows, and how to read it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from geosam.ablation.report import Table, provenance_table, write_page
-from geosam.records import Finished, describe, spelled
+from geosam.ablation.report import Block, Note, Page, Picture, Section, Table
+from geosam.records import describe, spelled
 
+from .figures import accuracy, overview, step_time
 from .methods import PUBLISHED, REFERENCE
-from .summary import Summary
+from .snapshots import budget, cosines, cosines_by_number, efficiency, gap_to_sam, layers
+from .summary import SAME, Summary
+from .training import accuracy_in_training, spent_in_training
 
-TEMPLATE = Path(__file__).with_name("report.html.j2")
+COLOURS = "Red is SAM’s own direction (1 − cos below 10⁻³ in every snapshot), blue another geometry, grey plain SGD."
+COUNTS = {1: "One seed decides", 2: "Two seeds decide", 3: "Three seeds decide"}
 
 
-def write_report(path: Path, summary: Summary, finished: Finished, pictures: Mapping[str, Figure]) -> Path:
-    """Render the template."""
-    records = finished.records
-    return write_page(
-        path,
-        TEMPLATE,
-        pictures,
-        config=summary.config,
-        s=summary,
-        published=PUBLISHED,
-        reference=REFERENCE,
-        gap=summary.published_gap(),
-        parameters=records[0].result.parameters,
-        accuracy=accuracy_table(summary),
-        radii=radius_table(summary),
-        geometries=geometry_table(summary),
-        settings=settings_table(summary),
-        provenance=provenance_table(records),
-        seconds=sum(record.seconds for record in records),
-        failed=finished.failed,
+def page(s: Summary, parameters: int) -> Page:
+    """All figures and tables that the records allow. parameters: of the network."""
+    training, calibration = s.config.training, s.config.calibration
+    lead = (
+        f"A CNN of {parameters} parameters learns scikit-learn’s handwritten digits from {training.train_size} images, "
+        f"{training.label_noise:.0%} of them with a wrong label, and is tested on the {1797 - training.train_size} others. "
+        "Only the geometry of the perturbation ε* changes. No radius is tuned: each is the one at which ε* has a KL of "
+        f"{calibration.kl} nats after the {training.warmup} epochs of SGD with which every run begins."
     )
+    words = f"Rows are methods, columns four questions, a point a seed or a snapshot. {COLOURS}"
+    looked = not s.looks.empty
+    sections = [
+        *(directions(s) if looked else []),
+        compute(s),
+        *(radius(s) if s.sams else []),
+        *(nats(s) if looked else []),
+        cost(s),
+        Section("Radii", [radius_table(s)]),
+    ]
+    setup: list[Block] = [protocol(s), geometry_table(s), settings_table(s)]
+    if s.refused:
+        setup.append(f"Left out of a snapshot because the target KL is not reached: {'; '.join(s.refused)}.")
+    return Page(
+        "Geometries of SAM, side by side",
+        lead,
+        _shown(overview, s, words),
+        accuracy_table(s),
+        published(s),
+        sections,
+        setup,
+        said(s),
+    )
+
+
+def published(s: Summary) -> Note | None:
+    """How far the published Fisher SAM is from SAM."""
+    gap = s.published_gap()
+    if gap is None:
+        return None
+    looks = len(s.angles[["seed", "epoch"]].drop_duplicates())
+    return Note(
+        f"{PUBLISHED} {'is SAM' if gap < SAME else 'differs from SAM here'}: 1 − cos ≤ {gap:.1e}",
+        [
+            f"The cosine is that between the two ε*, its worst over {looks} snapshots, at equal KL. This is Fisher SAM in "
+            "the setting of its paper’s section 5, G = diag(1 + g²): entries of g are small, so that G is nearly the "
+            "identity and ε* nearly SAM’s own. Its accuracy beside SAM’s shows how far apart two runs of the same method "
+            "come out."
+        ],
+    )
+
+
+def directions(s: Summary) -> list[Section]:
+    """Cosines."""
+    left = _shown(
+        gap_to_sam,
+        s,
+        "Left is SAM, right is something else; the axis is logarithmic and the shaded part is below 10⁻³. Each point is one "
+        "snapshot (a seed and an epoch along the Euclidean run). Monge scales SAM’s ε* and KLExact along a metric scales that "
+        "metric’s, so they coincide up to rounding by construction.",
+    )
+    right = _shown(
+        cosines,
+        s,
+        "The cosine between the ε* of row and column, averaged over seeds and snapshots. 1 means the same direction, 0 none "
+        "in common. Between geometries whose cell is 1 only the radius differs.",
+        narrow=cosines_by_number,
+    )
+    return [Section("Which geometries move in another direction at all?", [left, right])]
+
+
+def compute(s: Summary) -> Section:
+    """Accuracy."""
+    count = len(s.config.seeds)
+    caution = (
+        f"**{COUNTS.get(count, f'{count} seeds decide')} nothing.** They show how far one run is from the next; differences "
+        "of that size are not a ranking."
+    )
+    last = _shown(
+        accuracy,
+        s,
+        "A point is a seed, the bar their mean; seeds are paired: equal initial weights, equal order of batches. SAM "
+        "evaluates two gradients a step, so the fair SGD is the one with twice the steps. The hollow SGD has half the "
+        "compute. KLExact adds forward passes and the per-sample geometries more: their cost is under step time.",
+    )
+    words = (
+        "Each line is a seed, dashed the mean of Euclidean SAM; equal places on the axis are equal compute, except for SGD "
+        "with half of it."
+    )
+    if s.config.training.label_noise:
+        words += (
+            " Where a curve falls again, the network is learning the wrong labels by heart: what a perturbation does here is "
+            "mostly to hinder that, and stopping early would help every method that falls."
+        )
+    return Section("Accuracy at equal compute", [caution, last, _shown(accuracy_in_training, s, words)])
+
+
+def radius(s: Summary) -> list[Section]:
+    """KL spent."""
+    spent = _shown(
+        spent_in_training,
+        s,
+        "Each line is a seed: the KL that ε* spends with the run’s fixed radius, over the KL it was calibrated to, on the "
+        f"{s.config.calibration.batches} calibration batches. At 1 the radius means what it meant where it was calibrated. "
+        "The dashed line is the mean of Euclidean SAM’s. KLExact measures KL at every step and stays at 1.",
+    )
+    return [Section("Does a radius keep its meaning?", [spent])]
+
+
+def nats(s: Summary) -> list[Section]:
+    """Efficiency, budget, layers."""
+    first = _shown(
+        efficiency,
+        s,
+        "The first-order rise ⟨g, ε⟩ over the most that any ε with the same KL could have, ‖g‖* √(2 KL) with the dual norm "
+        "of the undamped Fisher. To first order it is at most 1, and the undamped Fisher reaches it; at this KL the "
+        "expansion is not exact, so points above 1 are possible. A point is a seed. A higher efficiency is not a better "
+        "optimizer.",
+    )
+    second = _shown(
+        budget,
+        s,
+        "KL(ε*) over ρ²/2. Only for the true Fisher, undamped, and for KLExact is ρ²/2 a KL budget; the spread of the rows "
+        "is why equal radii in two geometries mean nothing, and the spread in a row is how far a fixed radius drifts.",
+    )
+    third = _shown(layers, s, "Where ε* goes: its squared length by layer, averaged over the snapshots.")
+    return [Section("What a nat of KL buys", [first, second, third])]
+
+
+def cost(s: Summary) -> Section:
+    """Seconds."""
+    words = (
+        "The median step over the median Euclidean SAM step that the same process took in between on a copy of the network, "
+        "so that both saw much the same load. Euclidean SAM’s own row should be at 1: its distance from there is what this "
+        "measurement can resolve. Runs share the machine with each other; the network is so small that fixed costs of a "
+        "call, not arithmetic, rule these ratios. They say nothing about large networks."
+    )
+    return Section("What a step costs", [_shown(step_time, s, words)])
+
+
+def protocol(s: Summary) -> str:
+    """In words."""
+    warmup, calibration = s.config.training.warmup, s.config.calibration
+    return (
+        f"Every run begins with {warmup} epochs of plain SGD, which all methods at a seed share but for the learning rate’s "
+        f"schedule of the SGD that runs longer. There, on each of {calibration.batches} fixed training batches, "
+        f"`geosam.calibrate` finds the radius whose ε* has a KL of {calibration.kl} nats; their geometric mean is the run’s "
+        "rho to the end. Training: SGD with momentum and a cosine schedule to zero, no augmentation. Accuracy is that of "
+        f"the last epoch: no epoch is chosen by looking at the test images. Snapshots are taken along the {REFERENCE} runs, "
+        "with every geometry calibrated anew to the same KL on one batch."
+    )
+
+
+def _shown(draw: Callable[[Summary], Figure], s: Summary, words: str, narrow: Any = None) -> Picture:
+    return Picture(draw.__name__, words, partial(draw, s), narrow and partial(narrow, s))
 
 
 def accuracy_table(s: Summary) -> Table:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.ticker import PercentFormatter
 
-from geosam.ablation.report import INK, QUIET
+from geosam.ablation.report import PAPER, QUIET
 
 from .methods import REFERENCE
 from .rows import PLAIN_NUMBERS, dots, gaps
@@ -28,23 +30,38 @@ def gap_to_sam(s: Summary) -> Figure:
 
 def cosines(s: Summary) -> Figure:
     """Mean cosine between the perturbations."""
-    table = s.angles.pivot_table(index="a", columns="b", values="cosine").loc[s.metrics, s.metrics]
-    n = len(table)
-    figure = Figure(figsize=(0.43 * n + 2.0, 0.37 * n + 2.0))
+    n = len(s.metrics)
+    figure = Figure(figsize=(0.36 * n + 2.2, 0.37 * n + 2.0))
     axes = figure.subplots()
-    image = axes.imshow(table, vmin=0, vmax=1, cmap="Blues", aspect="auto")
-    for i in range(n):
-        for j in range(n):
-            value = table.iloc[i, j]
-            shade = "white" if value > 0.6 else INK
-            axes.text(j, i, _cosine(value), ha="center", va="center", color=shade, fontsize=7.5)
+    bar = figure.colorbar(_cells(axes, s), ax=axes, shrink=0.6, pad=0.02, label="cosine")
+    bar.ax.spines["outline"].set_visible(False)
     axes.set_xticks(range(n), s.metrics, rotation=40, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(n), s.metrics)
+    return figure
+
+
+def cosines_by_number(s: Summary) -> Figure:
+    """The same on a narrow screen: names below, by number."""
+    n = len(s.metrics)
+    figure = Figure(figsize=(3.4, 3.1 + 0.2 * n))
+    axes, key = figure.subplots(2, 1, height_ratios=(2.9, 0.2 * n))
+    _cells(axes, s)
+    axes.set_xticks(range(n), range(1, n + 1))
+    axes.set_yticks(range(n), range(1, n + 1))
+    key.set_axis_off()
+    key.text(0, 1, "\n".join(f"{i}  {name}" for i, name in enumerate(s.metrics, 1)), va="top", linespacing=1.45)
+    return figure
+
+
+def _cells(axes: Axes, s: Summary) -> AxesImage:
+    table = s.angles.pivot_table(index="a", columns="b", values="cosine").loc[s.metrics, s.metrics]
+    image = axes.imshow(table, vmin=0, vmax=1, cmap="Blues", aspect="auto")
+    for i, j in np.ndindex(table.shape):
+        value = table.iloc[i, j]
+        axes.text(j, i, _cosine(value), ha="center", va="center", color="#f8f9fb" if value > 0.6 else "#20242e")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    bar = figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02, label="cosine")
-    bar.ax.spines["outline"].set_visible(False)
-    return figure
+    return image
 
 
 def efficiency(s: Summary) -> Figure:
@@ -52,7 +69,7 @@ def efficiency(s: Summary) -> Figure:
     return by_epoch(
         s,
         "efficiency",
-        r"efficiency  $\langle g, \epsilon\rangle\;/\;\Vert g\Vert_{F*}\sqrt{2\,\mathrm{KL}(\epsilon)}$",
+        "efficiency  ⟨g, ε⟩ / (‖g‖* √(2 KL(ε)))",
         log=False,
     )
 
@@ -81,7 +98,7 @@ def by_epoch(s: Summary, column: str, label: str, log: bool) -> Figure:
     else:
         axes.set_xlim(left=0)
     axes.set_xlabel(label)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", ncols=len(epochs), frameon=False, fontsize=8)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", ncols=len(epochs), frameon=False)
     return figure
 
 
@@ -97,12 +114,12 @@ def layers(s: Summary) -> Figure:
     axes.grid(visible=False)
     left = np.zeros(len(table))
     for name, shade in zip(table, mpl.colormaps["YlGnBu"](np.linspace(0.85, 0.12, table.shape[1])), strict=True):
-        axes.barh(range(len(table)), table[name], left=left, height=0.66, color=shade, label=name, ec="white", lw=0.5)
+        axes.barh(range(len(table)), table[name], left=left, height=0.66, color=shade, label=name, ec=PAPER, lw=0.5)
         left += table[name].to_numpy()
     axes.set_xlim(0, 1)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_xlabel("part of ‖ε‖₂² in each layer")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", ncols=table.shape[1], frameon=False, fontsize=8)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", ncols=table.shape[1], frameon=False)
     return figure
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
+from geosam.ablation.report import Page
 from geosam.records import Finished
 
-from ..common.study import Part, Report
+from ..common.study import Part
 from .config import Config
-from .figures import draw
-from .report import said, write_report
+from .report import page
 from .result import Outcome
 from .run import train
 from .summary import summarise
@@ -26,9 +25,6 @@ class Compare:
         """A method from a seed."""
         return [Part(self.config.runs(), train, Outcome)]
 
-    def report(self, finished: Finished, out: Path) -> Report:
-        """``report.html``."""
-        summary = summarise(self.config, finished.records)
-        pictures = draw(summary)
-        page = write_report(out / "report.html", summary, finished, pictures)
-        return Report(page, out / "figures" / "overview.png", said(summary))
+    def page(self, finished: Finished) -> Page:
+        """Figures, tables and what they say."""
+        return page(summarise(self.config, finished.records), finished.records[0].result.parameters)

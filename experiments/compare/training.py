@@ -26,7 +26,7 @@ def spent_in_training(s: Summary) -> Figure:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(PLAIN_NUMBERS)
         axes.yaxis.set_minor_formatter(NullFormatter())
-    figure.supylabel("KL of ε* / target", fontsize=9)
+    figure.supylabel("KL of ε* / target")
     return figure
 
 
@@ -36,7 +36,7 @@ def accuracy_in_training(s: Summary) -> Figure:
     for axes in panels:
         percent(axes.yaxis)
         axes.set_ylim(bottom=max(0.0, s.epochs["test_accuracy"].quantile(0.04) - 0.02))
-    figure.supylabel("test accuracy", fontsize=9)
+    figure.supylabel("test accuracy")
     return figure
 
 
@@ -58,11 +58,11 @@ def _panels(s: Summary, names: Sequence[str], table: pd.DataFrame, column: str, 
         if REFERENCE in s.sams and name != REFERENCE:
             axes.plot(curves[REFERENCE].mean(axis=1), color=SAM, lw=0.9, ls=(0, (3, 2)))
         axes.plot(curves[name], color=colour(name, same, s.sams), lw=1.1, alpha=0.75)
-        axes.set_title(name, fontsize=8, fontweight="normal")
+        axes.set_title(name, fontweight="normal")
         axes.grid(axis="y")
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     for i, axes in enumerate(grid):
         axes.set_visible(i < len(names))
         axes.tick_params(labelbottom=i >= len(names) - columns)
-    figure.supxlabel("epoch", fontsize=9)
+    figure.supxlabel("epoch")
     return figure, list(grid[: len(names)])

@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Bbox
+
+from geosam.ablation.report import PAPER
 
 _TURNS = [k * math.pi / 8 for k in (0, 1, -1, 2, -2, 3, -3, 4, -4, 5, -5, 6, -6, 7, -7, 8)]
 _REACH = (6.0, 11.0, 17.0, 24.0, 32.0, 42.0, 54.0)
@@ -18,7 +19,7 @@ def name_points(
     names: Sequence[str],
     points: Sequence[tuple[float, float]],
     colours: Sequence[str],
-    size: float = 6.5,
+    size: float = 8.5,
     avoid: Sequence[tuple[float, float]] = (),
 ) -> None:
     """Each name at the nearest free place around its point, with a line to it where that is not next to it.
@@ -37,7 +38,7 @@ def name_points(
         at_point = back.transform((x, y))
         text = axes.text(at_point[0], at_point[1], name, fontsize=size, color=colour, va="center", ha="center", zorder=5)
         width, height = text.get_window_extent().size
-        text.set_path_effects([withStroke(linewidth=2, foreground="white")])
+        text.set_bbox({"fc": PAPER, "ec": "none", "alpha": 0.7, "pad": 0.5})
         best, where, reach = math.inf, (x, y), 0.0
         for distance in _REACH:
             for turn in _TURNS:

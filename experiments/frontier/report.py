@@ -1,45 +1,102 @@
-"""The report: one HTML file with the figure, the table, and what they do not decide."""
+"""The page: the figure, the table, and what they do not decide."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from functools import partial
 
 import pandas as pd
-from matplotlib.figure import Figure
 
-from geosam.ablation.report import Table, provenance_table, write_page
-from geosam.records import Finished, describe, spelled
+from geosam.ablation.report import Note, Page, Picture, Section, Table
+from geosam.records import describe, spelled
 
-from .figures import TITLES
+from .figures import TITLES, draw
 from .methods import EXACT, FLOOR, REFERENCE, SHARED
 from .summary import Summary, directions, frontier
 
-TEMPLATE = Path(__file__).with_name("report.html.j2")
 
-
-def write_report(path: Path, s: Summary, finished: Finished, pictures: Mapping[str, Figure]) -> Path:
-    """Render the template."""
-    records = finished.records
-    parameters = {record.result.network: record.result.parameters for record in records}
-    return write_page(
-        path,
-        TEMPLATE,
-        pictures,
-        s=s,
-        config=s.config,
-        table=table(s),
-        geometries=geometries(s),
-        edges=edges(s),
-        reach=reach(s),
-        exact=spelled(describe(EXACT)),
-        ratio=SHARED.ratio,
-        titles=TITLES,
-        parameters=parameters,
-        provenance=provenance_table(records),
-        seconds=sum(record.seconds for record in records),
-        failed=finished.failed,
+def page(s: Summary, parameters: Mapping[str, int]) -> Page:
+    """parameters: by network."""
+    training, looks = s.config.training, s.config.looks
+    lead = (
+        f"A CNN with GroupNorm and a perceptron ({' and '.join(map(str, parameters.values()))} parameters) learn "
+        f"scikit-learn’s digits by plain SGD, {training.label_noise:.0%} of the labels wrong. At epochs "
+        f"{_listed(looks.epochs)}, on batches of {training.batch}, every approximation of the Fisher information F gives its "
+        "perturbation ε*, and a float64 copy of the network judges it."
     )
+    words = (
+        "Higher is a larger first-order rise for the same KL, left is cheaper. Efficiency is ⟨g, ε⟩/(‖g‖* √(2 KL)), with ε "
+        "scaled along its own ray to the KL of its panel; ‖g‖* is the dual norm of the true Fisher **without** damping. As "
+        f"KL → 0 it is at most 1; at a KL that is not small it may be larger. Filled: damping {SHARED.ratio} × the mean of "
+        "the approximation’s own diagonal. Hollow above it, where there is one: the best of the dampings "
+        f"{_listed([SHARED.ratio, *looks.ratios])}. Grey: nothing at the same time or less does better at that shared "
+        "damping. KLExact has the direction of the norm that it goes along and is in the table only; so “full, exact” "
+        "stands for both."
+    )
+    return Page(
+        "Approximations of the Fisher information, and what they cost",
+        lead,
+        Picture("frontier", words, partial(draw, s), partial(draw, s, narrow=True)),
+        table(s),
+        reached(s),
+        [
+            Section("Not beaten at the same time or less", [f"{text}." for text in edges(s)]),
+            Section("How to read the table", terms(s)),
+            Section("What decides nothing here", [caution(s)]),
+        ],
+        [geometries(s), "SGD, its schedule and the data are those of the comparison, without warm-up."],
+        said(s),
+    )
+
+
+def reached(s: Summary) -> Note:
+    """What the exact Fisher reaches, and why not more."""
+    found = reach(s)
+    low, high = found.pop("local")
+    words = [f"At KL = {kl} it is {least:.2f} to {most:.2f}." for kl, (least, most) in found.items()]
+    words.append(
+        "‖g‖*² is close to the mean of 1/p(label) − 1, so that a few labels the model finds improbable rule it, and F⁻¹g "
+        "goes after them. They are soon no longer improbable, and the direction has then spent its advantage; and F⁻¹g is "
+        "long where F is small, so that the outputs bend along it. The expansion that makes F the best geometry holds only "
+        "below some KL, which may be smaller than any that training uses; more damping widens its range."
+    )
+    return Note(f"The exact Fisher’s efficiency as KL → 0: {low:.4f} to {high:.4f}", words)
+
+
+def terms(s: Summary) -> list[str]:
+    """What the columns are."""
+    return [
+        f"**Which exact.** The cosine is that with ♯g of `{spelled(describe(EXACT))}` in float64, solved by its Gram matrix: "
+        "the true Fisher with the damping that all share. The undamped Fisher is singular here, and gives no direction to "
+        f"take a cosine with; what it gives is ‖g‖*, by which efficiencies are measured (λ at {s.config.looks.limit} of the "
+        "mean diagonal, float64). A small cosine and a large efficiency do not contradict each other: in directions that F "
+        "hardly sees, two perturbations may differ as they like.",
+        "**Spent over budget.** KL(ε*) at ρ = √(2 KL), over that KL. Far from 1 the radius is no KL budget in that "
+        "geometry, and the same ρ there is another experiment. It does not enter the figure.",
+        "**Time and memory** are of one perturbation (first pass, geometry, solution), at the last checkpoint, as a ratio "
+        "to Euclidean perturbations between them in the same process, in shuffled order. The Euclidean one differs from "
+        f"itself by {s.noise:.0%}: smaller differences than that mean nothing. A SAM step has a second pass and an update as "
+        "well, so its ratio is smaller. Conjugate gradients pay for `Relative` damping with an exact trace of F before they "
+        "begin; a number for λ saves that.",
+    ]
+
+
+def caution(s: Summary) -> str:
+    """In words."""
+    looks, seeds = s.config.looks, len(s.config.seeds)
+    return (
+        f"{seeds} seed{'s' if seeds > 1 else ''} and {looks.batches} batch{'es' if looks.batches > 1 else ''} a checkpoint "
+        "are medians, not intervals. Efficiency is a property of one step at one point: nothing here says that a more "
+        "efficient perturbation trains to a better model, and `python -m experiments compare` is where that is looked at. "
+        f"The exact Fisher is cheap here because {s.config.training.batch} × 10 rows are few and the network is small; with "
+        "more classes or outputs its rows exceed their limit and conjugate gradients take over. Fixed costs of calls rule "
+        f"the times of networks this small. Dampings are {1 + len(looks.ratios)} values, not an optimum. Monte Carlo rows "
+        "show one draw of labels a look."
+    )
+
+
+def _listed(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
 
 
 def table(s: Summary) -> Table:
@@ -66,8 +123,8 @@ def table(s: Summary) -> Table:
                 ]
             )
     note = (
-        "Medians over seeds and batches. Cosines, spent and time: lowest to highest, or median, over checkpoints. MB: the most "
-        "that one perturbation holds at once, its forward and backward pass included."
+        "Medians over seeds and batches. Cosines, spent and time: lowest to highest, or median, over checkpoints. MB: the "
+        "most that one perturbation holds at once, its forward and backward pass included."
     )
     return Table(note, head, rows)
 

@@ -1,4 +1,4 @@
-"""The figures of the report: where runs end, and with the paper's own figures all of them by name."""
+"""Figures of the page: where runs end."""
 
 from __future__ import annotations
 
@@ -11,28 +11,15 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
 
+from geosam.ablation.report import PAPER
 from theory.toy_ends import End, landscape
 
 from .config import LOSSES, NAMES, OWN
-from .paths import banana, figure_1, paths
 from .style import COLOURS, ORDER, WORDS
 from .summary import NO_RADIUS, Summary, digits
 
-NONE: dict[str, Any] = {"fc": "white", "ec": COLOURS[End.UNSETTLED], "hatch": "////", "lw": 0.4}
+NONE: dict[str, Any] = {"fc": PAPER, "ec": COLOURS[End.UNSETTLED], "hatch": "////", "lw": 0.4}
 PALETTE = ListedColormap([COLOURS[end] for end in End])
-
-
-def draw(summary: Summary) -> dict[str, Figure]:
-    """All figures, by name."""
-    hunts = list(summary.found.items())
-    return {
-        "figure_1": figure_1(),
-        **{f"figure_{k}": paths([(job, f) for job, f in hunts if job.figure == k]) for k in (2, 3)},
-        "by_radius": by_radius(summary),
-        "shares": shares(summary),
-        **{f"map_{name}": basins(summary, name) for name in NAMES},
-        "banana": banana(),
-    }
 
 
 def by_radius(summary: Summary) -> Figure:
@@ -64,7 +51,7 @@ def shares(summary: Summary) -> Figure:
         table = table.div(table.sum(axis=1), axis=0)
         left = np.zeros(len(table))
         for end in ORDER:
-            axes.barh(range(len(table)), table[end.name], left=left, height=0.7, color=COLOURS[end], ec="white", lw=0.4)
+            axes.barh(range(len(table)), table[end.name], left=left, height=0.7, color=COLOURS[end], ec=PAPER, lw=0.4)
             left += table[end.name].to_numpy()
         axes.barh(range(len(table)), table[NO_RADIUS], left=left, height=0.7, **NONE)
         axes.set_yticks(range(len(NAMES)), NAMES)
@@ -79,7 +66,7 @@ def shares(summary: Summary) -> Figure:
 def basins(summary: Summary, name: str) -> Figure:
     """Where one method ends from every start: columns ρ, rows lr."""
     config = summary.config
-    figure = Figure(figsize=(9.6, 1.22 * len(config.lrs) + 1.2))
+    figure = Figure(figsize=(9.6, 1.35 * len(config.lrs) + 1.0))
     grid = figure.subplots(len(config.lrs), len(config.rhos), sharex=True, sharey=True, squeeze=False)
     for job, result in summary.maps.items():
         axes = grid[config.lrs.index(job.lr), config.rhos.index(job.rho)]
@@ -96,16 +83,13 @@ def basins(summary: Summary, name: str) -> Figure:
             interpolation="none",
         )
         axes.plot(*landscape(LOSSES[job.loss]).saddle, "x", ms=4, color="white", mew=1.2)
-    for axes, rho in zip(grid[0], config.rhos, strict=True):
-        axes.set_title(f"ρ = {rho:g}" if name != "GD" else "", fontsize=8.5, fontweight="normal")
-    for axes, lr in zip(grid[:, 0], config.lrs, strict=True):
-        axes.set_ylabel(f"lr {lr:g}\nσ")
-    figure.supxlabel("μ of the start", fontsize=9)
+        axes.set_title(f"lr {job.lr:g}" + (f", ρ {job.rho:g}" if name != "GD" else ""), fontsize=8.5, fontweight="normal")
+    figure.supxlabel("μ of the start")
+    figure.supylabel("σ of the start")
     _key(figure)
-    figure.suptitle(name, x=0.02, ha="left", fontsize=9.5, fontweight="bold")
     return figure
 
 
 def _key(figure: Figure, *more: Patch) -> None:
     handles = [*(Patch(color=COLOURS[end], label=WORDS[end]) for end in ORDER), *more]
-    figure.legend(handles=handles, loc="outside upper right", ncols=len(handles), frameon=False, fontsize=8)
+    figure.legend(handles=handles, loc="outside upper right", ncols=len(handles), frameon=False)

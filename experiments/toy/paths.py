@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 
-from geosam.ablation.report import INK, QUIET
+from geosam.ablation.report import INK, PAPER, QUIET
 from theory.toy_dynamics import METHODS, Method, iterates
 from theory.toy_ends import End, landscape
 from theory.toy_loss import CAPTION, OF_THE_FIGURE, ToyLoss
@@ -20,7 +20,7 @@ from .config import LOSSES, Hunt
 from .result import Found
 from .style import COLOURS
 
-PLATE = {"fc": "white", "ec": "none", "alpha": 0.75, "pad": 0.5}
+PLATE = {"fc": PAPER, "ec": "none", "alpha": 0.75, "pad": 0.5}
 MU, SIGMA = (-42.0, 42.0), (3.0, 52.0)
 
 
@@ -33,8 +33,8 @@ def contours(axes: Axes, loss: ToyLoss, marks: bool = True) -> None:
     axes.contour(mu, sigma, value, levels, colors="#b4b9c3", linewidths=0.6, zorder=1)
     axes.set(xlim=MU, ylim=SIGMA, aspect="equal", xlabel="μ", ylabel="σ")
     if marks:
-        axes.plot(*land.flat, "*", ms=12, color=COLOURS[End.FLAT], mec="white", mew=0.6, zorder=5)
-        axes.plot(*land.sharp, "o", ms=7.5, color="#c2379a", mec="white", mew=0.6, zorder=5)
+        axes.plot(*land.flat, "*", ms=12, color=COLOURS[End.FLAT], mec=PAPER, mew=0.6, zorder=5)
+        axes.plot(*land.sharp, "o", ms=7.5, color="#c2379a", mec=PAPER, mew=0.6, zorder=5)
         axes.plot(*land.saddle, "x", ms=7, color=INK, mew=1.6, zorder=5)
 
 
@@ -49,7 +49,7 @@ def figure_1() -> Figure:
         for point, shift in ((land.flat, (0, -6)), (land.sharp, (17, -1)), (land.saddle, (-4, 9))):
             value, trace = float(loss.look(point)[0]), float(np.trace(loss.hessian(point)))
             text = f"({point[0]:.2f}, {point[1]:.2f})\nl = {value:.3f}, tr = {trace:.4f}"
-            axes.text(*(point + shift), text.replace("-", "−"), ha="center", va="top", fontsize=7, color=INK, bbox=PLATE)
+            axes.text(*(point + shift), text.replace("-", "−"), ha="center", va="top", fontsize=8.5, color=INK, bbox=PLATE)
         title = {"the figure's": "energies KL + ½", "eq. 15 as printed": "energies KL, eq. 15 as printed"}[name]
         axes.set_title(title)
     return figure
@@ -99,7 +99,7 @@ def _path(axes: Axes, name: str, found: Found, rho: float, steps: int) -> float:
         arrows = ((scale * probes[:, k], "#00b7c7"), (6 * step / max(np.hypot(*step), 1e-12), "#d62728"))
         for arrow, colour in arrows:
             axes.quiver(*points[:, k], *arrow, color=colour, angles="xy", scale_units="xy", scale=1, width=0.006, zorder=4)
-    axes.plot(*points[:, 0], "D", ms=7, color="#2ca02c", mec="white", mew=0.7, zorder=6)
+    axes.plot(*points[:, 0], "D", ms=7, color="#2ca02c", mec=PAPER, mew=0.7, zorder=6)
     return scale
 
 

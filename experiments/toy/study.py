@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from geosam.ablation.report import Page
 from geosam.records import Finished
 
-from ..common.study import Part, Report
+from ..common.study import Part
 from .config import Chunk, Config, Hunt, Map
-from .figures import draw
-from .report import said, write_report, write_summary
+from .report import page
 from .result import Ends, Found
 from .run import chart, count, hunt
 from .summary import summarise
@@ -31,12 +30,8 @@ class Toy:
             Part(self.config.hunts(), hunt, Found, "hunts"),
         ]
 
-    def report(self, finished: Finished, out: Path) -> Report | None:
-        """``report.html`` and ``summary.json``; None where a job failed, for a count of the others would be another count."""
+    def page(self, finished: Finished) -> Page | None:
+        """Figures, counts and ``summary.json``; None where a job failed, for a count of the others would be another count."""
         if finished.failed:
             return None
-        summary = summarise(self.config, finished.of(Chunk), finished.of(Map), finished.of(Hunt))
-        pictures = draw(summary)
-        write_summary(out / "summary.json", summary)
-        page = write_report(out / "report.html", summary, finished, pictures)
-        return Report(page, out / "figures" / "by_radius.png", said(summary))
+        return page(summarise(self.config, finished.of(Chunk), finished.of(Map), finished.of(Hunt)))

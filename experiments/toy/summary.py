@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise, product
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from geosam.records import Record
+from geosam.records import Provenance, Record, describe, fingerprint
 from theory.toy_ends import End
 
 from .config import DESIGNS, LOSSES, NAMES, OWN, Chunk, Config, Hunt, Map, radii
@@ -74,9 +74,12 @@ class Summary:
                 rows.append({"loss": loss, "design": design, "rival": rival, "where": where, **duel(part, rival)})
         return pd.DataFrame(rows)
 
-    def record(self) -> dict[str, Any]:
-        """All counts, as plain data."""
+    def filed(self) -> dict[str, Any]:
+        """All counts as plain data, with the configuration that they belong to."""
         return {
+            "key": fingerprint(self.config),
+            "config": describe(self.config),
+            "provenance": asdict(Provenance.here()),
             "settings": self.config.settings,
             "converged": [
                 {"loss": loss, "design": design, "settings": self.converged(loss, design)} for loss, design in self.pairs()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import statistics
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..records import spelled
-from .figures import draw
+from .figures import DRAWN
 from .outcomes import Outcomes
-from .report import Picture, Table, plain_report, styled
+from .report import Page, Picture, Section, Table, write_page
 from .verdicts import judged
 
 WORDS = {
@@ -26,10 +27,16 @@ def write_report(outcomes: Outcomes, folder: Path) -> Path:
         f"{len(outcomes.methods)} methods from {count} paired seeds, compared with {rule.against} by {rule.score} on the test "
         f"data at level {rule.level:g}, as was fixed before the runs."
     )
-    with styled():
-        pictures = [Picture(name, figure, WORDS[name]) for name, figure in draw(outcomes).items()]
-        tables = [_verdicts(outcomes), _scores(outcomes), _methods(outcomes), _settings(outcomes)]
-        return plain_report(folder, "Ablation", lead, outcomes, pictures, tables)
+    score, training = (Picture(name, WORDS[name], partial(draw, outcomes)) for name, draw in DRAWN.items())
+    page = Page(
+        "Ablation",
+        lead,
+        score,
+        _scores(outcomes),
+        sections=[Section("Verdicts", [_verdicts(outcomes)]), Section("Training", [training])],
+        setup=[_methods(outcomes), _settings(outcomes)],
+    )
+    return write_page(folder / "report.html", page, outcomes)
 
 
 def _verdicts(outcomes: Outcomes) -> Table:

@@ -38,9 +38,9 @@ class Results:
 
     def figures(self) -> dict[str, Any]:
         """matplotlib figures by name: "score" and "training"."""
-        from .figures import draw
+        from .figures import DRAWN
 
-        return draw(self.outcomes)
+        return {name: draw(self.outcomes) for name, draw in DRAWN.items()}
 
     def report(self, folder: str | Path) -> Path:
         """Write ``report.html``, which needs nothing else, and its pictures into ``folder``; the page's path."""

@@ -7,12 +7,13 @@ from pathlib import Path
 from rich.console import Console
 
 from experiments.common.runner import carry_out, records_of
-from experiments.common.study import Report, Study
+from experiments.common.study import Study
+from geosam.ablation.report import Page
 
 
 @dataclass
 class Watched:
-    """A study whose jobs are noted as they run. reports: else its report is neither drawn nor written."""
+    """A study whose jobs are noted as they run. reports: else its page is empty."""
 
     study: Study
     reports: bool = True
@@ -21,8 +22,8 @@ class Watched:
     def parts(self):
         return [replace(part, work=self._noting(part.work)) for part in self.study.parts()]
 
-    def report(self, finished, out):
-        return self.study.report(finished, out) if self.reports else Report(out / "page", out / "picture", ())
+    def page(self, finished):
+        return self.study.page(finished) if self.reports else Page("Nothing", "")
 
     def _noting(self, work):
         def noted(job):

@@ -1,14 +1,24 @@
-"""Pictures are drawn once, as coarse PNG: what these tests look at depends neither on resolution nor on the second form."""
+"""Pictures are drawn once, as coarse PNG: these tests depend on neither resolution nor layout."""
 
 import pytest
 
-from geosam.ablation.report import page
+from geosam.ablation.report import page, picture, styled
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _coarse():
-    real = page._rendered
+    real = picture.rendered
+
+    def rendered(figure, form, salt=""):
+        return real(figure, form) if form == "png" else b"<svg/>"
+
+    def figures(picture):
+        with styled():
+            return dict.fromkeys(("wide", "narrow"), picture.draw())
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(page, "DPI", 25)
-        patch.setattr(page, "_rendered", lambda figure, form: real(figure, form) if form == "png" else b"<svg/>")
+        patch.setattr(picture, "DPI", 25)
+        patch.setattr(picture, "rendered", rendered)
+        patch.setattr(page, "rendered", rendered)
+        patch.setattr(picture.Picture, "figures", figures)
         yield

@@ -43,9 +43,10 @@ def test_the_study_of_the_page_runs_and_is_not_run_again(added, tmp_path):
     for said in ("3 to do", "3 have a record"):
         done = CliRunner().invoke(command_line(), arguments)
         assert done.exit_code == 0 and said in " ".join(done.output.split()), done.output
-    page = (tmp_path / "out" / "report.html").read_text()
-    assert page.count("<img ") == 1 and "The radius of SAM" in page and page.count(">0.1</th>") == 1
-    assert (tmp_path / "out" / "figures" / "overview.png").read_bytes().startswith(b"\x89PNG")
+    (written,) = (tmp_path / "out").glob("3-runs-*/report.html")
+    page = written.read_text()
+    assert page.count("<figure ") == 1 and "The radius of SAM" in page and page.count(">0.1</th>") == 1
+    assert (written.parent / "figures" / "overview.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_its_help_is_its_docstring(added):

@@ -3,20 +3,25 @@
 Called by ablation and by studies. The only user of matplotlib and jinja2, which are imported when a report is made.
 """
 
-from .page import Table, png, provenance_table, saved, write_page
-from .plain import Picture, plain_report
-from .style import INK, QUIET, RULE, styled
+from .content import Block, Note, Page, Section, Shown, Table
+from .page import write_page
+from .picture import NARROW, Picture, rendered
+from .style import INK, PAPER, QUIET, RULE, styled
 
 __all__ = [
     "INK",
+    "NARROW",
+    "PAPER",
     "QUIET",
     "RULE",
+    "Block",
+    "Note",
+    "Page",
     "Picture",
+    "Section",
+    "Shown",
     "Table",
-    "plain_report",
-    "png",
-    "provenance_table",
-    "saved",
+    "rendered",
     "styled",
     "write_page",
 ]

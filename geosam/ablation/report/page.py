@@ -1,59 +1,53 @@
-"""A report: one HTML file that needs nothing else, and what every report has in it."""
+"""A page: one HTML file that needs nothing else, with its pictures beside it."""
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import html
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
-from matplotlib.figure import Figure
 
-from ...records import Record, commit, write
-from .style import styled
+from ...records import Record, commit, write, write_json
+from .content import Block, Page, Section, Shown, Table
+from .picture import Picture, inline, rendered
+from .style import DARK
 
-DPI = 160
-
-
-@dataclass(frozen=True)
-class Table:
-    """Cells as text; the first of each row is its header. caption: below the table."""
-
-    caption: str
-    head: Sequence[str]
-    rows: Sequence[Sequence[str]]
+GUTTER = 36  # pixels at the sides of a page
 
 
-def png(figure: Figure, path: Path) -> None:
-    """Save a figure for use elsewhere."""
-    write(path, _rendered(figure, "png"))
-
-
-def saved(figure: Figure, out: Path, name: str) -> Path:
-    """As a PNG in ``out/figures``, where all pictures of a study are."""
-    path = out / "figures" / f"{name}.png"
-    png(figure, path)
-    return path
-
-
-def write_page(path: Path, template: Path, images: Mapping[str, Figure], raster: Sequence[str] = (), **context: Any) -> Path:
-    """Save the images beside the page, and render a template that extends ``page.html.j2``.
-
-    raster: images of so many marks that pixels are smaller than lines.
-    """
-    files = {name: saved(picture, path.parent, name) for name, picture in images.items()}
-    loader = jinja2.FileSystemLoader([template.parent, Path(__file__).parent])
+def write_page(path: Path, page: Page, shown: Shown) -> Path:
+    """Write the page, its pictures as PNG and PDF into ``figures``, and what else lies beside it."""
+    records = shown.records
+    blocks = [*page.short, *(block for section in page.sections for block in section.blocks)]
+    lines = {}
+    for picture in (block for block in blocks if isinstance(block, Picture)):
+        figures = picture.figures()
+        lines[picture.name] = {
+            layout: (inline(figure, f"{picture.name}-{layout}"), 96 * figure.get_figwidth())
+            for layout, figure in figures.items()
+        }
+        for form in ("png", "pdf"):
+            write(path.parent / "figures" / f"{picture.name}.{form}", rendered(figures["wide"], form))
+    for name, content in page.beside.items():
+        write_json(path.parent / name, content)
+    spent = f"{len(records)} runs, {sum(record.seconds for record in records):.0f} s of one core together."
+    origin: list[Block] = [provenance_table(records), spent] if records else []
+    setup = Section("Setup", [*page.setup, *origin])
     environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    shown = {
-        name: _uri(files[name].read_bytes(), "png") if name in raster else _uri(_rendered(picture, "svg"), "svg+xml")
-        for name, picture in images.items()
-    }
-    write(path, environment.get_template(template.name).render(images=shown, **context).encode())
+    environment.filters |= {"marked": marked, "kind": lambda block: type(block).__name__, "anchor": anchor}
+    text = environment.get_template("page.html.j2").render(
+        page=page, sections=[*page.sections, setup], failed=list(shown.failed), lines=lines, dark=DARK, gutter=GUTTER
+    )
+    write(path, text.encode())
     return path
 
 
@@ -72,12 +66,12 @@ def provenance_table(records: Sequence[Record[Any]]) -> Table:
     return Table("Where the records come from.", ["what", "value"], rows)
 
 
-def _rendered(figure: Figure, form: str) -> bytes:
-    buffer = io.BytesIO()
-    with styled():
-        figure.savefig(buffer, format=form, dpi=DPI, metadata={"Date": None} if form == "svg" else None)
-    return buffer.getvalue()
+def marked(text: str) -> str:
+    """HTML of plain text with ``code`` and **bold**."""
+    safe = re.sub(r"`+(.+?)`+", r"<code>\1</code>", html.escape(text, quote=False))
+    return re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", safe)
 
 
-def _uri(content: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64," + base64.b64encode(content).decode()
+def anchor(title: str) -> str:
+    """A name to link to."""
+    return re.sub(r"\W+", "-", title.lower()).strip("-")

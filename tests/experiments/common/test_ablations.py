@@ -16,6 +16,7 @@ from experiments.common.options import Options
 from experiments.common.protocol import Protocol
 from experiments.common.source import Source
 from geosam.ablation import Choice, Results, Rule, Tuned
+from geosam.ablation.report import Page
 from geosam.metrics import Monge
 from geosam.norms import Sup
 
@@ -37,7 +38,7 @@ def own_metric():
 @pytest.fixture
 def carried(tmp_path, monkeypatch):
     """Carries a study out, without pages; what it said."""
-    monkeypatch.setattr(ablations, "overview", lambda folder, *_: folder / "report.html")
+    monkeypatch.setattr(ablations, "overview", lambda *_: Page("Nothing", ""))
     monkeypatch.setattr(Results, "report", lambda self, folder: folder)
 
     def carry(preset="tiny", dry=False, **asked):

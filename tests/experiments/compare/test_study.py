@@ -6,12 +6,14 @@ from dataclasses import replace
 import pytest
 from matplotlib.figure import Figure
 
+from experiments.common.runner import configured
 from experiments.common.training import Training
-from experiments.compare import study as module
+from experiments.compare import report
 from experiments.compare.config import Calibration, Config, Snapshots
 from experiments.compare.methods import PUBLISHED, REFERENCE, SGD_EQUAL, Method
 from experiments.compare.result import Outcome
 from experiments.compare.study import Compare
+from geosam.ablation.report import Picture
 from geosam.metrics import Euclidean, GradientMagnitude, KLExact
 from geosam.records import Store
 from tests.experiments.carried import carried, records
@@ -39,10 +41,9 @@ def _records(out, config=TINY):
 def test_the_page_embeds_all_that_it_shows(finished):
     text = finished.page.read_text()
     tags = Page(text).tags
-    images = [attributes for tag, attributes in tags if tag == "img"]
-    assert len(images) >= 7
-    assert all(image["src"].startswith("data:image/") and len(image["alt"]) > 20 for image in images)
-    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in tags}
+    figures = [attributes for tag, attributes in tags if tag == "figure"]
+    assert len(figures) >= 7 and all(len(figure["aria-label"]) > 20 for figure in figures)
+    assert not {"img", "script", "link", "iframe", "object"} & {tag for tag, _ in tags}
     addresses = [value for _, attributes in tags for key, value in attributes.items() if key in ("src", "href", "srcset")]
     assert not any(address.startswith(("http", "//", "file")) for address in addresses)
     assert "url(" not in text
@@ -60,7 +61,7 @@ def test_the_page_says_how_far_the_published_setting_is_from_sam(finished):
 
 def test_figures_lie_beside_the_page(finished):
     out = finished.out
-    pictures = [*(out / "figures").glob("*.png"), out / "elsewhere" / "overview.png"]
+    pictures = [*(finished.page.parent / "figures").glob("*.png"), out / "elsewhere" / "overview.png"]
     assert {"overview", "accuracy", "cosines", "step_time"} <= {p.stem for p in pictures}
     assert all(p.read_bytes().startswith(b"\x89PNG") for p in pictures)
 
@@ -100,13 +101,12 @@ def test_a_changed_setting_trains_only_what_it_concerns(finished):
 
 
 def test_a_run_that_fails_is_named_in_the_page_of_the_others(tmp_path, monkeypatch):
-    pictures = ("overview", "accuracy", "accuracy_in_training", "step_time")
-    monkeypatch.setattr(module, "draw", lambda summary: {name: Figure() for name in pictures})
+    monkeypatch.setattr(report, "_shown", lambda draw, *_, **__: Picture(draw.__name__, "", Figure))
     saturated = Compare(replace(TINY, calibration=Calibration(kl=1e6, batches=1)))
     done = carried(saturated, tmp_path)
     assert done.page is None, "the caller must be able to tell"
     assert len(done.ran) == 2
-    text = (tmp_path / "report.html").read_text()
+    text = (tmp_path / configured(saturated) / "report.html").read_text()
     assert "are missing" in text
     assert f"{REFERENCE}, seed 0" in text
     assert [record is None for record in records(saturated, tmp_path)] == [True, False]

@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 from matplotlib.figure import Figure
 
+from experiments.common.runner import configured
 from experiments.common.training import Training
+from experiments.frontier import report
 from experiments.frontier import study as module
 from experiments.frontier.config import Config, Looks
 from experiments.frontier.methods import FLOOR, METHODS, REFERENCE
@@ -74,11 +76,11 @@ def test_costs_are_ratios_to_the_euclidean_perturbation(outcomes):
 
 def test_the_page_has_one_figure_and_one_row_a_network_and_method(finished):
     text = finished.page.read_text()
-    assert text.count("<img ") == 1 and "What decides nothing here" in text
+    assert text.count("<figure ") == 1 and "What decides nothing here" in text
     assert all(text.count(f"{title}, {name}</th>") == 1 for title in ("CNN", "MLP") for name in NAMES)
     assert "exact Fisher as KL" in finished.said and "CNN after 2 epochs" in finished.said
-    for folder in ("figures", "elsewhere"):
-        assert (finished.out / folder / "frontier.png").read_bytes().startswith(b"\x89PNG")
+    for folder in (finished.page.parent / "figures", finished.out / "elsewhere"):
+        assert (folder / "frontier.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_records_are_used_again_and_a_failure_is_named(finished, monkeypatch):
@@ -86,8 +88,9 @@ def test_records_are_used_again_and_a_failure_is_named(finished, monkeypatch):
         raise RuntimeError("measured again")
 
     monkeypatch.setattr(module, "measure", refuse)
-    monkeypatch.setattr(module, "draw", lambda summary: {"frontier": Figure()})
-    assert carried(Frontier(TINY), finished.out).page == finished.out / "report.html"
-    more = carried(Frontier(replace(TINY, seeds=(0, 1))), finished.out)
+    monkeypatch.setattr(report, "draw", lambda summary, narrow=False: Figure())
+    assert carried(Frontier(TINY), finished.out).page == finished.page
+    more_seeds = replace(TINY, seeds=(0, 1))
+    more = carried(Frontier(more_seeds), finished.out)
     assert more.page is None and "measured again" in more.said
-    assert "cnn, seed 1; mlp, seed 1" in (finished.out / "report.html").read_text()
+    assert "cnn, seed 1; mlp, seed 1" in (finished.out / configured(Frontier(more_seeds)) / "report.html").read_text()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 ROWS = 512 * 2**20
@@ -18,6 +20,22 @@ CACHE = 2**20
 
 GRAM = 2**20
 """In entries: a Gram matrix of inputs that is kept."""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether it says that memory is used up: torch has a class of its own for accelerators only."""
+    words = ("can't allocate memory", "not enough memory")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error) for word in words)
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that are free on a device, None where nobody says."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not on Windows
+        return None
 
 
 def fits(square: torch.Tensor) -> bool:

@@ -15,6 +15,7 @@ from ..problem.frozen import frozen
 from .gradient import plain
 from .observation import Observation
 from .request import Look, Needs, Request, TakeAgain
+from .room import needed
 
 
 @undisturbed
@@ -57,7 +58,8 @@ def observe(point: Bound | Observation, needs: Needs = (), who: str = "this requ
         while look is None:  # ends: each repetition is recorded by what asks for it
             replay = point.replay()
             try:
-                look = _look(point, needs, parameters, train)
+                with needed(point, needs, parameters, who):
+                    look = _look(point, needs, parameters, train)
             except TakeAgain:
                 replay.rewind()
     return Observation(look.theta, look.lead.gradient, look.lead.loss, names, {r: look.found[r] for r in needs})

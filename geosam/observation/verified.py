@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
 from ..core import Vectors
+from ..core.limits import out_of_memory
 from ..engines import Captured, Engine, Moments
 from ..engines.verify import Sums, Verified
 from ..engines.weighted import Weighted
@@ -47,10 +46,8 @@ def _handing_over(check: Verified) -> Iterator[None]:
     """Inside, another engine takes over where torch raises (reentrant checkpoints); an error of the model's own comes again."""
     try:
         yield
-    except torch.OutOfMemoryError:
-        raise
     except RuntimeError as error:
-        if not check.hand_over():
+        if out_of_memory(error) or not check.hand_over():
             raise
         raise TakeAgain from error
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from ..core.limits import out_of_memory
 from .batch import Batch
 
 
@@ -26,7 +26,7 @@ def explained(batch: Batch) -> Iterator[None]:
 
 def is_about_devices(error: RuntimeError) -> bool:
     """Whether torch complains of devices, and not of memory."""
-    return "device" in str(error) and not isinstance(error, torch.OutOfMemoryError)
+    return "device" in str(error) and not out_of_memory(error)
 
 
 def _reason(batch: Batch) -> str | None:

@@ -63,7 +63,7 @@ class Observation(Brief):
     def owned(self) -> Observation:
         """With a gradient that no later pass overwrites."""
         lazy = isinstance(self.gradient, Pulled)
-        return self if lazy else replace(self, gradient=[g.clone() for g in self.gradient])
+        return self if lazy else replace(self, gradient=vec.clone(self.gradient))
 
     def named(self) -> list[tuple[str | None, Tensor]]:
         """(name, parameter) pairs; the name is None where it is not known."""

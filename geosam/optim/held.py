@@ -9,8 +9,6 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import register_multi_grad_hook
 
-from ..core import Vectors
-from ..core import vectors as vec
 from ..core.stacks import unless_raised
 from .step import Step
 
@@ -28,7 +26,7 @@ class Held:
 
     def __init__(self) -> None:
         self._step: Step | None = None
-        self._kept: list[Tensor] | None = None
+        self._kept: Any | None = None
         self._times = 0
         self._base: torch.optim.Optimizer | None = None
         self._backward: Any = None
@@ -64,10 +62,10 @@ class Held:
         if until == "backward":
             if kept is not None:
                 step.put_back()
-                raise ValueError(f"{step.rule.update} reads both gradients when the base optimizer steps: use until='step'")
+                raise ValueError(f"{step.rule.update} is made when the base optimizer steps: use until='step'")
             self._backward = register_multi_grad_hook(step.parameters, _ending(step), mode="any")
         elif kept is not None:
-            self._add(kept, grads)
+            self._join(step, kept, grads)
         self._step = step
 
     def drop(self) -> None:
@@ -80,12 +78,12 @@ class Held:
             self._backward.remove()
             self._backward = None
 
-    def _add(self, kept: Vectors, grads: list[Tensor | None]) -> None:
-        """Sum what the update keeps over micro-batches; those whose gradients were dropped since (a skipped step) are out."""
+    def _join(self, step: Step, kept: Any, grads: list[Tensor | None]) -> None:
+        """With what the update kept before other micro-batches; those whose gradients were dropped (a skipped step) are out."""
         if self._kept is None or not any(grad is not None and bool(grad.any()) for grad in grads):
-            self._kept, self._times = list(kept), 1
+            self._kept, self._times = kept, 1
         else:
-            vec.add_(self._kept, kept)
+            self._kept = step.rule.update.joined(self._kept, kept, self._times)
             self._times += 1
 
     @torch.no_grad()
@@ -99,9 +97,7 @@ class Held:
         step.rule.steps += 1
         step.rule._opt_called = True  # type: ignore[attr-defined]  # which torch's schedules ask for
         scale: Tensor | None = getattr(base, "grad_scale", None)  # of a scaler, where the base optimizer unscales by itself
-        if kept is not None:
-            mean = vec.scale(kept, 1 / self._times)
-            step.rule.update.apply(mean, step.parameters, 1.0 if scale is None else scale.item())
+        step.turn(kept, 1.0 if scale is None else scale.item())
         if scale is None:
             step.leave_out()
 

@@ -66,7 +66,8 @@ class SAM(torch.optim.Optimizer):
     passes: which passes a step takes, :mod:`geosam.passes`; by default both.
     ball: over several processes, "global": one ε* for all, of the mean over them (metrics of the gradient, its squares, and KL
     along one); "rank": one a process, of its own samples (m-sharpness), for every metric. Published radii are those of a ball.
-    update: what the base optimizer steps with, by default the gradient at θ + ε*; :class:`geosam.updates.SurrogateGap` is GSAM.
+    update: what the base optimizer steps with, by default the gradient at θ + ε*; :class:`geosam.updates.SurrogateGap` is GSAM,
+    :class:`geosam.updates.Natural` the natural gradient.
     raise_nonfinite: raise FloatingPointError (θ restored, one host read per step) where a pass is not finite (with a scaler,
     which expects overflow, only the first). By default such a first pass gives ε* = 0, and such a second pass skips the
     update (on an accelerator the base optimizer steps with zero gradients).
@@ -235,9 +236,9 @@ class SAM(torch.optim.Optimizer):
             if step.bound is not None:
                 check_reduced(step.bound)
             if self._searches:
-                loss = self._line_search(step.source, groups, step.is_plain)
+                loss = self._line_search(step.source, groups, step.is_plain and step.reads is None)
             else:
-                loss = step.whole(step.plain) if step.is_plain else step.run()
+                loss = step.run()
             self.steps += 1
             if self.last is not None:
                 self.last = replace(self.last, seconds=time.perf_counter() - began)
@@ -318,7 +319,7 @@ class SAM(torch.optim.Optimizer):
 
         def closure() -> Any:
             step = Step(self, source, groups)
-            losses.append(step.whole(step.sharpen))
+            losses.append(step.whole(step.gradient))
             step.withhold(groups.gradients)
             return losses[-1]
 
@@ -341,7 +342,7 @@ class SAM(torch.optim.Optimizer):
         state["geosam"]["steps"] = self.steps
         for packed, group in zip(state["param_groups"], self.param_groups, strict=True):
             packed[self._key] = radius(group, self._key, self.steps)  # a schedule is configuration, not state
-        state["geosam"]["generators"] = [g.get_state() for g in generators((self.metric, self.objective))]
+        state["geosam"]["generators"] = [g.get_state() for g in generators((self.metric, self.objective, self.update))]
         for after in self._optimizer_state_dict_post_hooks.values():
             changed = after(self, state)
             state = state if changed is None else changed
@@ -363,7 +364,9 @@ class SAM(torch.optim.Optimizer):
                 group[self._key] = rho
         self.steps = memory.get("steps", 0)
         self.memory = self.owners.load(memory, self._everyone(), self._groups().parameters)
-        for generator, drawn in zip(generators((self.metric, self.objective)), memory.get("generators", ()), strict=False):
+        for generator, drawn in zip(
+            generators((self.metric, self.objective, self.update)), memory.get("generators", ()), strict=False
+        ):
             generator.set_state(drawn.cpu())
         for after in self._optimizer_load_state_dict_post_hooks.values():
             after(self)

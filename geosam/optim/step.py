@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from ..core import Landing, Loan, Perturbation, Solver, Vectors
+from ..core import Divergence, Landing, Loan, Norm, Perturbation, Solver, Vectors
 from ..core import vectors as vec
 from ..core.stacks import undisturbed, unless_raised
 from ..metrics.blockwise import product
@@ -74,7 +74,8 @@ class Step:
         self.scale = scaler.get_scale() if scaler is not None and scaler.is_enabled() else None
         self.scaler = scaler
         self.kind = rule.passes.kind(rule.steps)
-        self.kept: Vectors | None = None
+        self.reads = rule.update.reads(rule.metric)
+        self.kept: Any | None = None
         self.landing: Landing | None = None
         self.observed = True
 
@@ -92,16 +93,21 @@ class Step:
         """The whole step; the loss at θ."""
 
         def acts() -> Tensor:
-            loss = self.sharpen()
+            loss = self.gradient()
             self.descend()
             return loss
 
         return self.whole(acts)
 
+    def gradient(self) -> Tensor:
+        """All passes, which leave in ``.grad`` what the base optimizer steps with; the loss at θ."""
+        return self.rest() if self.is_plain else self.sharpen()
+
     def sharpen(self) -> Tensor:
-        """Both passes, which leave in ``.grad`` what the base optimizer steps with; the loss at θ."""
+        """Both passes and the update; the loss at θ."""
         with self.displaced(self.first_pass) as p:  # observe at θ, solve for ε*, displace; on leaving, restore
-            loss = self.second_pass()
+            loss, kept = self.second_pass(), self.kept
+        self.turn(kept)
         if self.observed or loss is None:
             return p.loss.detach()
         assert self.rule.last is not None
@@ -164,14 +170,22 @@ class Step:
     def first_pass(self) -> Last:
         """Observe at θ, solve for ε*, displace; nothing of it in a plain step."""
         if self.is_plain:
-            return self._rest(self._unknown(), torch.ones_like(self._unknown(), dtype=torch.bool))
+            if self.reads is not None:
+                seen, self.kept = self._unmoved(self.reads)
+                return self._resting(seen.loss)
+            return self._resting(self._unknown(), torch.ones_like(self._unknown(), dtype=torch.bool))
         self.rule.owners.sort(self.rule.memory, self.parameters, self.groups.names)
         self.rule.move.prepare(self.parameters)
         if self.kind != "both" and (found := self._unobserved()) is not None:
+            if self.reads is not None:
+                raise TypeError(
+                    f"{self.rule.update} reads a metric at θ, and {self.rule.passes} makes no pass there in this step"
+                )
             self.observed = False
             return self.displace(found, self._unknown())
         # nested calls: no name here holds what the first pass made, for the second one needs the memory
-        return self.displace(*self.solve(self._own(self.observe(self.rule.metric, self.rule.objective))))
+        fields = self.rule.metric, self.rule.objective, *(() if self.reads is None else (self.reads,))
+        return self.displace(*self.solve(self._own(self.observe(*fields))))
 
     def _unobserved(self) -> Perturbation | None:
         """ε* without a pass at θ: the last one, or the momentum's; None while a parameter has none."""
@@ -211,15 +225,16 @@ class Step:
         return seen if self.scale is None else replace(seen, gradient=vec.scale(seen.gradient, 1 / self.scale))
 
     def _own(self, seen: Observation) -> Observation:
-        """With a gradient of its own where the solver's passes overwrite this one's, which is still read."""
-        return seen.owned() if self.rule.solver is not None and self.rule.solver.revisits else seen
+        """With a gradient of its own where later passes overwrite this one's, which is still read."""
+        revisits = self.rule.solver is not None and self.rule.solver.revisits
+        return seen.owned() if revisits or (self.reads is not None and self.bound is None) else seen
 
     @torch.no_grad()
     def solve(self, seen: Observation) -> tuple[Perturbation, Tensor]:
         """(ε*, the loss at θ); ε* = 0 where the loss, the covector or what was made of it is not finite."""
         rule, memory, radius = self.rule, self.rule.memory, self.groups.radius
         unit = partial(rule.watch.unit, self.parameters)
-        loan = Loan(rule.move.buffers, self._covector(memory["objective"]), self._keep, memory["solver"], unit, self.inner)
+        loan = Loan(rule.move.buffers, self._covector(memory["objective"]), self._lands, memory["solver"], unit, self.inner)
         c, memory["objective"] = self._ascent(seen, memory["objective"])
         if radius is not None:
             geometry, memory["metric"] = rule.metric.step(seen, memory["metric"])
@@ -238,9 +253,7 @@ class Step:
             raise FloatingPointError(
                 f"the first pass is not finite: loss {seen.loss.item()}, dual norm {found.dual_norm.item()}"
             )
-        self.kept = rule.update.keep(seen.gradient, finite)
-        if self.kept is not None and rule.ball == "rank" and processes() > 1:
-            self.kept = mean(self.kept, group_of(self.bound))
+        self.kept = self._keep(seen, finite, geometry)
         return replace(found, finite=finite), seen.loss
 
     @torch.no_grad()
@@ -261,9 +274,40 @@ class Step:
             loss = self.rule.zeroing.run_again(self.source, self.parameters)
         elif self.landing is None or not arrive(self.bound.joined, self.parameters, self.landing):
             loss = self.bound()
-        if self.kept is not None:
-            self.rule.update.apply(self.kept, self.parameters, 1.0 if self.scale is None else self.scale)
         return loss
+
+    @torch.no_grad()
+    def turn(self, kept: Any | None, scale: float | None = None) -> None:
+        """The update, in ``.grad``; with a ball a process, the mean of theirs. scale: the gradients', by default the step's."""
+        if kept is None:
+            return
+        known = self.scale if scale is None else scale
+        self.rule.update.apply(kept, self.parameters, 1.0 if known is None else known)
+        self._meet([p.grad for p in self.parameters if p.grad is not None])
+
+    def _meet(self, v: Vectors) -> None:
+        """v ← its mean over processes that have a ball each."""
+        if self.bound is not None and self.rule.ball == "rank" and processes() > 1:
+            vec.copy_(v, mean(v, group_of(self.bound)))
+
+    def _keep(self, seen: Observation, finite: Tensor, ball: Norm | Divergence | None = None) -> Any | None:
+        """What the update keeps of the pass at θ. ball: the geometry of the step's own metric, where it is there already."""
+        rule, update = self.rule, self.rule.update
+        if self.reads is None:
+            return update.keep(seen.gradient, finite)
+        own = self.reads == rule.metric and self.groups.radius is not None  # else ``ball`` is a product of the groups' balls
+        if ball is None or not own:
+            place = "metric" if own else "update"
+            ball, rule.memory[place] = self.reads.step(seen, rule.memory[place])
+            ball = shared_geometry(ball, name_of(self.reads), seen, group_of(self.bound)) if self.shares else ball
+        return update.keep(seen.gradient, finite, ball)
+
+    @torch.no_grad()
+    def _unmoved(self, metric: Metric) -> tuple[Observation, Any]:
+        """The pass at θ of a step without ε*, and what the update keeps of it."""
+        self.rule.owners.sort(self.rule.memory, self.parameters, self.groups.names)
+        seen = self._own(self.observe(metric))
+        return seen, self._keep(seen, seen.loss.abs() < math.inf)
 
     def descend(self) -> None:
         """The base optimizer's step, withheld where the gradient is not finite."""
@@ -277,14 +321,31 @@ class Step:
             with explained(self.rule.base):
                 self.rule.base.step()
 
-    def plain(self) -> Tensor:
-        """The base optimizer's own step, ρ = 0; the loss."""
-        loss = run(self.source, self.parameters)
-        self._rest(loss, torch.isfinite(loss))
-        self.descend()
+    def rest(self) -> Tensor:
+        """The gradient at θ, ρ = 0, as the update turns it; the loss. One pass."""
+        if self.reads is None:
+            loss = run(self.source, self.parameters)
+        else:
+            seen, kept = self._unmoved(self.reads)
+            loss = seen.loss
+            if self.bound is None:
+                self.turn(kept)
+            else:
+                self._fill(seen.gradient, kept)
+        self._resting(loss)
         return loss
 
-    def _rest(self, loss: Tensor, finite: Tensor) -> Last:
+    @torch.no_grad()
+    def _fill(self, gradient: Vectors, kept: Any) -> None:
+        """``.grad`` from a problem's gradient, of which a pass at θ leaves none there."""
+        if self.rule.ball == "rank" and processes() > 1:
+            gradient = mean(gradient, group_of(self.bound))
+        for p, v in zip(self.parameters, self.rule.update.at_rest(kept, gradient, self.parameters), strict=True):
+            p.grad = v
+        self._meet([p.grad for p in self.parameters if p.grad is not None])
+
+    def _resting(self, loss: Tensor, finite: Tensor | None = None) -> Last:
+        finite = torch.isfinite(loss) if finite is None else finite
         zero = torch.zeros((), dtype=torch.float64, device=loss.device)
         self.rule.last = Last(loss, zero * torch.nan, zero, finite, zero > 0, {})
         return self.rule.last
@@ -316,7 +377,7 @@ class Step:
                 raise TypeError(f"{name_of(field)} needs {request.lacking}")
             request.check(self.inner.joined, name_of(field))
 
-    def _keep(self) -> bool:
+    def _lands(self) -> bool:
         return isinstance(self.bound, Bound) and lands(self.bound, self.parameters)
 
     def _ascent(self, seen: Observation, state: State) -> tuple[Vectors, State]:

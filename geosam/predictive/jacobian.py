@@ -53,7 +53,8 @@ class Jacobian:
 
     @cached_property
     def _graph(self) -> tuple[Tensor, list[Tensor]]:
-        leaves = [p.detach().requires_grad_() for p in self._theta]
+        # in memory of their own: a step displaces the parameters in place, and may ask for products when they are back
+        leaves = [t.requires_grad_() for t in vec.clone(self._theta)]
         with torch.enable_grad():
             return self._forward(leaves), leaves
 

@@ -58,6 +58,7 @@ SETTINGS = {
     "Monge": {"metric": metrics.Monge()},
     "VaSSO": {"objective": objectives.Smoothed()},
     "GSAM": {"update": updates.SurrogateGap()},
+    "natural": {"metric": metrics.GradientMagnitude(), "update": updates.Natural()},
     "Adam": {"base": adam},
 }
 

@@ -103,6 +103,7 @@ def test_a_geometry_of_tensors_launches_a_few_for_each(metric, a_tensor):
         {"objective": objectives.Smoothed(0.9)},
         {"objective": objectives.Residual()},
         {"update": updates.SurrogateGap()},
+        {"update": updates.Natural(metrics.GradientMagnitude())},
         {"dtypes": (torch.float32, torch.float64)},
     ],
     ids=str,

@@ -25,6 +25,7 @@ GLOBAL = {
     },
     "MultiStep": {"solver": solvers.MultiStep(2)},
     "SurrogateGap": {"update": updates.SurrogateGap(0.3)},
+    "Natural": {"metric": metrics.GradientMagnitude(1.0, 0.1), "update": updates.Natural(metrics.DiagonalEmpiricalFisher())},
 }
 ROWS = [metrics.EmpiricalFisher(), metrics.Fisher(), metrics.KroneckerFisher(), metrics.KLExact(), metrics.DiagonalFisher()]
 
@@ -117,9 +118,11 @@ def what_would_be_wrong_is_refused():
     with pytest.raises(NotImplementedError, match=r"ball='rank' takes problem.on"):
         optimizer(model, {}, ball="rank").step(lambda: None)
     assert all(map(torch.equal, before, parameters(model)))
-    update = optimizer(model, {"update": updates.SurrogateGap(0.3)}, ball="rank")
-    update.step(through)
-    same_everywhere(model)
+    for update in (updates.SurrogateGap(0.3), updates.Natural(metrics.EmpiricalFisher())):
+        own = optimizer(model, {"update": update}, ball="rank")
+        for own.rho in (0.1, 0.0):
+            own.step(through)
+            same_everywhere(model)
 
 
 def every_row(expected):

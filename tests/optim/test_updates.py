@@ -297,7 +297,7 @@ def test_what_is_kept_is_the_gradient_at_theta_also_where_the_solver_takes_more_
     """Several ascent steps overwrite ``.grad``: what the update kept must not be theirs."""
 
     class Kept(Sharp):
-        def keep(self, gradient, finite):
+        def keep(self, gradient, finite, norm=None):
             return [t.clone() for t in gradient]
 
         def apply(self, kept, parameters, scale):

@@ -51,6 +51,7 @@ WAYS = {
     "swap": {"move": Swap()},
     "VaSSO": {"objective": objectives.Smoothed(0.5)},
     "GSAM": {"update": updates.SurrogateGap(0.2)},
+    "natural": {"update": updates.Natural(metrics.DiagonalEmpiricalFisher())},
     "two steps": {"solver": solvers.MultiStep(2)},
     "KL": {"metric": metrics.KLExact(along=metrics.Euclidean())},
     "diagonal": {"metric": metrics.GradientMagnitude(), "move": Copy()},

@@ -109,7 +109,7 @@ def run_all(
     return [done[fingerprint(job)] for job in jobs]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # schedulers put functions into sets
 class Once(Generic[Result]):
     """Run a job and save its record, unless another process has done so. wait: for one that is at it; else it is left to it."""
 

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from experiments.common.runner import Bar
 from geosam.records import Store, run_all
+from geosam.records.jobs import Once
 
 
 class Number(BaseModel):
@@ -83,3 +84,8 @@ def test_a_broken_record_is_named_and_done_again(call, tmp_path):
     values, seen, text = call([1, 2])
     assert (values, seen) == ([1, 4], [2])
     assert "1 broken or partial" in text
+
+
+def test_a_scheduler_may_put_the_work_into_a_set(tmp_path):
+    """As joblib's backend for Dask does."""
+    assert len({Once(Work(), Store(tmp_path, Number), "cpu"), Once(Work(), Store(tmp_path, Number), "cpu")}) == 2

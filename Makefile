@@ -22,10 +22,10 @@ help:  ## list the targets
 
 venv: $(READY)  ## build .venv (every target below does it when needed)
 
-test: $(READY)  ## lint, then the test suite, and what they took; slow tests: make test ARGS="-m slow"
-	@$(BIN)/python .ci/took.py $(LIMITS) $(MAKE) --no-print-directory suite
+test: $(READY)  ## lint beside the test suite, and what they took; slow tests: make test ARGS="-m slow"
+	@$(BIN)/python .ci/took.py $(LIMITS) $(MAKE) --no-print-directory -j 2 lint suite
 
-suite: lint
+suite: $(READY)
 	@echo "== pytest"
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(ARGS)
 

@@ -1,21 +1,21 @@
-"""One thread, one dtype, one device, and the Hypothesis profile HYPOTHESIS_PROFILE: dev (default), brief, ci or deep."""
+"""One thread, one dtype, one device, and the Hypothesis profile HYPOTHESIS_PROFILE: dev (default), brief, ci or deep.
+
+torch is imported by functions, because the process that hands tests out to workers needs none of it.
+"""
 
 import gc
 import os
+import traceback
+from types import SimpleNamespace
 
 import pytest
-import torch
 from hypothesis import HealthCheck, settings
 
-from tests.placement import place
-
 settings.register_profile("dev", deadline=None, max_examples=6, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("ci", settings.get_profile("dev"), max_examples=10, derandomize=True, database=None)
+settings.register_profile("ci", settings.get_profile("dev"), derandomize=True, database=None)
 settings.register_profile("brief", settings.get_profile("dev"), max_examples=2)
 settings.register_profile("deep", settings.get_profile("dev"), max_examples=10_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
-
-torch.set_num_threads(1)
 
 
 def pytest_addoption(parser):
@@ -24,6 +24,16 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    if config.getoption("numprocesses", None):
+        return
+    import torch
+    from torch._subclasses import fake_tensor
+
+    from tests.placement import place
+
+    torch.set_num_threads(1)
+    # torch keeps the stack of every operation that it records, a hundred frames under pytest, for messages of its own
+    vars(fake_tensor)["traceback"] = SimpleNamespace(extract_stack=traceback.StackSummary, format_list=traceback.format_list)
     place(config.getoption("--device"), reads=not config.getoption("--no-host-reads"))
 
 
@@ -42,5 +52,7 @@ def pytest_collection_finish():
 
 @pytest.fixture(autouse=True)
 def _the_same_start_for_every_test():
+    import torch
+
     torch.set_default_dtype(torch.float32)
     torch.manual_seed(0)

@@ -62,9 +62,7 @@ def pulled(norm, rows=None):
     """Covectors that lie in the row space and know it."""
     rows = norm.rows if rows is None else rows
     least, most = (-12, 9) if norm.like[0].dtype == FLOAT32 else (-20, 20)
-    powers = st.integers(least, most)
-    coordinates = st.builds(lambda a, k: torch.as_tensor(a * 10.0**k), numbers(rows.n), powers)
-    return coordinates.map(rows.pull).filter(lambda c: max(float(t.abs().max()) for t in c) > 10.0 ** (least - 6))
+    return strategies.pulled(rows, least, most).filter(lambda c: max(float(t.abs().max()) for t in c) > 10.0 ** (least - 6))
 
 
 def rebased(like, spanned=lambda i: True):

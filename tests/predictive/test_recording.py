@@ -74,7 +74,7 @@ def test_a_recording_serves_every_point_and_batch_of_its_shape(name, dtype, trac
     model = build(make, dtype=dtype)
     problem, tolerance = geosam.Problem(model, nn.CrossEntropyLoss()), 1e-13 if dtype == FLOAT64 else 2e-6
     for seed in (1, 1, 5):
-        x = labels(30, 7, seed).reshape(6, 5) if shape is None else draw(6, *shape, seed=seed, dtype=dtype)
+        x = labels(15, 7, seed).reshape(3, 5) if shape is None else draw(3, *shape, seed=seed, dtype=dtype)
         predictive = predictive_of(problem, x)
         assert error(predictive, 4, 5) < tolerance
         moved(model)
@@ -266,7 +266,7 @@ def test_a_compiled_model_is_recorded_as_it_is_written(traces):
 
 @pytest.mark.parametrize("name", ["residual, GroupNorm", "attention"])
 def test_autocast_is_in_the_recording(name, traces):
-    model, x, _ = network(name)
+    model, x, _ = network(name, 3)
     problem = geosam.Problem(model, nn.CrossEntropyLoss())
     for _ in range(2):
         with torch.autocast(device().type, torch.bfloat16):

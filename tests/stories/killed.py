@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,19 @@ def numbers(folder: Path) -> dict[str, str]:
     return found
 
 
+def forked(act: Callable[..., None], *arguments: Any) -> int:
+    """A process that does this and ends, and has all that this one has imported."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch's idle threads are not forked, and not needed
+        child = os.fork()
+    if child == 0:
+        try:
+            act(*arguments)
+        finally:
+            os._exit(0)
+    return child
+
+
 def killed(folder: Path, times: int, draw: random.Random, most: float) -> int:
     """Start the study and kill it, so often, each time up to ``most`` seconds into its training; how often it was reached.
 
@@ -64,12 +78,7 @@ def killed(folder: Path, times: int, draw: random.Random, most: float) -> int:
     """
     hit = 0
     while hit < times:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # torch's idle threads are not forked, and not needed
-            child = os.fork()
-        if child == 0:
-            study(folder)
-            os._exit(0)
+        child = forked(study, folder)
         time.sleep(draw.uniform(0, most))
         os.kill(child, signal.SIGKILL)
         if not os.WIFSIGNALED(os.waitpid(child, 0)[1]):

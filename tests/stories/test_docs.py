@@ -61,3 +61,13 @@ def test_every_recipe_is_an_optimizer():
     assert len(recipes) > 15
     for recipe in recipes:
         assert isinstance(eval(recipe.replace("rho=...", "rho=0.1"), names), geosam.SAM), recipe
+
+
+def test_the_files_that_pages_name_are_there():
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "decisions").glob("*.md")]
+    named = {
+        (page.name, file) for page in pages for file in re.findall(r"`([\w./]+/\w+\.py)", page.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 50
+    above = (ROOT, ROOT / "geosam", ROOT / "geosam" / "engines", ROOT / "experiments")
+    assert not {(page, file) for page, file in named if not any((folder / file).exists() for folder in above)}

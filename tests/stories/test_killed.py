@@ -1,36 +1,36 @@
 """A study that is killed thrice gives the records of one left alone; two commands share a folder."""
 
-import subprocess
-import sys
+import os
+import signal
+import time
 from pathlib import Path
 
 import pytest
 
 from geosam.records import Claimed, claim
-from tests.stories.killed import compared
-
-HOLD = """
-import sys, time
-from pathlib import Path
-from geosam.records import claim
-with claim(Path(sys.argv[1])):
-    print("held", flush=True)
-    time.sleep(60)
-"""
+from tests.stories.killed import compared, forked
 
 
 def test_kills_leave_no_trace():
     assert compared(3, 0.5, 1)[0] == 3
 
 
+def hold(path: Path, held: int) -> None:
+    with claim(path):
+        os.write(held, b"1")
+        time.sleep(60)
+
+
 def test_a_claim_ends_with_its_owner(tmp_path):
-    path = tmp_path / "claim"
-    command = [sys.executable, "-c", HOLD, str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as owner:
-        assert owner.stdout.readline() == b"held\n"
-        with pytest.raises(Claimed, match="another process holds"), claim(path):
-            pass
-        owner.kill()
+    path, (told, held) = tmp_path / "claim", os.pipe()
+    owner = forked(hold, path, held)
+    os.close(held)  # so that reading ends where it dies at once
+    assert os.read(told, 1) == b"1"
+    with pytest.raises(Claimed, match="another process holds"), claim(path):
+        pass
+    os.kill(owner, signal.SIGKILL)
+    os.waitpid(owner, 0)
     with claim(path):
         pass
     assert not path.exists()
+    os.close(told)

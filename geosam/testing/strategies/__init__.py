@@ -4,7 +4,7 @@ Called by ``check_norm`` and its like, and by the tests of this library.
 Never imports norms, metrics or laws.
 """
 
-from .covectors import covectors, draws
+from .covectors import covectors, draws, pulled
 from .matrices import diagonals, jacobians, rows
 from .models import batches, observations, problems
 from .vectors import shapes, spaces, vectors
@@ -17,6 +17,7 @@ __all__ = [
     "jacobians",
     "observations",
     "problems",
+    "pulled",
     "rows",
     "shapes",
     "spaces",

@@ -11,13 +11,14 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 
 from ...core import Vectors
 from ...core import vectors as vec
-from ...rows import Rows
+from ...rows import Pulled, Rows
 from ..drawn import Drawn
 from .vectors import numbers, vectors
 
 # gradient scales at which ε* must be right, as powers of 10
 _SCALES = {torch.float32: (-25, 18), torch.float64: (-40, 40)}
 _NARROW = (-4, 4)
+_CANCELS = 16
 _COEFFICIENT = st.integers(-6, 6).map(lambda k: k / 2)
 
 
@@ -30,10 +31,21 @@ def covectors(like: Vectors, rows: Rows | None = None) -> SearchStrategy[Vectors
     plain: SearchStrategy[Vectors] = vectors(like, *_scales(like[0].dtype))
     if rows is None:
         return plain
-    device = like[0].device
     least, most = (k // 2 for k in _scales(like[0].dtype))
+    return st.one_of(pulled(rows, least, most).filter(_sizeable), plain)
+
+
+def pulled(rows: Rows, least: int, most: int) -> SearchStrategy[Pulled]:
+    """Jᵀa, the largest entry of a ±10^k, k from ``least`` to ``most``, where the parts aᵢgᵢ do not cancel: a norm that is
+    solved for the coordinates a gives ♯Jᵀa to eps ‖K‖/nλ · Σ|aᵢ|‖gᵢ‖/‖Jᵀa‖, and the last factor is at most 16 here."""
+    device = rows.like[0].device
     coordinates = st.builds(lambda a, k: torch.from_numpy(a * 10.0**k).to(device), numbers(rows.n), st.integers(least, most))
-    return st.one_of(coordinates.map(rows.pull).filter(_sizeable), plain)
+    lengths = rows.gram().diagonal().sqrt()
+
+    def lasting(c: Pulled) -> bool:
+        return bool(c.coordinates.abs() @ lengths <= _CANCELS * vec.norm(c))
+
+    return coordinates.map(rows.pull).filter(lasting)
 
 
 def _sizeable(c: Vectors) -> bool:

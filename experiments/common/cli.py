@@ -26,11 +26,12 @@ def as_command(options: Callable[..., Study | Whole]) -> Callable[..., None]:
     """The command of a study, from the function that makes the study of its own options.
 
     Its default folder is ``runs/<study>``, after the package that the function is in; its docstring is the help.
+    ``command.study`` is the function itself.
     """
     name = options.__module__.split(".")[-2]
 
     def command(out: Path, fresh: bool, workers: int, figure: Path | None, **own: Any) -> None:
-        from .runner import carry_out
+        from .runner import carry_out, keep
 
         console = Console(highlight=False)
         try:
@@ -42,6 +43,8 @@ def as_command(options: Callable[..., Study | Whole]) -> Callable[..., None]:
             raise typer.Exit(130) from None
         if page is None:
             raise typer.Exit(1)
+        if page.suffix == ".html":
+            keep(page.parent, own)
 
     shared = {"out": (Out, ROOT / "runs" / name), "fresh": (Fresh, False), "workers": (Workers, 2)}
     parameters = [
@@ -51,5 +54,6 @@ def as_command(options: Callable[..., Study | Whole]) -> Callable[..., None]:
     ]
     command.__doc__ = options.__doc__
     command.__annotations__ = {p.name: p.annotation for p in parameters}
+    command.study = options  # type: ignore[attr-defined]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return command

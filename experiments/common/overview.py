@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from geosam.ablation import Results
-from geosam.ablation.report import QUIET, Page, Picture, Section, Shown, Table
+from geosam.ablation.report import QUIET, Note, Page, Picture, Section, Shown, Table
 
 WORDS = "Paired differences to {against} in points of {score}: mean and 95 % interval. Left of the line is worse."
 
@@ -19,10 +20,19 @@ def overview(title: str, about: str, found: Mapping[str, Results]) -> Page:
     """Of a study of ablations. found: by setting; each has a page of its own in a folder of that name."""
     rule = next(iter(found.values())).outcomes.rule
     words = WORDS.format(against=rule.against, score=rule.score)
-    tables = [_table(name, results) for name, results in found.items()]
-    sections = [Section(name, [table]) for name, table in zip(found, tables, strict=True)] if len(tables) > 1 else []
-    return Page(
-        title, about, Picture("overview", words, partial(_panels, found)), None if sections else tables[0], sections=sections
+    sections = [Section(name, [_table(name, results)]) for name, results in found.items()]
+    picture, scores = Picture("overview", words, partial(_panels, found)), _scores(found, rule.score)
+    return Page(title, about[:1].upper() + about[1:], picture, scores, _outcomes(found), sections)
+
+
+def _outcomes(found: Mapping[str, Results]) -> Note:
+    """How many comparisons were decided how."""
+    rule = next(iter(found.values())).outcomes.rule
+    count = Counter(verdict.outcome for results in found.values() for verdict in results.verdicts().values())
+    asked = f"within ±{rule.margin:g} of" if rule.margin is not None else "better than"
+    told = ", ".join(f"{outcome} for {number}" for outcome, number in count.items())
+    return Note(
+        f"“{asked.capitalize()} {rule.against} in {rule.score}”: {told}", ["Methods and settings, by Holm’s p in each setting."]
     )
 
 
@@ -54,6 +64,16 @@ def _panels(found: Mapping[str, Results]) -> Figure:
     return figure
 
 
+def _scores(found: Mapping[str, Results], score: str) -> Table:
+    """A row a method, a column a setting."""
+    scores = {name: results.outcomes.scores(score) for name, results in found.items()}
+    rows = [
+        [method, *(_spread([100 * v for v in by.get(method, {}).values() if v is not None]) for by in scores.values())]
+        for method in dict.fromkeys(method for by in scores.values() for method in by)
+    ]
+    return Table(f"{score}, points: mean and deviation over seeds.", ["method", *scores], rows)
+
+
 def _table(setting: str, results: Results) -> Table:
     frame, verdicts, rule, rows = results.frame(), results.verdicts(), results.outcomes.rule, []
     for name in results.outcomes.methods:
@@ -76,5 +96,7 @@ def _table(setting: str, results: Results) -> Table:
 
 
 def _spread(values: list[float]) -> str:
+    if not values:
+        return "–"
     spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
     return f"{statistics.fmean(values):.2f}{spread}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from geosam.ablation.report import Page, Shown, write_page
-from geosam.records import Done, Finished, Job, Store, Watcher, fingerprint, run_all, write
+from geosam.records import Done, Finished, Job, Store, Watcher, fingerprint, run_all, write, write_json
 
 from .study import Part, Result, Study
+
+COMMAND = "command.json"
 
 
 def records_of(part: Part[Result], folder: Path) -> Store[Result]:
@@ -24,6 +27,12 @@ def configured(study: Study) -> str:
     """The name of the folder of this configuration's page: no other configuration writes there."""
     jobs = [job for part in study.parts() for job in part.jobs]
     return f"{len(jobs)}-runs-{fingerprint(jobs)}"
+
+
+def keep(folder: Path, options: Mapping[str, Any]) -> None:
+    """The options of a study's command, beside its page: ``experiments report`` makes the study of them again."""
+    plain = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
+    write_json(folder / COMMAND, plain)
 
 
 def found(study: Study, out: Path) -> tuple[Page, Finished] | None:

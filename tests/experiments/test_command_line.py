@@ -21,6 +21,7 @@ OPTIONS = {
     "experiments claims": {"--records"},
     **{f"experiments {name}": {"--preset", "--data", "--model", "--metric", "--quick", "--dry-run"} for name in TABLES},
     "experiments compare": {"--seeds", "--epochs", "--label-noise", "--kl"},
+    "experiments report": {"--records"},
     "experiments frontier": {"--seeds", "--batches"},
     "experiments toy": {"--settings", "--seeds", "--grid"},
     "experiments benchmarks": {"--quick", "--allocator", "--records", "--figure", "--budget", "accelerator"},

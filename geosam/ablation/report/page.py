@@ -10,7 +10,7 @@ from typing import Any
 
 import jinja2
 
-from ...records import Record, commit, write, write_json
+from ...records import Record, commit, fingerprint, write, write_json
 from .content import Block, Page, Section, Shown, Table
 from .picture import Picture, inline, rendered
 from .style import DARK
@@ -54,14 +54,15 @@ def write_page(path: Path, page: Page, shown: Shown) -> Path:
 def provenance_table(records: Sequence[Record[Any]]) -> Table:
     """Commit, versions and device of the records, and whether all have the same commit."""
     origins = [record.provenance for record in records]
+    keys = [record.key for record in records]
     commits = sorted({o.commit or "no git checkout" for o in origins})
     rows = [
         ["commit of the records", ", ".join(commits) + (" – more than one" if len(commits) > 1 else "")],
         ["commit of this report", commit() or "no git checkout"],
         ["device", "; ".join(sorted({f"{o.device}, {o.threads} thread a run" for o in origins}))],
-        *([name, ", ".join(sorted({o.versions[name] for o in origins}))] for name in origins[0].versions),
+        *([name, ", ".join(sorted({o.versions.get(name, "unknown") for o in origins}))] for name in origins[0].versions),
         ["finished", f"{min(o.finished for o in origins)} to {max(o.finished for o in origins)}"],
-        ["record keys", " ".join(record.key for record in records)],
+        ["record keys", " ".join(keys) if len(keys) <= 100 else f"{len(keys)}, together {fingerprint(keys)}"],
     ]
     return Table("Where the records come from.", ["what", "value"], rows)
 

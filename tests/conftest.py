@@ -47,7 +47,7 @@ def pytest_collection_modifyitems(config, items):
 def pytest_collection_finish():
     """What was imported stays for good: the garbage collector need not look at it again, and looks less often."""
     gc.freeze()
-    gc.set_threshold(10_000)
+    gc.set_threshold(50_000, 20, 100)
 
 
 @pytest.fixture(autouse=True)

@@ -194,7 +194,7 @@ class Moments:
             where = traceback.extract_tb(error.__traceback__)[-3:-1]
         self.hit += 1
         after = scene.state()
-        if scene.passes() == passes + 2:  # the step had been finished
+        if scene.passes() == passes + 1:  # the step had been finished
             before["buffers"] = after["buffers"]
         changed = [key for key in before if before[key] != after[key]]
         if changed:

@@ -33,11 +33,9 @@ def observe_closure(closure: Closure, parameters: Vectors, names: Sequence[str] 
 def run(closure: Closure, parameters: Vectors, changed: bool = True) -> Tensor:
     """Run the closure with gradients enabled; return its loss, detached. changed: whether gradients must be others than before.
 
-    Raises: TypeError if it is not callable or returns no loss, as :class:`Skipped` where it computed no gradient either;
+    Raises: TypeError if it returns no loss, as :class:`Skipped` where it computed no gradient either;
     RuntimeError if it never called backward.
     """
-    if not callable(closure):
-        raise TypeError(f"step() needs a closure or problem.on(x, y), got {type(closure).__name__}")
     before = [_seen(p) for p in parameters]
     with torch.enable_grad():
         loss = closure()

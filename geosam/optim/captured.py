@@ -18,8 +18,9 @@ from ..problem.randomness import Replay, foreign
 from .groups import Groups
 from .last import Last
 from .recorder import CudaGraph, Recorder, refusal
+from .rule import Rule, Source
 from .snapshot import Snapshot, read, write
-from .step import Rule, Source, Step
+from .step import Step
 
 
 class Optimizer(Rule, Protocol):
@@ -191,6 +192,8 @@ def _check(optimizer: Optimizer, groups: Groups) -> None:
     """Raises where it is known beforehand that a graph would be wrong."""
     if optimizer.raise_nonfinite:
         raise refusal("raise_nonfinite=True reads on the host whether the passes were finite")
+    if optimizer.same_mask:
+        raise refusal("same_mask=True sets random numbers back, which a graph cannot")
     if len({p.device for p in groups.parameters}) > 1:
         raise refusal("the parameters are on several devices")
     for group in optimizer.base.param_groups:

@@ -113,6 +113,14 @@ def group_of(source: Bound | Together | None) -> Any:
     return None if source is None else getattr(source.parts[0].model, "process_group", None)
 
 
+def same_buffers(source: Bound | Together) -> None:
+    """Rank 0's buffers for all, as the wrapper has them before a pass: the first one goes past it."""
+    model = source.parts[0].model
+    if processes() > 1 and isinstance(model, DistributedDataParallel) and model.broadcast_buffers:
+        for b in model.module.buffers():
+            dist.broadcast(b, dist.get_global_rank(model.process_group, 0), model.process_group)
+
+
 def _bare(bound: Bound) -> Bound:
     if not isinstance(bound.model, DistributedDataParallel):
         return bound

@@ -21,6 +21,7 @@ from ..objectives import Gradient
 from ..observation import Metric, Objective, State, as_metric
 from ..observation.closures import Skipped, Zeroing
 from ..problem import Bound, Problem
+from .buffers import Statistics, check_batchnorm
 from .captured import Captured
 from .generators import generators
 from .groups import Groups, radius, radius_key
@@ -32,8 +33,9 @@ from .move import Copy, Move
 from .passes import Both, Passes
 from .processes import check_ball, check_reduced
 from .recorder import refusal
+from .rule import Source
 from .schedules import Schedule, check_rho
-from .step import Source, Step
+from .step import Step
 from .suitable import check_parameters
 from .updates import Sharp, Update
 from .watch import Watch
@@ -66,6 +68,10 @@ class SAM(torch.optim.Optimizer):
     passes: which passes a step takes, :mod:`geosam.passes`; by default both.
     ball: over several processes, "global": one ε* for all, of the mean over them (metrics of the gradient, its squares, and KL
     along one); "rank": one a process, of its own samples (m-sharpness), for every metric. Published radii are those of a ball.
+    batchnorm: the passes that update running statistics, and any other buffer: "first", at θ alone (as Foret et al.'s code);
+    "both" (as ASAM's); "second", at θ + ε* alone. Where a step makes one pass, that one. A closure's buffers are those of the
+    modules that it calls. same_mask: the second pass repeats the first one's random numbers, and so its dropout masks (torch's,
+    Python's and numpy's, and those of generators that a problem's modules hold); by default it draws its own.
     update: what the base optimizer steps with, by default the gradient at θ + ε*; :class:`geosam.updates.SurrogateGap` is GSAM,
     :class:`geosam.updates.Natural` the natural gradient.
     raise_nonfinite: raise FloatingPointError (θ restored, one host read per step) where a pass is not finite (with a scaler,
@@ -91,6 +97,8 @@ class SAM(torch.optim.Optimizer):
         update: Update | None = None,
         passes: Passes | None = None,
         ball: str = "global",
+        batchnorm: str = "first",
+        same_mask: bool = False,
         raise_nonfinite: bool = False,
     ) -> None:
         check_base(base, SAM, torch.optim.Optimizer)
@@ -104,6 +112,7 @@ class SAM(torch.optim.Optimizer):
         self.passes = Both() if passes is None else passes
         self.ball = check_ball(ball)
         self.steps = 0
+        self.statistics, self.same_mask = Statistics(check_batchnorm(batchnorm)), bool(same_mask)
         self.solver, self.raise_nonfinite = solver, raise_nonfinite
         closure = inspect.signature(type(base).step).parameters.get("closure")
         self._searches = closure is not None and closure.default is inspect.Parameter.empty  # LBFGS calls it by itself
@@ -199,6 +208,7 @@ class SAM(torch.optim.Optimizer):
     def __repr__(self) -> str:
         parts = {"base": type(self.base).__name__, "metric": self.metric, "objective": self.objective}
         parts |= {"solver": self.solver, "move": type(self.move).__name__, "update": self.update, "ball": self.ball}
+        parts |= {"batchnorm": self.statistics.which, "same_mask": self.same_mask or None}
         lines = "".join(f"\n    {name}: {value}" for name, value in parts.items() if value is not None)
         return super().__repr__().replace(" (", " (" + lines, 1)
 
@@ -293,6 +303,7 @@ class SAM(torch.optim.Optimizer):
     def restore(self) -> None:
         """θ again, bit for bit, after ``perturb``; nothing else. May be called at any time."""
         self.move.restore()
+        self.statistics.restore()
 
     def eval(self) -> Any:
         """Restore θ, and call the base optimizer's own ``eval`` if it has one (schedule-free optimizers)."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from ..problem.randomness import Replay, foreign
-from .step import Rule
+from .rule import Rule
 
 
 def _members(rule: Rule) -> list[Tensor]:

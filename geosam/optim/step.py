@@ -3,59 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from ..core import Divergence, Landing, Loan, Norm, Perturbation, Solver, Vectors
+from ..core import Divergence, Landing, Loan, Norm, Perturbation, Vectors
 from ..core import vectors as vec
 from ..core.stacks import undisturbed, unless_raised
 from ..metrics.blockwise import product
-from ..observation import Field, Metric, Objective, Observation, State, name_of, observe_closure, observe_together
-from ..observation.closures import Zeroing, run
+from ..observation import Field, Metric, Observation, State, name_of, observe_closure, observe_together
+from ..observation.closures import run
 from ..problem import Bound, Together
+from ..problem.randomness import Replay
 from ..solvers import solve
 from .buffers import Buffers
 from .groups import Groups, explained
 from .landing import arrive, lands
 from .last import Last, Perturbed
-from .memory import Owners
-from .move import Move
-from .passes import Passes, averages
-from .processes import check_shared, group_of, inside, mean, processes, shared, shared_geometry
-from .updates import Update
-from .watch import Watch
+from .masks import models, random_numbers
+from .passes import averages
+from .processes import check_shared, group_of, inside, mean, processes, same_buffers, shared, shared_geometry
+from .rule import Rule, Source
 
-Source = Callable[[], Any] | Bound | Sequence[Any]
 T = TypeVar("T")
-
-
-class Rule(Protocol):
-    """What a step reads of its optimizer, the memory that it passes on to the next step, and the last step's numbers."""
-
-    base: torch.optim.Optimizer
-    objective: Objective
-    solver: Solver | None
-    update: Update
-    move: Move
-    raise_nonfinite: bool
-    passes: Passes
-    ball: str
-    steps: int
-    memory: dict[str, State]
-    owners: Owners
-    zeroing: Zeroing
-    watch: Watch
-    last: Last | None
-
-    @property
-    def metric(self) -> Metric:
-        """The geometry."""
 
 
 class Step:
@@ -69,6 +44,8 @@ class Step:
         self.source: Callable[[], Any] = Together(source) if isinstance(source, list | tuple) else source  # type: ignore[assignment]
         self.bound = self.source.wrt(self.parameters) if isinstance(self.source, Bound | Together) else None
         self.inner = None if self.bound is None else inside(self.bound)
+        if not callable(self.source):
+            raise TypeError(f"step() needs a closure or problem.on(x, y), got {type(source).__name__}")
         if self.bound is None and rule.ball == "rank" and processes() > 1:
             raise NotImplementedError("ball='rank' takes problem.on(x, y): a closure's gradients are reduced by its wrapper")
         self.scale = scaler.get_scale() if scaler is not None and scaler.is_enabled() else None
@@ -76,8 +53,15 @@ class Step:
         self.kind = rule.passes.kind(rule.steps)
         self.reads = rule.update.reads(rule.metric)
         self.kept: Any | None = None
+        self.buffers = Buffers(rule.statistics, models(self.inner), self.parameters)
+        self.replay: Replay | None = None
         self.landing: Landing | None = None
         self.observed = True
+
+    def closure(self) -> Any:
+        """One pass of the closure."""
+        with self.buffers.calls():
+            return self.source()
 
     @property
     def shares(self) -> bool:
@@ -105,7 +89,8 @@ class Step:
 
     def sharpen(self) -> Tensor:
         """Both passes and the update; the loss at θ."""
-        with self.displaced(self.first_pass) as p:  # observe at θ, solve for ε*, displace; on leaving, restore
+        # observe at θ, solve for ε*, displace; on leaving, restore
+        with self.displaced(self.first_pass) as p, self.replay or nullcontext():
             loss, kept = self.second_pass(), self.kept
         self.turn(kept)
         if self.observed or loss is None:
@@ -114,22 +99,17 @@ class Step:
         self.rule.last = replace(self.rule.last, loss=loss.detach())
         return loss.detach()
 
-    def whole(self, acts: Callable[[], T], what: str = "step") -> T:
-        """What ``acts`` returns; where anything is raised, parameters and buffers are those before the passes.
-
-        what: names the acts, which write to the same buffers whenever they are done.
-        """
-        buffers = None if self.inner is None else Buffers(self.inner.parts[0], what)
+    def whole(self, acts: Callable[[], T]) -> T:
+        """What ``acts`` returns; where anything is raised, parameters and buffers are those before the passes."""
 
         def undo() -> None:
-            self.rule.move.restore()
-            if buffers is not None:
-                buffers.restore()
+            self.put_back()
+            self.buffers.restore()
 
         def all_acts() -> T:
+            self.buffers.begin()
             found = acts()
-            if buffers is not None:
-                buffers.finished()
+            self.buffers.finish()
             return found
 
         return unless_raised(all_acts, undo)
@@ -146,7 +126,7 @@ class Step:
     def displaced(self, first: Callable[[], Last]) -> Iterator[Perturbed]:
         """``first``, the first pass; inside, the parameters sit at θ + ε*; outside they are restored bit for bit, always."""
         move, inside = self.rule.move, True
-        move.restore()  # after an interrupt between two steps
+        self.put_back()  # after an interrupt between two steps
 
         def realised() -> list[Tensor]:
             if not inside:
@@ -164,11 +144,22 @@ class Step:
 
     def first_alone(self) -> Last:
         """The first pass of a step whose second one is somebody else's: an exception leaves the buffers as they were."""
-        return self.whole(self.first_pass, "first pass")
+        last = self.whole(self.first_pass)
+        if self.replay is not None:
+            self.replay.rewind()
+        return last
 
     @undisturbed
     def first_pass(self) -> Last:
         """Observe at θ, solve for ε*, displace; nothing of it in a plain step."""
+        if self.bound is not None:
+            same_buffers(self.bound)
+        last = self._first_pass()
+        if self.observed and (self.reads is not None or not self.is_plain):
+            self.buffers.between()
+        return last
+
+    def _first_pass(self) -> Last:
         if self.is_plain:
             if self.reads is not None:
                 seen, self.kept = self._unmoved(self.reads)
@@ -183,8 +174,10 @@ class Step:
                 )
             self.observed = False
             return self.displace(found, self._unknown())
-        # nested calls: no name here holds what the first pass made, for the second one needs the memory
         fields = self.rule.metric, self.rule.objective, *(() if self.reads is None else (self.reads,))
+        if self.rule.same_mask:
+            self.replay = random_numbers(self.inner, self.parameters, *fields)
+        # nested calls: no name here holds what the first pass made, for the second one needs the memory
         return self.displace(*self.solve(self._own(self.observe(*fields))))
 
     def _unobserved(self) -> Perturbation | None:
@@ -208,8 +201,9 @@ class Step:
 
     @undisturbed
     def put_back(self) -> None:
-        """θ again, bit for bit."""
+        """θ again, bit for bit; and the statistics that the second pass does not count for."""
         self.rule.move.restore()
+        self.rule.statistics.restore()
 
     def observe(self, *fields: Field[Any]) -> Observation:
         """What the fields need, at the parameters as they are."""
@@ -221,7 +215,7 @@ class Step:
                 check_shared([(name_of(field), request) for field in fields for request in field.needs], self.rule.solver)
             seen = observe_together(self.inner, needs, name_of(fields[0]))
             return shared(seen, group_of(self.bound)) if self.shares else seen
-        seen = observe_closure(self.source, self.parameters, self.groups.names)
+        seen = observe_closure(self.closure, self.parameters, self.groups.names)
         return seen if self.scale is None else replace(seen, gradient=vec.scale(seen.gradient, 1 / self.scale))
 
     def _own(self, seen: Observation) -> Observation:
@@ -271,7 +265,7 @@ class Step:
         """The gradient at θ + ε*, and the update from both gradients; the loss there, None where the solver made the pass."""
         loss = None
         if self.bound is None:
-            loss = self.rule.zeroing.run_again(self.source, self.parameters)
+            loss = self.rule.zeroing.run_again(self.closure, self.parameters)
         elif self.landing is None or not arrive(self.bound.joined, self.parameters, self.landing):
             loss = self.bound()
         return loss
@@ -324,7 +318,7 @@ class Step:
     def rest(self) -> Tensor:
         """The gradient at θ, ρ = 0, as the update turns it; the loss. One pass."""
         if self.reads is None:
-            loss = run(self.source, self.parameters)
+            loss = run(self.closure, self.parameters)
         else:
             seen, kept = self._unmoved(self.reads)
             loss = seen.loss
@@ -391,7 +385,7 @@ class Step:
             move, one = self.rule.move, torch.ones((), dtype=torch.float64, device=self.parameters[0].device)
             try:
                 move.displace(self.parameters, Perturbation(epsilon, one, one, one, one > 0))
-                return self._ascent(self.observe(self.rule.objective), state)[0]
+                return self._ascent(self.buffers.unwritten(partial(self.observe, self.rule.objective)), state)[0]
             finally:
                 move.restore()
 

@@ -9,7 +9,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import geosam
 from geosam import metrics, objectives, solvers, updates
-from tests.networks import build, draw, labels, mlp
+from tests.networks import batch_norm_net, build, draw, labels, mlp
 from tests.ranks import together
 
 X, Y = draw(12, 4, dtype=torch.float64), labels(12)
@@ -125,12 +125,33 @@ def what_would_be_wrong_is_refused():
             same_everywhere(model)
 
 
+def statistics_agree():
+    """Those of rank 0's first passes, as of a closure under the wrapper; by default the second pass counts in none."""
+    ends = []
+    for route in ("problem", "closure"):
+        ddp = DistributedDataParallel(build(batch_norm_net, dtype=torch.float64))
+        opt, problem = optimizer(ddp, {}), geosam.Problem(ddp, nn.CrossEntropyLoss())
+
+        def closure(ddp=ddp):
+            ddp.zero_grad()
+            loss = F.cross_entropy(ddp(share(X)), share(Y))
+            loss.backward()
+            return loss
+
+        for _ in range(2):
+            opt.step(problem.on(share(X), share(Y)) if route == "problem" else closure)
+        assert ddp.module[1].num_batches_tracked == 2
+        ends.append(torch.cat([ddp.module[1].running_mean, ddp.module[1].running_var]))
+    torch.testing.assert_close(ends[0], ends[1])
+
+
 def every_row(expected):
     for name, end in expected.items():
         one_ball_is_that_of_the_big_batch(name, end)
     for metric in (metrics.Euclidean(), metrics.EmpiricalFisher(), metrics.KLExact(), metrics.KroneckerFisher()):
         one_ball_a_process_is_m_sharpness(metric)
     what_would_be_wrong_is_refused()
+    statistics_agree()
 
 
 def test_two_processes(tmp_path):

@@ -1,0 +1,29 @@
+"""The modules that hold some parameters, where no call of them is seen because they are compiled."""
+
+from __future__ import annotations
+
+import gc
+import sys
+
+from torch import nn
+
+from ..core import Vectors
+from ..problem.modules import modules
+
+
+def compiles() -> bool:
+    """Whether anything in this process was given to ``torch.compile``."""
+    dynamo = sys.modules.get("torch._dynamo.eval_frame")
+    backends = getattr(dynamo, "cached_backends", {})
+    return any(backend is not None for backend in backends.values())  # torch's optimizers make some without a backend
+
+
+def holders(parameters: Vectors) -> list[nn.Module]:
+    """All modules with one of the parameters in themselves or their parts: a tensor does not know its module.
+
+    Looks at every object of the process, which takes some 50 ms a million. Objects behind ``gc.freeze()`` are not among them.
+    """
+    wanted = {id(p) for p in parameters}
+    found = [m for m in gc.get_objects() if issubclass(type(m), nn.Module) and "_parameters" in vars(m)]
+    own = {m for m in found if any(id(p) in wanted for p in m._parameters.values())}
+    return [m for m in found if not own.isdisjoint(modules(m))]

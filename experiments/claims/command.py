@@ -11,12 +11,12 @@ from ..common.cli import as_command
 from ..common.files import ROOT
 from ..common.study import Whole
 
-Records = Annotated[Path, typer.Option(help="Folder with the records of classify, noise and fast: experiments/records, runs.")]
+Records = Annotated[Path, typer.Option(help="Folder with the records of all studies: experiments/records, runs.")]
 
 
 @as_command
 def command(records: Records = ROOT / "experiments" / "records") -> Whole:
-    """Verdicts on F10, F13, F16, F20 and P2 from records, at the size that was run. Trains nothing."""
+    """Verdicts on the claims about networks from records, at the size that was run. Trains nothing."""
     from .study import Claims
 
     return Claims(records)

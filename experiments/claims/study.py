@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +14,34 @@ from geosam.ablation import read
 from geosam.ablation.outcomes import Outcomes
 from geosam.ablation.report import Page, Section, Table
 from geosam.ablation.statistics import Verdict
-from geosam.records import fingerprint
+from geosam.records import Store, fingerprint
 
 from ..common.overview import Together
 from ..common.runner import publish
-from .ledger import CLAIMS, Claim
+from .claim import Claim
+from .ledger import ledger
 
 Row = tuple[Claim, str, Verdict, dict[str, Verdict]]
 
 
 @dataclass(frozen=True)
 class Claims:
-    """records: a folder as ``runs``, study/preset/setting/records."""
+    """records: a folder as ``runs``: study/preset/setting/records, or the records of a study that is no ablation."""
 
     records: Path
+
+    @cached_property
+    def read(self) -> dict[str, list[dict[str, Outcomes]]]:
+        """By study, a preset each: setting ↦ outcomes."""
+        return {study: self._presets(study) for study in dict.fromkeys(study for study, _ in ledger())}
 
     def rows(self) -> list[Row]:
         """(claim, size that was run, verdict, its parts), a row a claim and preset."""
         rows: list[Row] = []
-        for claim in CLAIMS:
-            runs = self._found(claim.study)
-            for found in runs:
-                rows.append((claim, size(found), *claim.decide(found)))
-            if not runs:
-                cure = f"no records in {self.records / claim.study}: run python -m experiments {claim.study}"
+        for study, claim in ledger():
+            rows += [(claim, size(found), *claim.decide(found)) for found in self.read[study]]
+            if not self.read[study]:
+                cure = f"no records in {self.records / study}: run python -m experiments {study}"
                 rows.append((claim, "no run", Verdict(claim.says, "not decided", cure), {}))
         return rows
 
@@ -53,32 +58,40 @@ class Claims:
 
     def found(self, out: Path) -> tuple[Page, Together] | None:
         """The verdicts on the records in the folder, and these records."""
-        found = {str(i): o for study in {c.study for c in CLAIMS} for i, o in _numbered(self._found(study), study)}
+        found = {
+            f"{study} {i}, {name}": outcomes
+            for study, presets in self.read.items()
+            for i, settings in enumerate(presets)
+            for name, outcomes in settings.items()
+        }
         rows = self.rows()
         parts = [Section(f"{row[0].id}: {row[2].outcome}", [row[0].says, _parts(row)]) for row in rows if row[3]]
         lead = "What the records decide, at the size that was run, by rules that were fixed before."
         return (Page("Claims", lead, table=_table(rows), sections=parts), Together(found)) if found else None
 
-    def _found(self, study: str) -> list[dict[str, Outcomes]]:
-        """By preset: setting ↦ outcomes."""
-        presets = sorted(path for path in (self.records / study).glob("*") if path.is_dir())
+    def _presets(self, study: str) -> list[dict[str, Outcomes]]:
+        folder = self.records / study
+        for place in (folder, folder / "records"):  # a study that is no ablation
+            store = Store(place, dict)
+            if single := [record for path in sorted(place.glob("*.json")) if (record := store.read(path)) is not None]:
+                return [{"all": Outcomes(single, {}, len(single))}]
+        presets = sorted(path for path in folder.glob("*") if path.is_dir())
         settings = [sorted(path.parent for path in preset.glob("*/records")) for preset in presets]
         return [{path.name: read(path).outcomes for path in paths} for paths in settings if paths]
 
 
 def size(found: Mapping[str, Outcomes]) -> str:
-    """What was trained, on how much, and how often."""
+    """What was trained, on how much, and how often; of a study that is no ablation, its runs."""
     outcomes = next(iter(found.values()))
-    setting: dict[str, Any] = outcomes.records[0].config["setting"]
-    model, data, tested = setting["model"]["model"], setting["data"], outcomes.records[0].result["test"]
+    record = outcomes.records[0]
+    if "setting" not in record.config:
+        return "; ".join(each.title for each in outcomes.records)
+    setting: dict[str, Any] = record.config["setting"]
+    model, data, tested = setting["model"]["model"], setting["data"], record.result["test"]
     count = "all" if data["train"] is None else round(data["train"] * (1 - data["held_out"]))
     seeds = min(len(by_seed) for by_seed in outcomes.scores("accuracy").values())
     trained = f"{model} on {count} samples of {data['data']}, {setting['epochs']} epochs"
     return f"{trained}, {seeds} seeds a method, {tested['samples']} samples tested"
-
-
-def _numbered(runs: list[dict[str, Outcomes]], study: str) -> list[tuple[str, Outcomes]]:
-    return [(f"{study} {i}, {name}", outcomes) for i, found in enumerate(runs) for name, outcomes in found.items()]
 
 
 def _table(rows: list[Row]) -> Table:

@@ -14,7 +14,6 @@ from ..common.source import Source
 from ..data.augment import Auto, Crop, Cutout, Flip, Pipeline
 
 TITLE = "Accuracy by geometry"
-RATES = {"clean": 0.0}
 PAPER = "Kim et al. 2022 (Fisher SAM), section 5.1"
 STANDARD = Pipeline((Crop(4), Flip()))
 FULL = Pipeline((Crop(4), Flip(), Auto()), (Cutout(16),))

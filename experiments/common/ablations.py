@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 
 from geosam.ablation import Ablation, Method, Results, Run, read
-from geosam.ablation.report import Page
+from geosam.ablation.report import Page, Picture
 from geosam.metrics import Euclidean
 from geosam.records import Store, fingerprint, run_all
 
@@ -23,10 +23,16 @@ from .options import Options
 from .overview import Together, overview
 from .runner import Bar, publish
 
+CLEAN = {"clean": 0.0}
+
+
+def _nothing(found: Mapping[str, Results]) -> list[Picture]:
+    return []
+
 
 @dataclass(frozen=True)
 class Ablations:
-    """settings: by name. preset: what the user asked for. dry: only say what would run.
+    """settings: by name. preset: what the user asked for. dry: only say what would run. draw: pictures of the study's own.
 
     Everything lies in a folder named after the preset and a fingerprint of all settings, so that no run touches the records or
     the report of another configuration.
@@ -37,6 +43,7 @@ class Ablations:
     preset: str
     settings: Mapping[str, Ablation]
     dry: bool = False
+    draw: Callable[[Mapping[str, Results]], list[Picture]] = _nothing
 
     def folder(self, out: Path) -> Path:
         """Of this configuration."""
@@ -69,7 +76,7 @@ class Ablations:
         """The page of the records that are there."""
         folder = self.folder(out)
         there = {name: read(folder / name) for name in self.settings if any((folder / name / "records").glob("*.json"))}
-        return (overview(self.title, self.about, there), Together(there)) if there else None
+        return (overview(self.title, self.about, there, self.draw(there)), Together(there)) if there else None
 
     def _plan(self, folder: Path, console: Console) -> None:
         seconds = 0.0
@@ -85,12 +92,15 @@ class Ablations:
 
 
 def study(presets: Any, preset: str, asked: Options, dry: bool) -> Ablations:
-    """An ablation for each rate of wrong labels. presets: a module with TITLE, RATES by name, and PRESETS."""
+    """An ablation for each rate of wrong labels.
+
+    presets: a module with TITLE and PRESETS; RATES by name where not all labels are right, ``draw`` for pictures of its own.
+    """
     protocol = named("preset", preset, presets.PRESETS)().asked(asked)
     about = f"{protocol.source}: {protocol.model} on {protocol.data.data}, {protocol.epochs} epochs, {protocol.seeds} seeds."
-    rates = list(presets.RATES.items())[: 1 if asked.quick else None]
+    rates = list(getattr(presets, "RATES", CLEAN).items())[: 1 if asked.quick else None]
     settings = {name: protocol.ablation(noise=rate) for name, rate in rates}
-    return Ablations(presets.TITLE, about, preset, settings, dry)
+    return Ablations(presets.TITLE, about, preset, settings, dry, getattr(presets, "draw", _nothing))
 
 
 def control(ablation: Ablation, found: Results) -> list[Run]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,13 +16,14 @@ from geosam.ablation.report import QUIET, Note, Page, Picture, Section, Shown, T
 WORDS = "Paired differences to {against} in points of {score}: mean and 95 % interval. Left of the line is worse."
 
 
-def overview(title: str, about: str, found: Mapping[str, Results]) -> Page:
-    """Of a study of ablations. found: by setting; each has a page of its own in a folder of that name."""
+def overview(title: str, about: str, found: Mapping[str, Results], pictures: Sequence[Picture] = ()) -> Page:
+    """Of a study of ablations. found: by setting; each has a page of its own in a folder of that name. pictures: its own."""
     rule = next(iter(found.values())).outcomes.rule
     words = WORDS.format(against=rule.against, score=rule.score)
     sections = [Section(name, [_table(name, results)]) for name, results in found.items()]
-    picture, scores = Picture("overview", words, partial(_panels, found)), _scores(found, rule.score)
-    return Page(title, about[:1].upper() + about[1:], picture, scores, _outcomes(found), sections)
+    shown, scores = [*pictures, Picture("overview", words, partial(_panels, found))], _scores(found, rule.score)
+    also = [Section("Differences", shown[1:])] if pictures else []
+    return Page(title, about[:1].upper() + about[1:], shown[0], scores, _outcomes(found), [*also, *sections])
 
 
 def _outcomes(found: Mapping[str, Results]) -> Note:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,9 +28,17 @@ def tested(model: nn.Module, loss: Any, batches: Any) -> dict[str, Any]:
     return classified(model, nn.CrossEntropyLoss(), batches)
 
 
+def as_tested(source: Source) -> Any:
+    """The score of a study that has no other."""
+    return tested
+
+
 @dataclass(frozen=True)
 class Protocol:
-    """source: of the settings, in words. rule: against which row, and how, differences are judged; fixed before a run."""
+    """source: of the settings, in words. rule: against which row, and how, differences are judged; fixed before a run.
+
+    score: source ↦ what is read off the trained model. look: what is measured after every epoch. Both as in ``geosam.ablate``.
+    """
 
     source: str
     data: Source
@@ -46,6 +54,8 @@ class Protocol:
     seeds: int = 5
     rule: Rule = Rule(against="SAM")
     step: Any = None
+    score: Callable[[Source], Any] = as_tested
+    look: Any = None
 
     def asked(self, options: Options) -> Protocol:
         """The preset with what the options say instead. A data set of another size is taken whole."""
@@ -90,7 +100,8 @@ class Protocol:
             problem=frozen,
             optimizer=self.optimizer,
             match=self.match,
-            score=tested,
+            score=self.score(data),
+            look=self.look,
             rule=self.rule,
             device=data.device,
             **step,

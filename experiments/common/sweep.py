@@ -33,13 +33,14 @@ class Numbers(RootModel[dict[str, float]]):
 class Sweep:
     """``work(case)`` for every case. about: what is run, in a sentence. One type of case; ``work`` is a module's.
 
-    The page has a panel for each number, a point a case over the cases' first field, and a table.
+    The page has a panel for each number (``shown``: only for these), a point a case over the cases' first field, and a table.
     """
 
     title: str
     about: str
     cases: Sequence[Any]
     work: Callable[[Any], Mapping[str, float]]
+    shown: Sequence[str] = ()
 
     def parts(self) -> list[Part[Numbers]]:
         """A job a case."""
@@ -50,7 +51,9 @@ class Sweep:
         found = [(case, record.result.root) for case, record in finished.of(type(self.cases[0]))]
         settings, numbers = [f.name for f in fields(self.cases[0])], list(found[0][1])
         rows = [[*(str(getattr(case, s)) for s in settings), *(f"{values[n]:.4g}" for n in numbers)] for case, values in found]
-        picture = Picture("overview", f"A point a run, over {settings[0]}.", partial(_panels, found, settings[0], numbers))
+        picture = Picture(
+            "overview", f"A point a run, over {settings[0]}.", partial(_panels, found, settings[0], self.shown or numbers)
+        )
         return Page(self.title, self.about, picture, Table("All runs.", settings + numbers, rows))
 
 

@@ -86,7 +86,14 @@ def race(
     begins; one is always run.
     """
     again = Job(f"{floor.name} (again)", floor.run, floor.prepare)
-    entered = [floor, again, *jobs]
+    timed, wall = interleaved([floor, again, *jobs], rounds, warmup, clock=clock, until=until)
+    return _summary(floor.name, again.name, clock.name, timed, wall, targets)
+
+
+def interleaved(
+    entered: Sequence[Job], rounds: int, warmup: int = 3, *, clock: Clock = PROCESS, until: float = math.inf
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Milliseconds of every job by the clock and by the wall, a number a round; in each round the order is another one."""
     order = random.Random(0)
     timed: dict[str, list[float]] = {job.name: [] for job in entered}
     wall: dict[str, list[float]] = {job.name: [] for job in entered}
@@ -108,7 +115,7 @@ def race(
     finally:
         gc.enable()
         gc.unfreeze()
-    return _summary(floor.name, again.name, clock.name, timed, wall, targets)
+    return timed, wall
 
 
 def _summary(

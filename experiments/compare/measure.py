@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
 from torch import nn
 
 import geosam
-from geosam.metrics import Fisher
-from geosam.observation import PredictiveDistribution
 from geosam.problem import Bound
 
 from ..data.batches import Batch
@@ -17,18 +12,6 @@ from .config import Snapshots
 from .result import Snapshot
 
 LOSS = nn.CrossEntropyLoss()
-
-
-def spent(problem: geosam.Problem, metric: geosam.Metric, rho: float, batches: Sequence[Batch]) -> tuple[float, float]:
-    """(KL, ‖ε‖₂) of ε* at radius rho, geometric means over the batches."""
-    kls, lengths = [], []
-    for x, y in batches:
-        needs = (*metric.needs, *Fisher().needs)  # not its distribution alone: the gradient is that of the records' pass
-        observation = geosam.observe(problem.on(x, y), needs, type(metric).__name__)
-        epsilon = geosam.solve(metric.at(observation), observation.gradient, rho).epsilon
-        kls.append(observation[PredictiveDistribution()].kl(epsilon).item())
-        lengths.append(math.sqrt(sum(t.double().square().sum().item() for t in epsilon)))
-    return _geometric_mean(kls), _geometric_mean(lengths)
 
 
 def snapshot(problem: geosam.Problem, batch: Batch, epoch: int, snapshots: Snapshots, kl: float) -> Snapshot:
@@ -46,9 +29,3 @@ def _refusal(bound: Bound, metric: geosam.Metric, match: geosam.KL) -> str | Non
     except ValueError as error:
         return str(error)
     return None
-
-
-def _geometric_mean(values: Sequence[float]) -> float:
-    if not all(math.isfinite(v) for v in values):
-        return math.nan
-    return math.exp(sum(math.log(max(v, 1e-300)) for v in values) / len(values))

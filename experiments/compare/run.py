@@ -17,12 +17,13 @@ import geosam
 from geosam.ablation import Method, Setting, Sgd, Training
 from geosam.ablation import Run as Job
 
+from ..common.solved import spent
 from ..data.batches import in_order
 from ..data.digits import digits
 from ..data.split import Split
 from ..networks.digit_cnn import digit_cnn
 from .config import Run
-from .measure import LOSS, snapshot, spent
+from .measure import LOSS, snapshot
 from .result import Epoch, Number, Outcome, Radius, Snapshot
 
 

@@ -14,9 +14,16 @@ from ..common.study import Study
 def command(
     seeds: Seeds = 1,
     batches: Annotated[int, typer.Option(min=1, help="Fixed training batches to look at, at each checkpoint.")] = 1,
+    preset: Annotated[
+        str, typer.Option(help="digits; small: ResNet-20 and a ViT on one core; cifar10: for a device.")
+    ] = "digits",
 ) -> Study:
     """How far each approximation of the Fisher information is from the exact one along real training, and what it costs."""
-    from .config import Config, Looks
+    from dataclasses import replace
+
+    from ..common.named import named
+    from .config import PRESETS
     from .study import Frontier
 
-    return Frontier(Config(seeds=tuple(range(seeds)), looks=Looks(batches=batches)))
+    config = named("preset", preset, PRESETS)()
+    return Frontier(replace(config, seeds=tuple(range(seeds)), looks=replace(config.looks, batches=batches)))

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
+from geosam.records import LATER
+
+from ..common.source import Source
 from ..common.training import Training
+from ..networks.known import KNOWN
 from .methods import METHODS, Method
 
 NETWORKS = ("cnn", "mlp")
+"""Those of the digits. With a source it is a name of ``networks/known.py``."""
 
 
 @dataclass(frozen=True)
@@ -34,17 +40,22 @@ class Looks:
 
 @dataclass(frozen=True)
 class Run:
-    """One network trained from one seed, and evaluated at checkpoints: a job."""
+    """One network trained from one seed, and evaluated at checkpoints: a job.
+
+    source: what it is trained on, with the size of a batch; None: the digits as ``training`` has them.
+    """
 
     network: str
     seed: int
     methods: tuple[Method, ...]
     training: Training
     looks: Looks
+    source: Source | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
-        if self.network not in NETWORKS:
-            raise ValueError(f"no network '{self.network}'; the networks are {', '.join(NETWORKS)}")
+        known = NETWORKS if self.source is None else tuple(KNOWN)
+        if self.network not in known:
+            raise ValueError(f"no network '{self.network}'; the networks are {', '.join(known)}")
 
     @property
     def title(self) -> str:
@@ -61,6 +72,7 @@ class Config:
     methods: tuple[Method, ...] = METHODS
     training: Training = Training(epochs=16, warmup=0)
     looks: Looks = Looks()
+    source: Source | None = None
 
     def __post_init__(self) -> None:
         if self.looks.epochs[-1] > self.training.epochs:
@@ -68,4 +80,33 @@ class Config:
 
     def runs(self) -> list[Run]:
         """The jobs, the networks that take longest first."""
-        return [Run(name, seed, self.methods, self.training, self.looks) for name in self.networks for seed in self.seeds]
+        seeds = [(name, seed) for name in self.networks for seed in self.seeds]
+        return [Run(name, seed, self.methods, self.training, self.looks, self.source) for name, seed in seeds]
+
+
+def digits() -> Config:
+    """A CNN and an MLP on scikit-learn's digits."""
+    return Config()
+
+
+def small() -> Config:
+    """ResNet-20 with frozen statistics and a vision transformer at the size of the digits, for one core."""
+    return Config(
+        networks=("resnet20_narrow", "vit_tiny"),
+        training=Training(epochs=8, warmup=0, lr=0.1, batch=16),
+        looks=Looks(epochs=(0, 2, 8), ratios=(1e-1,)),
+        source=Source("digits", batch=16, train=600),
+    )
+
+
+def cifar10() -> Config:
+    """ResNet-20 with frozen statistics and a vision transformer of 0.6 million parameters on CIFAR-10, for a device."""
+    return Config(
+        networks=("resnet20", "vit_small"),
+        training=Training(epochs=30, warmup=0, lr=0.1, batch=64),
+        looks=Looks(epochs=(0, 1, 10, 30), rounds=11),
+        source=Source("cifar10", batch=64, device="cuda"),
+    )
+
+
+PRESETS: dict[str, Callable[[], Config]] = {"digits": digits, "small": small, "cifar10": cifar10}

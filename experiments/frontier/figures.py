@@ -17,7 +17,14 @@ from .summary import Summary, directions, frontier
 # Okabe and Ito's colours, darkened where a name would be too pale; a mark of its own for who sees none of them
 COLOURS = dict(zip(KINDS, ("#5b6370", "#b36b00", "#00795a", "#0072b2", "#c1440e"), strict=True))
 MARKS = dict(zip(KINDS, ("o", "v", "s", "D", "P"), strict=True))
-TITLES = {"cnn": "CNN", "mlp": "MLP"}
+TITLES = {
+    "cnn": "CNN",
+    "mlp": "MLP",
+    "resnet20": "ResNet-20",
+    "resnet20_narrow": "narrow ResNet-20",
+    "vit_small": "ViT",
+    "vit_tiny": "small ViT",
+}
 
 
 def draw(s: Summary, narrow: bool = False) -> Figure:

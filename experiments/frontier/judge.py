@@ -16,6 +16,7 @@ from geosam.metrics import Exact, Fisher
 from geosam.observation import PredictiveDistribution
 from geosam.solvers import first_crossing
 
+from ..common.protocol import frozen
 from ..data.batches import Batch
 from .methods import SHARED
 from .result import Number, Spent
@@ -39,7 +40,7 @@ class Judge:
         limit: the ``Relative`` damping at which ‖g‖* is taken. It grows as λ falls, and g lies in F's range, where 1e-8 has
         no part left: Jᵀ(JJᵀ + nλI)⁻¹ by Cholesky, in float64.
         """
-        problem = geosam.Problem(copy.deepcopy(model).double(), LOSS).on(batch[0].double(), batch[1])
+        problem = frozen(copy.deepcopy(model).double(), LOSS).on(batch[0].double(), batch[1])
         exact = Fisher(SHARED, Exact())
         seen = geosam.observe(problem, exact.needs, "the judge")
         undamped, damped = replace(exact, damping=Relative(limit)).at(seen), exact.at(seen)

@@ -18,9 +18,14 @@ from .summary import Summary, directions, frontier
 def page(s: Summary, parameters: Mapping[str, int]) -> Page:
     """parameters: by network."""
     training, looks = s.config.training, s.config.looks
+    networks, source = (
+        " and ".join(f"{TITLES.get(name, name)} of {n} parameters" for name, n in parameters.items()),
+        s.config.source,
+    )
+    data = "scikit-learn’s digits" if source is None else source.data
+    noise = training.label_noise if source is None else source.noise
     lead = (
-        f"A CNN with GroupNorm and a perceptron ({' and '.join(map(str, parameters.values()))} parameters) learn "
-        f"scikit-learn’s digits by plain SGD, {training.label_noise:.0%} of the labels wrong. At epochs "
+        f"{networks} learn {data} by plain SGD, {noise:.0%} of the labels wrong. At epochs "
         f"{_listed(looks.epochs)}, on batches of {training.batch}, every approximation of the Fisher information F gives its "
         "perturbation ε*, and a float64 copy of the network judges it."
     )

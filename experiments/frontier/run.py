@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,7 +15,9 @@ from geosam import Divergence, Metric
 from geosam.problem import Bound
 
 from ..common.memory import peak_bytes
-from ..common.timing import Job, race
+from ..common.protocol import frozen
+from ..common.source import TEST_BATCH, Network
+from ..common.timing import DEVICE, PROCESS, Clock, Job, race
 from ..data.batches import PROBE_SEED, Batch, batches, probes
 from ..data.digits import digits
 from ..data.split import Split
@@ -31,11 +34,11 @@ NETWORKS = {"cnn": digit_cnn, "mlp": digit_mlp}
 def measure(run: Run) -> Outcome:
     """Train, and evaluate all methods at each checkpoint; at the last one time them on the first probe."""
     training, found = run.training, []
-    split = digits(training.train_size, training.label_noise, training.split_seed)
-    problem = geosam.Problem(NETWORKS[run.network](training.width, run.seed), LOSS)
+    problem, split = scene(run)
+    device, steps = split.x.device, len(split.y) // training.batch
     fixed = probes(split, training.batch, run.looks.batches, run.seed)
     sgd = torch.optim.SGD(problem.model.parameters(), training.lr, training.momentum, weight_decay=training.weight_decay)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(sgd, training.epochs * training.steps)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(sgd, training.epochs * steps)
     with torch.random.fork_rng(devices=[]):
         if 0 in run.looks.epochs:
             found.append(look(run, problem, split, fixed, 0))
@@ -46,13 +49,14 @@ def measure(run: Run) -> Outcome:
             if epoch in run.looks.epochs:
                 found.append(look(run, problem, split, fixed, epoch))
         last = problem.on(*fixed[0])
-        raced = times(run, last)
+        raced = times(run, last, device)
+        clock = clock_of(device).name
         costs = [
             Cost(
                 method=m.name,
-                process=raced["jobs"][m.name]["process_ms"],
+                process=raced["jobs"][m.name][f"{clock}_ms"],
                 ratio=raced["jobs"][m.name]["ratio"],
-                bytes=peak_bytes(perturbation(last, m.metric, run), torch.device("cpu")),
+                bytes=peak_bytes(perturbation(last, m.metric, run), device),
             )
             for m in run.methods
         ]
@@ -64,6 +68,17 @@ def measure(run: Run) -> Outcome:
         costs=costs,
         noise=raced["aa_difference"],
     )
+
+
+def scene(run: Run) -> tuple[geosam.Problem, Split]:
+    """The network with the values that the seed draws, BatchNorm's statistics held, and what it is shown, on its device."""
+    training, source = run.training, run.source
+    if source is None:
+        split = digits(training.train_size, training.label_noise, training.split_seed)
+        return frozen(NETWORKS[run.network](training.width, run.seed), LOSS), split
+    shown = source.task.standardise
+    split = replace(source.task.split, x=shown(source.task.split.x), test_x=shown(source.task.split.test_x))
+    return frozen(Network(run.network, source)(run.seed), LOSS), split
 
 
 def look(run: Run, problem: geosam.Problem, split: Split, fixed: list[Batch], epoch: int) -> Checkpoint:
@@ -128,14 +143,26 @@ def perturbation(bound: Bound, metric: Metric, run: Run) -> Callable[[], list[Te
     return once
 
 
-def times(run: Run, bound: Bound) -> dict[str, Any]:
-    """Process times of all methods, shuffled in each round; the Euclidean perturbation runs twice."""
+def clock_of(device: torch.device) -> Clock:
+    """Process time, or events on the device."""
+    return DEVICE if device.type == "cuda" else PROCESS
+
+
+def times(run: Run, bound: Bound, device: torch.device) -> dict[str, Any]:
+    """Times of all methods, shuffled in each round; the Euclidean perturbation runs twice."""
     jobs = {m.name: Job(m.name, perturbation(bound, m.metric, run)) for m in run.methods}
-    return race(jobs[FLOOR], [job for name, job in jobs.items() if name != FLOOR], run.looks.rounds, warmup=1)
+    return race(
+        jobs[FLOOR], [job for name, job in jobs.items() if name != FLOOR], run.looks.rounds, warmup=1, clock=clock_of(device)
+    )
 
 
 @torch.no_grad()
 def tested(model: nn.Module, split: Split) -> tuple[float, float]:
     """(loss on the training images, accuracy on the test images)."""
-    loss = LOSS(model(split.x), split.y).item()
-    return loss, (model(split.test_x).argmax(1) == split.test_y).float().mean().item()
+    loss = sum(len(y) * LOSS(model(x), y).item() for x, y in _parts(split.x, split.y)) / len(split.y)
+    hits = sum((model(x).argmax(1) == y).sum().item() for x, y in _parts(split.test_x, split.test_y))
+    return loss, hits / len(split.test_y)
+
+
+def _parts(x: Tensor, y: Tensor) -> Iterator[Batch]:
+    return zip(x.split(TEST_BATCH), y.split(TEST_BATCH), strict=True)

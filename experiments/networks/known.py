@@ -54,8 +54,8 @@ def _transformer(shape: Shape, classes: int) -> nn.Module:
     return small_transformer(shape[0], classes)
 
 
-def _small_vit(shape: Shape, classes: int) -> nn.Module:
-    return VisionTransformer(shape[0], shape[1], classes)
+def _vit(width: int, depth: int, shape: Shape, classes: int) -> nn.Module:
+    return VisionTransformer(shape[0], shape[1], classes, width, depth)
 
 
 def _vgg19_bn(shape: Shape, classes: int) -> nn.Module:
@@ -129,7 +129,8 @@ KNOWN: dict[str, Build] = {
     "resnet34": _resnet34,
     "vit_b": partial(_timm, "vit_base_patch16_224"),
     "deit_b": partial(_timm, "deit_base_patch16_224"),
-    "vit_small": _small_vit,
+    "vit_small": partial(_vit, 128, 3),
+    "vit_tiny": partial(_vit, 32, 2),
     "fast_cnn": fast_cnn,
     "fast_cnn_small": partial(fast_cnn, widths=(8, 32, 32)),
     "transformer": _transformer,

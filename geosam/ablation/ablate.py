@@ -97,7 +97,8 @@ def ablate(
     Further settings: epochs; warmup, the first of them, the base alone for every method; loss; optimizer,
     :class:`geosam.ablation.Sgd` by default; match, the radius: one number for all, or after the warm-up on ``probes`` training
     batches ``geosam.KL(…)``, ``Length(…)`` or ``Rise(…)`` (geometric mean), or :class:`geosam.ablation.Tuned`; score;
-    problem, (model, loss) ↦ ``geosam.Problem``; step; rule, :class:`geosam.ablation.Rule`; device.
+    problem, (model, loss) ↦ ``geosam.Problem``; step; rule, :class:`geosam.ablation.Rule`; device; look, what else is measured
+    after every epoch: a function of the run's :class:`geosam.ablation.Training`, whose numbers are kept with the epoch's.
 
     folder: of the records, a file a run, by default ``runs/ablation``. A run that has its record is not run again; one that
     was stopped goes on from its checkpoint, at most ``checkpoint`` seconds old. Several commands may share a folder. workers:

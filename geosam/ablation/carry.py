@@ -79,6 +79,9 @@ class Carry:
             for counts in training.epochs():
                 if counts and training.data.validation is not None:
                     training.rows[-1]["validation"] = _finite(training.scored(training.data.validation))
+                if counts and run.setting.look is not None and run.chosen is None:
+                    with torch.random.fork_rng(devices):
+                        training.rows[-1]["look"] = dict(run.setting.look(training))
                 checkpoint.save(training.state())
         return training, _outcome(run, training)
 

@@ -8,6 +8,7 @@ from typing import Any
 from ..records import Record
 
 LONG = {"errors", "samples", "labels"}
+APART = ("validation", "look")
 
 
 def runs(records: Sequence[Record[dict[str, Any]]]) -> Any:
@@ -24,13 +25,13 @@ def runs(records: Sequence[Record[dict[str, Any]]]) -> Any:
 
 
 def epochs(records: Sequence[Record[dict[str, Any]]]) -> Any:
-    """A row an epoch that counts; scores on the validation data with "validation " before their names."""
+    """A row an epoch that counts; scores on the validation data have "validation " before their names, looks "look "."""
     rows = []
     for record in records:
         for index, epoch in enumerate(record.result["epochs"], start=1):
-            own = {k: v for k, v in epoch.items() if k != "validation"}
-            scores = {f"validation {k}": v for k, v in (epoch.get("validation") or {}).items() if k not in LONG}
-            rows.append({"method": record.result["method"], "seed": record.seed, "epoch": index, **own, **scores})
+            own = {k: v for k, v in epoch.items() if k not in APART}
+            parts = {f"{part} {k}": v for part in APART for k, v in (epoch.get(part) or {}).items() if k not in LONG}
+            rows.append({"method": record.result["method"], "seed": record.seed, "epoch": index, **own, **parts})
     return _pandas().DataFrame(rows)
 
 

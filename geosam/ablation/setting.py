@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..measure.calibrate import Match
 from ..problem import Problem
-from ..records import Described
+from ..records import LATER, Described
 from .data import Data
 from .method import Method, Optimizer, Sgd
 from .score import Score, classified
@@ -19,6 +19,10 @@ from .statistics import Rule
 from .tuned import Tuned
 
 Step = Callable[[Any, Any], Tensor]
+
+
+Look = Callable[[Any], Mapping[str, Any]]
+"""A run's :class:`geosam.ablation.Training` ↦ numbers, nested or not, which change nothing in it."""
 
 
 def plain_step(optimizer: Any, problem: Problem) -> Step:
@@ -43,6 +47,7 @@ class Setting(Described):
     step: Callable[[Any, Problem], Step] = plain_step
     rule: Rule = field(default_factory=Rule)
     device: str = "cpu"
+    look: Look | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         if not 0 <= self.warmup < self.epochs:
@@ -52,6 +57,8 @@ class Setting(Described):
         for name in ("model", "data", "loss", "problem", "optimizer", "score", "step"):
             if not callable(getattr(self, name)):
                 raise TypeError(f"{name} must be something to call, got {getattr(self, name)!r}")
+        if not (self.look is None or callable(self.look)):
+            raise TypeError(f"look must be something to call with the training, got {self.look!r}")
         torch.device(self.device)
 
 

@@ -3,13 +3,14 @@
 Called by ablation and by studies. Knows no metric and no optimizer. joblib is imported where jobs are run.
 """
 
-from .describe import Described, describe, fingerprint, spelled
+from .describe import LATER, Described, describe, fingerprint, spelled
 from .files import Claimed, claim, write, write_json
 from .jobs import Done, Finished, Watcher, run_all
 from .provenance import Provenance, commit
 from .store import Job, Record, Store
 
 __all__ = [
+    "LATER",
     "Claimed",
     "Described",
     "Done",

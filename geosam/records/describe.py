@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import partial
 from importlib import import_module
@@ -20,6 +20,9 @@ from .code import code_of, installed, numbers
 
 ROOMS = ("metrics", "norms", "objectives", "solvers", "engines", "updates", "ablation", "observation")
 """Where geosam's public names are looked up, in this order, before ``geosam`` itself. Append only: records hold these names."""
+
+LATER = {"later": True}
+"""Metadata of a dataclass field that was added after records of the class had been made."""
 
 _HEAP = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made by a class statement
 
@@ -41,6 +44,8 @@ def describe(value: Any) -> Any:
 
     Dataclasses by name and fields, tensors by their bytes; never by ``repr``, which shows memory addresses. Functions by name,
     and where no installed package and no package with ``__short_names__`` holds them, by their code and what it refers to.
+    A field with ``LATER`` in its metadata is left out while it has its default: it came after records of its class, which
+    stay found.
     """
     if value is None or isinstance(value, str | bool | int):
         return value
@@ -70,7 +75,7 @@ def describe(value: Any) -> Any:
     if isinstance(value, Described) and "_described" in vars(value):
         return vars(value)["_described"]
     if is_dataclass(value) and not isinstance(value, type):
-        return {**_type(type(value)), **{f.name: describe(getattr(value, f.name)) for f in fields(value)}}
+        return {**_type(type(value)), **dict(_settings(value))}
     if isinstance(value, FunctionType | type) and not _lasting(value):
         return {"name": _path(value), "code": code_of(value, describe)}
     if callable(value) and "<" not in _path(value):
@@ -112,6 +117,13 @@ def name(thing: Any) -> str:
     if top == "geosam":
         return _public(thing)
     return _only(thing, f"{top}.{inside[0]}.{inside[-1]}") if _short(top) else _path(thing)
+
+
+def _settings(value: Any) -> Iterator[tuple[str, Any]]:
+    for f in fields(value):
+        held = describe(getattr(value, f.name))
+        if not ("later" in f.metadata and held == describe(f.default)):
+            yield f.name, held
 
 
 def _type(kind: type) -> dict[str, Any]:

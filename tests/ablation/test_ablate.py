@@ -97,6 +97,18 @@ def test_runs_of_equal_seed_share_the_warm_up_and_compute_is_counted(done):
     assert geosam.ablation.wrong(at["SAM", 0]["test"]).mean() == pytest.approx(1 - at["SAM", 0]["test"]["accuracy"])
 
 
+def drawn(training):
+    return {"epoch": training.done, "rho": training.radius and training.radius["rho"], "noise": torch.rand(()).item()}
+
+
+def test_what_is_looked_at_is_kept_with_its_epoch_and_changes_nothing_else(done, tmp_path):
+    _, results = done
+    looked = call(tmp_path, look=drawn).epochs()
+    sam = looked[looked["method"] == "SAM"]
+    assert sam["look epoch"].tolist() == [1, 2, 3] * 2 and sam["look rho"].notna().tolist() == [False, True, True] * 2
+    assert looked["loss"].tolist() == results.epochs()["loss"].tolist()
+
+
 def test_a_second_call_runs_nothing_and_another_seed_only_itself(done):
     folder, results = done
     watcher = Quiet()

@@ -14,7 +14,7 @@ from experiments.common.files import ROOT
 SLOW = ("torch", "geosam", "matplotlib", "pandas", "sklearn", "scipy", "joblib", "jinja2")
 FOLDERS = sorted(path.parent.name for path in (ROOT / "experiments").glob("*/command.py"))
 COMMANDS = ("experiments", "experiments.benchmarks", *(f"experiments {folder}" for folder in FOLDERS))
-TABLES = ("classify", "fast", "noise")
+TABLES = sorted(path.parent.name for path in (ROOT / "experiments").glob("*/presets.py"))
 OPTIONS = {
     "experiments": set(FOLDERS),
     "experiments bound": {"--seeds", "--epochs", "--delta"},

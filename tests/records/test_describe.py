@@ -1,7 +1,7 @@
 """Fingerprints: equal exactly when the configurations mean the same."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -10,7 +10,7 @@ from experiments.common.training import Training
 from experiments.compare.config import Config, Run
 from experiments.compare.methods import METHODS
 from geosam.metrics import Blockwise, Euclidean, Fisher, ParameterScaled, Relative
-from geosam.records import describe, fingerprint
+from geosam.records import LATER, describe, fingerprint
 from geosam.records.describe import name
 
 
@@ -53,6 +53,16 @@ def test_nothing_in_it_changes_from_process_to_process():
 def test_the_order_of_selectors_matters():
     one, other = {"a*": (Euclidean(), 1.0), "*": (Euclidean(), 0.0)}, {"*": (Euclidean(), 0.0), "a*": (Euclidean(), 1.0)}
     assert fingerprint(Blockwise(one)) != fingerprint(Blockwise(other))
+
+
+@dataclass(frozen=True)
+class Grown:
+    old: int
+    new: float | None = field(default=None, metadata=LATER)
+
+
+def test_a_field_that_came_later_counts_where_it_is_set():
+    assert set(describe(Grown(1))) == {"type", "code", "old"} and describe(Grown(1, 2.0))["new"] == 2.0
 
 
 def test_names_are_those_that_a_user_imports():

@@ -1,18 +1,18 @@
 """Presets: those of the papers have the papers' numbers, and each is filed under a fingerprint of its own."""
 
-from importlib import import_module
-
 import pytest
 
 from experiments.classify import presets as classify
+from experiments.common.ablations import CLEAN
 from experiments.common.methods import ASAM, CONTROL, CORE, EQUAL, FSAM, MONGE, NOISE, SAM
 from experiments.common.options import Options
+from experiments.common.parts import parts
 from experiments.data.augment import Auto, Cutout
 from experiments.noise import presets as noise
 from geosam.metrics import GradientMagnitude, ParameterScaled
 from geosam.records import fingerprint
 
-ALL = [import_module(f"experiments.{name}.presets") for name in ("classify", "noise", "fast")]
+ALL = list(parts("presets").values())
 
 
 def radii(protocol):
@@ -54,7 +54,7 @@ def test_every_table_has_the_core_rows():
 def test_no_two_configurations_share_a_folder():
     asked = (Options(), Options(seeds=2), Options(quick=True), Options(model="transformer"), Options(device="cuda"))
     keys = [
-        fingerprint({name: protocol.ablation(noise=rate) for name, rate in module.RATES.items()})
+        fingerprint({name: protocol.ablation(noise=rate) for name, rate in getattr(module, "RATES", CLEAN).items()})
         for module in ALL
         for preset in module.PRESETS.values()
         for protocol in map(preset().asked, asked)

@@ -10,6 +10,7 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
 import summary_page
 import theory_pages
+import trainers_page
 import zoo_page
 from docutils import nodes
 
@@ -27,7 +28,7 @@ extensions = [
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build", "examples"]
+exclude_patterns = ["_build", "examples", "trainers_table.md"]
 
 html_theme = "furo"
 html_title = "geosam"
@@ -98,9 +99,10 @@ def to_torch(app, env, node, contnode):
 
 
 def setup(app):
-    """Register the docstring filter, the links to torch, and the pages of the theory, of the zoo and of all parts."""
+    """Register the docstring filter, the links to torch, and the pages of theory, zoo, trainers and all parts."""
     app.connect("missing-reference", to_torch)
     app.connect("builder-inited", theory_pages.write)
     app.connect("builder-inited", zoo_page.write)
+    app.connect("builder-inited", trainers_page.write)
     app.connect("builder-inited", summary_page.write)
     app.connect("autodoc-process-docstring", plain_text)

@@ -8,7 +8,7 @@ from .ablation import ablate
 from .core import Divergence, InnerProduct, Loan, Norm, Perturbation, Relative, Solver
 from .measure import KL, Comparison, Length, Rise, Sharpness, ascend, calibrate, compare, sharpness
 from .observation import Metric, Needs, Objective, Observation, observe
-from .optim import SAM, Copy, Swap, passes, schedules, updates
+from .optim import SAM, Copy, Masters, Swap, passes, schedules, updates
 from .problem import Problem, likelihoods
 from .solvers import solve
 
@@ -26,6 +26,7 @@ __all__ = [
     "InnerProduct",
     "Length",
     "Loan",
+    "Masters",
     "Metric",
     "Needs",
     "Norm",

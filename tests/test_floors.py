@@ -22,12 +22,15 @@ FLOORS = [
     ["observation"],
     ["metrics", "objectives"],
     ["optim", "measure"],
-    ["testing", "ablation"],
+    ["testing", "ablation", "contrib"],
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 EXTRAS = {
     "backpack": {"engines/backpack.py"},
+    "lightning": {"contrib/lightning.py"},
+    "torchmetrics": {"contrib/lightning.py"},
+    "transformers": {"contrib/transformers.py"},
     "curvlinops": {"engines/kfac/factors.py"},
     "jinja2": {"ablation/report/page.py"},
     "joblib": {"records/jobs.py"},

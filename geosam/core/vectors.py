@@ -181,6 +181,16 @@ def affine_(v: list[Tensor], factor: float, shift: float) -> list[Tensor]:
     return v
 
 
+def scale_(v: Vectors, factor: Tensor) -> None:
+    """v ← factor · v, in place. The factor stays on the device; it is not rounded to a type below float32."""
+    if reads_are_free(v):
+        if (number := factor.item()) != 1:
+            torch._foreach_mul_(list(v), number)
+        return
+    for _, (part,) in _kinds(v):
+        torch._foreach_mul_(part, factor.to(part[0].device, torch.promote_types(part[0].dtype, torch.float32)))
+
+
 def mul(u: Vectors, v: Vectors) -> list[Tensor]:
     """u v, entry by entry, broadcast within each tensor."""
     return list(torch._foreach_mul(list(u), list(v)))

@@ -89,8 +89,9 @@ class Zeroing:
                 p.grad = None
             raise RuntimeError(
                 "the closure adds to the gradients of the pass before: it must zero all of them at its start, by "
-                "opt.zero_grad(). Gradients that a trainer accumulates over several calls cannot be used; loop over the "
-                "micro-batches inside the closure."
+                "opt.zero_grad(). Gradients that a trainer accumulates over several calls cannot be used: loop over the "
+                "micro-batches inside the closure, or call opt.perturb(problem.on(x, y)) before each forward pass and let the "
+                "trainer step opt.base (Lightning: geosam.contrib.lightning.Callback)."
             )
         self.known = self.in_place
         return loss

@@ -7,8 +7,23 @@ Never imports measure or testing.
 from . import passes, schedules, updates
 from .captured import Captured
 from .last import Last, Perturbed
+from .masters import Masters
 from .move import Copy, Move, Swap
 from .sam import SAM
-from .watch import LongPerturbation
+from .watch import LongPerturbation, Unrealised
 
-__all__ = ["SAM", "Captured", "Copy", "Last", "LongPerturbation", "Move", "Perturbed", "Swap", "passes", "schedules", "updates"]
+__all__ = [
+    "SAM",
+    "Captured",
+    "Copy",
+    "Last",
+    "LongPerturbation",
+    "Masters",
+    "Move",
+    "Perturbed",
+    "Swap",
+    "Unrealised",
+    "passes",
+    "schedules",
+    "updates",
+]

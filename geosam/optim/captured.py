@@ -171,6 +171,7 @@ class Captured:
                 optimizer.objective,
                 optimizer.solver,
                 optimizer.passes,
+                optimizer.max_norm,
                 id(optimizer.update),
                 id(optimizer.move),
             ],
@@ -190,6 +191,8 @@ _CAPTURABLE = (
 
 def _check(optimizer: Optimizer, groups: Groups) -> None:
     """Raises where it is known beforehand that a graph would be wrong."""
+    if optimizer.move.lifts:
+        raise refusal(f"{type(optimizer.move).__name__} changes the type of the parameters while the base optimizer steps")
     if optimizer.raise_nonfinite:
         raise refusal("raise_nonfinite=True reads on the host whether the passes were finite")
     if optimizer.same_mask:

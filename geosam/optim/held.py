@@ -11,6 +11,7 @@ from torch.autograd.graph import register_multi_grad_hook
 
 from ..core.stacks import unless_raised
 from .step import Step
+from .trainers import stepped
 
 UNTIL = ("step", "backward")
 
@@ -43,7 +44,9 @@ class Held:
         """Displace the parameters, which are at θ. What ``.grad`` holds stays, for the second pass to add to."""
         if self._base is not step.rule.base:  # the hook stays: one that removes itself would change what torch iterates over
             self._base = step.rule.base
-            self._base.register_step_pre_hook(self._before_step)
+            inner, rule = stepped(self._base), step.rule
+            inner.register_step_pre_hook(self._before_step)
+            inner.register_step_post_hook(lambda *_: rule.move.lower())
         self._stop_listening()
         grads = [p.grad for p in step.parameters]
 
@@ -68,10 +71,20 @@ class Held:
             self._join(step, kept, grads)
         self._step = step
 
-    def drop(self) -> None:
-        """Forget the pass; its parameters are put back by the caller."""
+    def drop(self) -> tuple[Step | None, list[Tensor] | None]:
+        """Forget the pass, and return it; its parameters are put back by the caller."""
         self._stop_listening()
-        self._step = self._kept = None
+        dropped, self._step, self._kept = (self._step, self._kept), None, None
+        return dropped
+
+    def end(self, dropped: tuple[Step | None, list[Tensor] | None]) -> bool:
+        """The base optimizer's step after all, with the gradients of a second pass, if there was one; whether there was."""
+        step, kept = dropped
+        if step is None or all(p.grad is None for p in step.parameters):
+            return False
+        self._step, self._kept = step, kept
+        step.rule.base.step()
+        return True
 
     def _stop_listening(self) -> None:
         if self._backward is not None:
@@ -86,13 +99,28 @@ class Held:
             self._kept = step.rule.update.joined(self._kept, kept, self._times)
             self._times += 1
 
+    def _before_step(self, base: torch.optim.Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
+        """The end of the step, now; where the base optimizer is given a closure, after that, which is the second pass."""
+        step, closure = self._step, kwargs.get("closure", args[1] if len(args) > 1 else None)
+        if step is None or closure is None:
+            self._end(base)
+            return None
+
+        def second_pass() -> Any:
+            loss = unless_raised(closure, step.put_back)
+            self._end(base)
+            return loss
+
+        if "closure" in kwargs:
+            return args, {**kwargs, "closure": second_pass}
+        return (args[0], second_pass, *args[2:]), kwargs
+
     @torch.no_grad()
-    def _before_step(self, base: torch.optim.Optimizer, *_: Any) -> None:
+    def _end(self, base: torch.optim.Optimizer) -> None:
         """θ again; the update from both gradients, and the guard."""
-        step, kept = self._step, self._kept
+        step, kept = self.drop()
         if step is None:
             return
-        self.drop()
         step.put_back()
         step.rule.steps += 1
         step.rule._opt_called = True  # type: ignore[attr-defined]  # which torch's schedules ask for
@@ -100,6 +128,8 @@ class Held:
         step.turn(kept, 1.0 if scale is None else scale.item())
         if scale is None:
             step.leave_out()
+        step.clip(1.0 if scale is None else scale.item())
+        step.lift()
 
 
 def _ending(step: Step) -> Callable[[Tensor], None]:

@@ -35,7 +35,7 @@ def arrive(bound: Bound, parameters: Vectors, landing: Landing) -> bool:
         kept = [(t, t.grad) for t in own]
         try:
             # to the leaves, so that each gradient is dense and separate: autograd may give one tensor to two of them
-            torch.autograd.backward(loss, inputs=[*landing.parameters, *own])
+            torch.autograd.backward(bound.differentiated(loss), inputs=[*landing.parameters, *own])
         except RuntimeError:  # reentrant checkpoints allow no inputs=
             for t, grad in kept:
                 t.grad = grad

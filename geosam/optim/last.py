@@ -16,6 +16,7 @@ class Last:
 
     loss: of the first pass. dual_norm: ‖c‖*. radius: the norm of ε* (√(2D) for a divergence). finite: whether the first pass
     was. skipped: whether the update was withheld because the second pass's gradient was not finite. report: the solver's own.
+    length, realised: ‖ε*‖₂ as computed and as the parameters took it, where one of them is below float32; else NaN.
     seconds: of the whole ``step``, on the host's clock: on an accelerator, until all is launched.
     """
 
@@ -26,6 +27,8 @@ class Last:
     skipped: Tensor
     report: Mapping[str, Any]
     seconds: float = math.nan
+    length: Tensor | float = math.nan
+    realised: Tensor | float = math.nan
 
     def numbers(self) -> dict[str, float]:
         """All of it as plain numbers for a logger, by name, the report's numbers under "report/…"; one host read each."""

@@ -14,7 +14,7 @@ from ..observation import State
 from ..observation.state import Path, by_parameter, leaves, nested
 from .suitable import check_parameters
 
-NAMES = ("objective", "metric", "update", "solver", "passes")
+NAMES = ("objective", "metric", "update", "solver", "passes", "move")
 
 Place = tuple[torch.dtype, torch.device]
 

@@ -22,10 +22,15 @@ class Move(ABC):
 
     example: ClassVar[str] = "geosam.Copy()"
 
+    lifts = False
+    """Whether the base optimizer steps on anything else than the parameters."""
+
     def __init__(self) -> None:
         self.buffers: list[Tensor] = []
         """Like the parameters, reused in every step: new memory costs more than the arithmetic. A solver may write the
         direction into them, and ``displace`` then reads it there."""
+        self.state: dict[str, Any] = {}
+        """What a checkpoint holds of it, a list with one entry a parameter."""
         self._away: list[tuple[Tensor, Tensor]] = []
         self._seen: list[tuple[Any, ...]] = []
 
@@ -59,6 +64,12 @@ class Move(ABC):
         torch.clear_autocast_cache()
         if interrupt is not None:
             raise interrupt
+
+    def lift(self, parameters: Vectors) -> None:
+        """Before the base optimizer steps: give it the parameters that it is to step on."""
+
+    def lower(self) -> None:
+        """After that, whether it stepped or not."""
 
     def realised(self, parameters: Vectors) -> list[Tensor]:
         """θ' − θ as the parameters' precision holds it: bfloat16 rounds most of a small ε away."""

@@ -15,7 +15,9 @@ from .buffers import Statistics
 from .last import Last
 from .memory import Owners
 from .move import Move
+from .overflow import Overflow
 from .passes import Passes
+from .told import Told
 from .updates import Update
 from .watch import Watch
 
@@ -33,6 +35,7 @@ class Rule(Protocol):
     raise_nonfinite: bool
     passes: Passes
     ball: str
+    max_norm: float | None
     steps: int
     memory: dict[str, State]
     owners: Owners
@@ -40,6 +43,8 @@ class Rule(Protocol):
     watch: Watch
     statistics: Statistics
     same_mask: bool
+    overflow: Overflow
+    told: Told
     last: Last | None
 
     @property

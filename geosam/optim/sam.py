@@ -20,9 +20,10 @@ from ..metrics import Euclidean
 from ..objectives import Gradient
 from ..observation import Metric, Objective, State, as_metric
 from ..observation.closures import Skipped, Zeroing
-from ..problem import Bound, Problem
+from ..problem import Problem
 from .buffers import Statistics, check_batchnorm
 from .captured import Captured
+from .clipping import check_max_norm
 from .generators import generators
 from .groups import Groups, radius, radius_key
 from .habits import METHODS, check_base, with_cure
@@ -30,6 +31,7 @@ from .held import UNTIL, Held
 from .last import Last, Perturbed
 from .memory import NAMES, Owners
 from .move import Copy, Move
+from .overflow import Overflow
 from .passes import Both, Passes
 from .processes import check_ball, check_reduced
 from .recorder import refusal
@@ -37,19 +39,12 @@ from .rule import Source
 from .schedules import Schedule, check_rho
 from .step import Step
 from .suitable import check_parameters
+from .told import Told
+from .trainers import NO_CLOSURE, NOT_THROUGH_SCALER, check_accumulation
 from .updates import Sharp, Update
 from .watch import Watch
 
 _PARTS = {"objective": Objective, "move": Move, "update": Update, "passes": Passes, "solver": Solver}
-
-_NO_CLOSURE = (
-    "step() takes two passes and needs a closure (zero_grad, forward, backward, return the loss) or problem.on(x, y): "
-    "opt.step(closure)"
-)
-_NOT_THROUGH_SCALER = (
-    "step() is not to be called through scaler.step(opt): the scaler cannot see both passes. Call "
-    "opt.step(closure, scaler=scaler), or scaler.step(opt.base) after opt.perturb(...), then scaler.update()."
-)
 
 
 class SAM(torch.optim.Optimizer):
@@ -74,6 +69,8 @@ class SAM(torch.optim.Optimizer):
     Python's and numpy's, and those of generators that a problem's modules hold); by default it draws its own.
     update: what the base optimizer steps with, by default the gradient at θ + ε*; :class:`geosam.updates.SurrogateGap` is GSAM,
     :class:`geosam.updates.Natural` the natural gradient.
+    max_norm: the norm to which the gradient that the base optimizer steps with is clipped, over all its parameters, after
+    unscaling; the first pass is not clipped. Weight decay is the base optimizer's, and in no pass either.
     raise_nonfinite: raise FloatingPointError (θ restored, one host read per step) where a pass is not finite (with a scaler,
     which expects overflow, only the first). By default such a first pass gives ε* = 0, and such a second pass skips the
     update (on an accelerator the base optimizer steps with zero gradients).
@@ -99,6 +96,7 @@ class SAM(torch.optim.Optimizer):
         ball: str = "global",
         batchnorm: str = "first",
         same_mask: bool = False,
+        max_norm: float | None = None,
         raise_nonfinite: bool = False,
     ) -> None:
         check_base(base, SAM, torch.optim.Optimizer)
@@ -110,7 +108,7 @@ class SAM(torch.optim.Optimizer):
         self.move = Copy() if move is None else move
         self.update = Sharp() if update is None else update
         self.passes = Both() if passes is None else passes
-        self.ball = check_ball(ball)
+        self.ball, self.max_norm = check_ball(ball), check_max_norm(max_norm)
         self.steps = 0
         self.statistics, self.same_mask = Statistics(check_batchnorm(batchnorm)), bool(same_mask)
         self.solver, self.raise_nonfinite = solver, raise_nonfinite
@@ -119,6 +117,7 @@ class SAM(torch.optim.Optimizer):
         self.last: Last | None = None
         self.memory: dict[str, State] = {name: {} for name in NAMES}
         self.owners, self.zeroing, self.watch, self._told = Owners(), Zeroing(), Watch(), False
+        self.overflow, self.told = Overflow(), Told()
         self.held = Held()
         groups = self._groups()
         if not groups.parameters:
@@ -209,6 +208,7 @@ class SAM(torch.optim.Optimizer):
         parts = {"base": type(self.base).__name__, "metric": self.metric, "objective": self.objective}
         parts |= {"solver": self.solver, "move": type(self.move).__name__, "update": self.update, "ball": self.ball}
         parts |= {"batchnorm": self.statistics.which, "same_mask": self.same_mask or None}
+        parts["max_norm"] = self.max_norm
         lines = "".join(f"\n    {name}: {value}" for name, value in parts.items() if value is not None)
         return super().__repr__().replace(" (", " (" + lines, 1)
 
@@ -219,23 +219,23 @@ class SAM(torch.optim.Optimizer):
         """One update; the loss at θ, detached. None, and no update, if the closure skips its batch: returns None, no gradient.
 
         closure: ``problem.on(x, y)``; a list of such, micro-batches of one ball, whose loss is that of the joined batch; or a
-        closure that zeroes gradients, runs forward and backward and returns the loss, called twice. scaler: the GradScaler with
-        which a closure scales its own loss; call ``scaler.update()`` afterwards.
+        closure that zeroes gradients, runs forward and backward and returns the loss, called twice. scaler: a GradScaler. A
+        closure scales its own loss with it, a problem's is scaled here; call ``scaler.update()`` afterwards, which lowers the
+        scale after an overflow in either pass.
         The parameters are restored whatever is raised in between.
         """
         if "grad_scale" in vars(self):
             del self.grad_scale
-            raise TypeError(_NOT_THROUGH_SCALER)
+            raise TypeError(NOT_THROUGH_SCALER)
         if closure is None:
             if not self.held.waits:
-                raise TypeError(_NO_CLOSURE)
+                raise TypeError(NO_CLOSURE)
             self.base.step()
             return None if self.last is None else self.last.loss.detach()
         began = time.perf_counter()
         self.restore()
-        self.held.drop()
-        if scaler is not None and isinstance(closure, Bound | list | tuple):
-            raise TypeError("a scaler goes with a closure that scales its own loss; a bound problem does not scale")
+        dropped = self.held.drop()
+        check_accumulation()
         if scaler is not None and self._searches:
             raise TypeError(
                 f"a GradScaler cannot drive {type(self.base).__name__}, which steps by itself; use bfloat16 or float32"
@@ -254,6 +254,8 @@ class SAM(torch.optim.Optimizer):
                 self.last = replace(self.last, seconds=time.perf_counter() - began)
             return loss
         except Skipped as skipped:
+            if self.held.end(dropped):  # by a trainer whose closure has nothing left to compute
+                return None if self.last is None else self.last.loss.detach()
             self._tell(skipped)
             return None
 
@@ -283,7 +285,7 @@ class SAM(torch.optim.Optimizer):
         pass ends, for loops whose scaler may skip the base's step, or that evaluate or save in between.
         ``base.step()``, or ``step()`` without a closure, ends the step. Called before each of several micro-batches this is
         m-sharpness, one ε* a micro-batch; before the first one only, one ε* from that one's gradient.
-        scaler: the GradScaler with which a closure scales its own loss; a problem's is not scaled.
+        scaler: a GradScaler. A closure scales its own loss with it; a problem is differentiated at its scale, for float16.
         Returns: the numbers of the first pass; None where the closure skips its batch, and θ stays.
         Raises: ValueError for another ``until``, and for "backward" with an update that reads both gradients; TypeError for
         base optimizers that call closures themselves; RuntimeError, in the backward pass, for a second one after "backward".
@@ -324,7 +326,7 @@ class SAM(torch.optim.Optimizer):
 
     def _line_search(self, source: Callable[[], Any], groups: Groups, is_plain: bool) -> Tensor:
         """For base optimizers that call a closure themselves (LBFGS): every call is one sharpness-aware gradient."""
-        if is_plain:
+        if is_plain and self.max_norm is None:
             return torch.as_tensor(self.base.step(source)).detach()
         losses: list[Tensor] = []
 
@@ -332,6 +334,7 @@ class SAM(torch.optim.Optimizer):
             step = Step(self, source, groups)
             losses.append(step.whole(step.gradient))
             step.withhold(groups.gradients)
+            step.clip()
             return losses[-1]
 
         self.base.step(closure)
@@ -369,7 +372,12 @@ class SAM(torch.optim.Optimizer):
             state = state if changed is None else changed
         memory = state.pop("geosam", {})
         scheduled = [group.get(self._key) for group in self.param_groups]
-        self.base.load_state_dict(state)
+        if self.move.lifts:  # torch casts the state to the parameters' type
+            Step(self, lambda: None, self._groups()).lift()
+        try:
+            self.base.load_state_dict(state)
+        finally:
+            self.move.lower()
         for group, rho in zip(self.param_groups, scheduled, strict=True):
             if isinstance(rho, Schedule):
                 group[self._key] = rho

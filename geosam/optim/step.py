@@ -22,34 +22,46 @@ from ..problem import Bound, Together
 from ..problem.randomness import Replay
 from ..solvers import solve
 from .buffers import Buffers
-from .groups import Groups, explained
+from .descent import Descent
+from .groups import Groups
 from .landing import arrive, lands
 from .last import Last, Perturbed
 from .masks import models, random_numbers
+from .overflow import scale_of
 from .passes import averages
 from .processes import check_shared, group_of, inside, mean, processes, same_buffers, shared, shared_geometry
+from .rounding import displace
 from .rule import Rule, Source
+from .told import reads_direction
+from .trainers import wrapped
 
 T = TypeVar("T")
 
 
-class Step:
+class Step(Descent):
     """The state of one step: its source and groups, what the update keeps of pass 1, a landing that pass 2 can use.
 
-    scaler: the GradScaler with which a closure scales its own loss.
+    Of a trainer's closure around a problem pass 1 takes the problem; pass 2 calls the closure, and so does what it adds.
+    scaler: a GradScaler. A closure scales its own loss with it, a problem's is scaled here.
     """
 
     def __init__(self, rule: Rule, source: Source, groups: Groups, scaler: Any = None) -> None:
         self.rule, self.groups, self.parameters = rule, groups, groups.parameters
         self.source: Callable[[], Any] = Together(source) if isinstance(source, list | tuple) else source  # type: ignore[assignment]
-        self.bound = self.source.wrt(self.parameters) if isinstance(self.source, Bound | Together) else None
+        held = wrapped(source)
+        self.wrapper: Callable[[], Any] | None = None if held is None else self.source
+        problem = self.source if held is None else held
+        if held is not None and scaler is not None:
+            raise TypeError("a scaler goes with a closure that scales its own loss, or with problem.on(x, y) itself")
+        self.scaler, self.scale = scaler, scale_of(scaler, self.parameters[0])
+        self.bound = problem.wrt(self.parameters) if isinstance(problem, Bound | Together) else None
+        if self.bound is not None and held is None:
+            self.source = self.bound = self.bound if self.scale is None else self.bound.scaled(self.scale)
         self.inner = None if self.bound is None else inside(self.bound)
         if not callable(self.source):
             raise TypeError(f"step() needs a closure or problem.on(x, y), got {type(source).__name__}")
         if self.bound is None and rule.ball == "rank" and processes() > 1:
             raise NotImplementedError("ball='rank' takes problem.on(x, y): a closure's gradients are reduced by its wrapper")
-        self.scale = scaler.get_scale() if scaler is not None and scaler.is_enabled() else None
-        self.scaler = scaler
         self.kind = rule.passes.kind(rule.steps)
         self.reads = rule.update.reads(rule.metric)
         self.kept: Any | None = None
@@ -216,6 +228,7 @@ class Step:
             seen = observe_together(self.inner, needs, name_of(fields[0]))
             return shared(seen, group_of(self.bound)) if self.shares else seen
         seen = observe_closure(self.closure, self.parameters, self.groups.names)
+        self.rule.told.measure(self.parameters)
         return seen if self.scale is None else replace(seen, gradient=vec.scale(seen.gradient, 1 / self.scale))
 
     def _own(self, seen: Observation) -> Observation:
@@ -243,6 +256,9 @@ class Step:
         if found.memory:
             memory["solver"] = found.memory
         finite = found.finite & (seen.loss.abs() < math.inf).to(found.finite.device)
+        if self.scale is not None:
+            alike = finite if self.bound is None or processes() == 1 else mean([finite.float()], group_of(self.bound))[0] == 1
+            rule.overflow.tell(self.scaler, alike)  # processes share the scale in what they reduce
         if rule.raise_nonfinite and not finite:
             raise FloatingPointError(
                 f"the first pass is not finite: loss {seen.loss.item()}, dual norm {found.dual_norm.item()}"
@@ -256,9 +272,13 @@ class Step:
         self.landing = found.landing if found.landing is not None and found.finite else None
         if self.observed and self.rule.passes.reuses:
             self.rule.memory["passes"] = {"epsilon": found.epsilon}
-        self.rule.move.displace(self.parameters, found)
+        self.lend_memory()
+        lengths = displace(self.rule.move, self.parameters, found)
         radius = torch.where(found.finite, found.radius, 0.0)
-        self.rule.last = Last(loss, found.dual_norm, radius, found.finite, torch.zeros_like(found.finite), found.report)
+        last = Last(loss, found.dual_norm, radius, found.finite, torch.zeros_like(found.finite), found.report)
+        self.rule.last = replace(last, **lengths)
+        if lengths:
+            self.rule.watch.hear_rounding(self.rule.last)
         return self.rule.last
 
     def second_pass(self) -> Tensor | None:
@@ -266,6 +286,10 @@ class Step:
         loss = None
         if self.bound is None:
             loss = self.rule.zeroing.run_again(self.closure, self.parameters)
+            harmless = partial(reads_direction, self.rule, self.kept, self.groups.names)
+            self.rule.told.check(self.closure, self.parameters, self.rule.last, loss, self.scale is None, harmless)
+        elif self.wrapper is not None:
+            loss = run(self.closure, self.parameters)
         elif self.landing is None or not arrive(self.bound.joined, self.parameters, self.landing):
             loss = self.bound()
         return loss
@@ -303,18 +327,6 @@ class Step:
         seen = self._own(self.observe(metric))
         return seen, self._keep(seen, seen.loss.abs() < math.inf)
 
-    def descend(self) -> None:
-        """The base optimizer's step, withheld where the gradient is not finite."""
-        gradients = self.groups.gradients
-        if self.scaler is not None:
-            self._skipped(~vec.finite(gradients))
-            self.scaler.step(self.rule.base)  # skips by itself where the scaled gradients overflowed, which is no error
-            return
-        skipped = self.withhold(gradients)
-        if not (vec.reads_are_free(gradients) and skipped):
-            with explained(self.rule.base):
-                self.rule.base.step()
-
     def rest(self) -> Tensor:
         """The gradient at θ, ρ = 0, as the update turns it; the loss. One pass."""
         if self.reads is None:
@@ -334,7 +346,8 @@ class Step:
         """``.grad`` from a problem's gradient, of which a pass at θ leaves none there."""
         if self.rule.ball == "rank" and processes() > 1:
             gradient = mean(gradient, group_of(self.bound))
-        for p, v in zip(self.parameters, self.rule.update.at_rest(kept, gradient, self.parameters), strict=True):
+        turned = self.rule.update.at_rest(kept, gradient, self.parameters)
+        for p, v in zip(self.parameters, turned if self.scale is None else vec.scale(turned, self.scale), strict=True):
             p.grad = v
         self._meet([p.grad for p in self.parameters if p.grad is not None])
 
@@ -344,27 +357,6 @@ class Step:
         self.rule.last = Last(loss, zero * torch.nan, zero, finite, zero > 0, {})
         return self.rule.last
 
-    def withhold(self, gradients: Vectors) -> Tensor:
-        """Set all gradients to 0 if one is not finite, by a selection on the device; whether that was so."""
-        finite = vec.finite(gradients) if gradients else torch.tensor(True)
-        skipped = self._skipped(~finite)
-        if self.rule.raise_nonfinite and not finite:
-            raise FloatingPointError("the second pass's gradient is not finite; the parameters are those before the step")
-        if gradients:
-            vec.keep_(finite, gradients)
-        return skipped
-
-    def leave_out(self) -> None:
-        """As :meth:`withhold`, before a base optimizer that steps anyway: on a CPU the gradients are dropped."""
-        if self.withhold(gradients := self.groups.gradients) and vec.reads_are_free(gradients):
-            for p in self.parameters:
-                p.grad = None
-
-    def _skipped(self, skipped: Tensor) -> Tensor:
-        assert self.rule.last is not None
-        self.rule.last = replace(self.rule.last, skipped=skipped)
-        return skipped
-
     def _check(self, field: Field[Any]) -> None:
         for request in field.needs:
             if self.inner is None:
@@ -372,7 +364,7 @@ class Step:
             request.check(self.inner.joined, name_of(field))
 
     def _lands(self) -> bool:
-        return isinstance(self.bound, Bound) and lands(self.bound, self.parameters)
+        return isinstance(self.bound, Bound) and self.wrapper is None and lands(self.bound, self.parameters)
 
     def _ascent(self, seen: Observation, state: State) -> tuple[Vectors, State]:
         """(the objective's covector, its next state), where what the base optimizer maximises is to be lowered."""

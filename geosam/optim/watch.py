@@ -9,12 +9,17 @@ from torch import Tensor
 
 from ..core import Vectors
 from ..core import vectors as vec
+from .last import Last
 
-EXTREME = 0.3
+EXTREME, UNREALISED = 0.3, 0.05
 
 
 class LongPerturbation(RuntimeWarning):
     """‖ε‖ is extreme beside ‖θ‖."""
+
+
+class Unrealised(RuntimeWarning):
+    """ε* was rounded away in the parameters' own precision."""
 
 
 class Watch:
@@ -25,11 +30,27 @@ class Watch:
 
     def __init__(self) -> None:
         self.steps, self.told = 0, False
+        self.rounded, self.told_rounding = 0, False
 
     def unit(self, parameters: Vectors) -> Tensor | None:
         """The unit of a step in which it is due."""
         self.steps += 1
         return None if self.told or self.steps & (self.steps - 1) else average_size(parameters)
+
+    def hear_rounding(self, last: Last) -> None:
+        """Of a step whose parameters are below float32. Warns at most once; reads a number in steps 1, 2, 4, 8, … only."""
+        self.rounded += 1
+        captured = last.loss.is_cuda and torch.cuda.is_current_stream_capturing()
+        due = not (self.told_rounding or captured or self.rounded & (self.rounded - 1))
+        if due and last.realised < UNREALISED * last.length:
+            self.told_rounding = True
+            warnings.warn(
+                f"ε* is {float(last.length):.2g} long, and {float(last.realised):.2g} of it was realised: the rest is "
+                "below the spacing of the parameters' precision, and steps are the base optimizer's own. Keep parameters in "
+                "float32 and compute under torch.autocast, or raise rho. Said once.",
+                Unrealised,
+                stacklevel=2,
+            )
 
     def hear(self, size: float | None) -> None:
         """Of a step's ``beside``. Warns at most once."""

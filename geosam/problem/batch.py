@@ -50,10 +50,20 @@ class Batch(Brief):
     check: str = "sampled"
     train: bool = field(default=False, repr=False)
     """Whether its passes belong to a training step, in which a forward pass may write to the parameters."""
+    scale: float = 1.0
+    """A GradScaler's: what the loss is multiplied by before a training step differentiates it. Observations are unscaled."""
 
     def wrt(self: B, parameters: Vectors) -> B:
         """The same, differentiated with respect to these parameters (an optimizer's) in this order."""
         return replace(self, chosen=list(parameters))
+
+    def scaled(self: B, scale: float) -> B:
+        """The same, differentiated at a GradScaler's scale."""
+        return replace(self, scale=scale)
+
+    def differentiated(self, loss: Tensor) -> Tensor:
+        """What a training step's backward pass begins with."""
+        return loss if self.scale == 1 else loss * self.scale
 
     @property
     def parameters(self) -> Vectors:

@@ -41,12 +41,12 @@ class Bound(Batch):
 
     @undisturbed
     def __call__(self) -> Tensor:
-        """Zero the gradients, forward, backward; the loss, detached."""
+        """Zero the gradients, forward, backward (of the scaled loss where there is a scale); the loss, detached."""
         for p in self.model.parameters():
             p.grad = None
         with explained(self), torch.enable_grad():
             loss = self.batch_loss(self.call(self.model))
-            loss.backward()
+            self.differentiated(loss).backward()
         return loss.detach()
 
     def explain(self, metric: Any) -> str:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..core import Vectors
+from ..core import vectors as vec
 from .batch import Batch
 from .reading import leaves
 
@@ -15,7 +16,8 @@ from .reading import leaves
 def backward(batch: Batch, outputs: Any, parameters: Vectors) -> tuple[Tensor, list[Tensor]]:
     """(L, ∇L) from the outputs of the model's own parameters, in a training step; L is detached."""
     loss = batch.batch_loss(outputs)
-    return loss.detach(), filled(gradients(loss, outputs, parameters, list(batch.model.parameters())), parameters)
+    found = filled(gradients(batch.differentiated(loss), outputs, parameters, list(batch.model.parameters())), parameters)
+    return loss.detach(), found if batch.scale == 1 else vec.scale(found, 1 / batch.scale)
 
 
 def gradient(batch: Batch, parameters: Vectors) -> tuple[Tensor, Any, list[Tensor]]:

@@ -57,6 +57,10 @@ class Together:
         """The same, differentiated with respect to these parameters."""
         return Together([part.wrt(parameters) for part in self.parts])
 
+    def scaled(self, scale: float) -> Together:
+        """The same, differentiated at a GradScaler's scale."""
+        return Together([part.scaled(scale) for part in self.parts])
+
     def surface(self) -> Surface:
         """ε ↦ L(θ + ε)."""
         return self.joined.surface()
@@ -72,7 +76,7 @@ class Together:
             with explained(part), torch.enable_grad(), silent():
                 loss = part.batch_loss(part.call(part.model))
                 loss = loss * share.to(loss)
-                loss.backward()
+                part.differentiated(loss).backward()
                 losses.append(loss.detach())
         return torch.stack(losses).sum()
 

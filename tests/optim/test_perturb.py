@@ -1,6 +1,7 @@
 """``perturb``: pass 1 in a line, and a second pass, a scaler and a base step that are somebody else's."""
 
 import copy
+import functools
 import math
 
 import pytest
@@ -57,6 +58,64 @@ def test_three_steps_equal_three_of_step(metric, until):
         by_line.base.step()
         assert last.radius == by_step.last.radius
     torch.testing.assert_close(weights(one), weights(two), rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_closure_of_the_base_optimizer_is_the_second_pass(named):
+    """As Lightning gives one: at θ + ε, with the update and the guard after it."""
+    (one, by_step, problem), (two, opt, held) = pair(update=updates.SurrogateGap(0.3)), pair(update=updates.SurrogateGap(0.3))
+
+    def closure():
+        opt.zero_grad()
+        loss = F.cross_entropy(two(X), Y)
+        loss.backward()
+        return loss
+
+    for _ in range(2):
+        by_step.step(problem.on(X, Y))
+        opt.perturb(held.on(X, Y))
+        loss = opt.base.step(closure=closure) if named else opt.base.step(closure)
+        assert loss > opt.last.loss
+    torch.testing.assert_close(weights(one), weights(two), rtol=1e-12, atol=1e-15)
+    theta = weights(two)
+    opt.perturb(held.on(X, Y))
+    with pytest.raises(ZeroDivisionError):
+        opt.base.step(lambda: 1 / 0)
+    assert same(theta, weights(two))
+
+
+def test_a_closure_that_has_nothing_left_to_compute_ends_the_step():
+    """As Lightning's wrapper gives one in manual optimisation."""
+    (one, by_step, problem), (two, opt, held) = pair(), pair()
+    by_step.step(problem.on(X, Y))
+    opt.perturb(held.on(X, Y))
+    backward(two)
+    opt.step(functools.partial(lambda closure: closure(), lambda: None))
+    torch.testing.assert_close(weights(one), weights(two), rtol=1e-12, atol=1e-15)
+    theta = weights(two)
+    opt.perturb(held.on(X, Y))
+    opt.zero_grad()
+    with pytest.warns(UserWarning, match="batch was skipped"):
+        opt.step(lambda: None)  # no second pass was made
+    assert same(theta, weights(two))
+
+
+def test_a_problem_inside_a_trainers_closure():
+    """Pass 1 reads it; pass 2 calls the closure, and what the trainer adds is done once."""
+    (one, by_step, problem), (two, opt, held) = pair(metrics.EmpiricalFisher()), pair(metrics.EmpiricalFisher())
+    added = []
+
+    def trainers(model, closure):
+        loss = closure()
+        added.append(loss)
+        return loss
+
+    by_step.step(problem.on(X, Y))
+    opt.step(functools.partial(trainers, two, closure=held.on(X, Y)))
+    torch.testing.assert_close(weights(one), weights(two), rtol=1e-12, atol=1e-15)
+    assert len(added) == 1
+    with pytest.raises(TypeError, match=r"a scaler goes with"):
+        opt.step(functools.partial(trainers, two, held.on(X, Y)), scaler=torch.amp.GradScaler("cpu"))
 
 
 @pytest.mark.parametrize("parts", [dict(update=updates.SurrogateGap(0.3)), dict(objective=objectives.Smoothed(0.9))])

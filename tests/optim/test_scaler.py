@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 import geosam
 from geosam import SAM, Copy, Swap
-from geosam.metrics import Euclidean, GradientMagnitude, Monge
+from geosam.metrics import DiagonalEmpiricalFisher, EmpiricalFisher, Euclidean, GradientMagnitude, KLExact, Monge
 from geosam.objectives import Smoothed
 from tests.networks import Closure, build, clones, draw, labels, mlp, same
 from tests.placement import device
@@ -110,13 +110,66 @@ def test_a_disabled_scaler_changes_nothing():
     assert same(clones(model), clones(twin))
 
 
-def test_a_bound_problem_does_not_scale():
-    model = build(mlp)
-    opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1))
-    values = clones(model)
-    with pytest.raises(TypeError, match="closure that scales its own loss"):
-        opt.step(geosam.Problem(model, nn.CrossEntropyLoss()).on(X, Y), scaler=scaler_of())
-    assert same(clones(model), values)
+PROBLEMS = {
+    "gradient": Monge(),
+    "squares": DiagonalEmpiricalFisher(),
+    "rows": EmpiricalFisher(),
+    "KL, whose pass lands": KLExact(along=GradientMagnitude()),
+}
+
+
+@pytest.mark.parametrize("micro", [False, True], ids=["batch", "list"])
+@pytest.mark.parametrize("metric", PROBLEMS.values(), ids=PROBLEMS)
+def test_a_scaled_problem_equals_the_unscaled_one(metric, micro):
+    model, twin, scaler = build(mlp), build(mlp), scaler_of(2.0**12)
+    update = geosam.updates.SurrogateGap(0.2)
+    opts = [SAM(torch.optim.SGD(m.parameters(), lr=0.05), metric, update=update) for m in (model, twin)]
+    for _ in range(3):
+        problems = [geosam.Problem(m, nn.CrossEntropyLoss()) for m in (model, twin)]
+        sources = [[p.on(X[:2], Y[:2]), p.on(X[2:], Y[2:])] if micro else p.on(X, Y) for p in problems]
+        loss, expected = opts[0].step(sources[0], scaler=scaler), opts[1].step(sources[1])
+        scaler.update()
+        torch.testing.assert_close(loss, expected)
+        torch.testing.assert_close(opts[0].last.dual_norm, opts[1].last.dual_norm)
+        torch.testing.assert_close(clones(model), clones(twin), rtol=1e-6, atol=1e-8)
+
+
+def test_a_scaled_problem_sees_gradients_that_float16_cannot_hold():
+    """Each entry of ∂L/∂outputs is below what float16 holds: all of it is lost without the scale."""
+
+    def tiny(outputs: Tensor, _: Tensor) -> Tensor:
+        return outputs.float().mean() * 1e-9
+
+    moved = []
+    for scaler in (scaler_of(2.0**16), None):
+        model = build(mlp)
+        opt = SAM(torch.optim.SGD(model.parameters(), lr=1.0))
+        with torch.autocast(device().type, torch.float16):
+            opt.step(geosam.Problem(model, tiny).on(X, Y), scaler=scaler)
+        moved.append(opt.last.radius.item())
+    assert moved == [pytest.approx(0.05), 0.0]
+
+
+@pytest.mark.parametrize("route", ["closure", "problem", "perturb"])
+def test_an_overflow_in_the_first_pass_lowers_the_scale(route):
+    model, scaler = build(mlp), scaler_of(2.0**20)
+    opt, calls = SAM(torch.optim.SGD(model.parameters(), lr=0.1)), []
+
+    def poison(_: nn.Module, __: object, outputs: Tensor) -> Tensor:
+        calls.append(1)
+        return outputs * math.inf if len(calls) == 1 else outputs
+
+    model.register_forward_hook(poison)
+    source = scaled(model, scaler) if route == "closure" else geosam.Problem(model, nn.CrossEntropyLoss()).on(X, Y)
+    if route == "perturb":
+        opt.perturb(source, scaler=scaler)
+        opt.zero_grad()
+        scaler.scale(F.cross_entropy(model(X), Y)).backward()
+        scaler.step(opt.base)
+    else:
+        opt.step(source, scaler=scaler)
+    scaler.update()
+    assert not opt.last.finite and len(calls) == 2 and scaler.get_scale() == 2.0**19
 
 
 def test_a_scaled_first_pass_alone_gives_the_unscaled_epsilon():

@@ -1,0 +1,55 @@
+"""What trainers do around a step: closures that wrap a problem, optimizers that wrap one, steps that are left out."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from typing import Any
+
+from torch.optim import Optimizer
+
+from ..problem import Bound
+
+NO_CLOSURE = (
+    "step() takes two passes and needs a closure (zero_grad, forward, backward, return the loss) or problem.on(x, y): "
+    "opt.step(closure). In a trainer's loop call opt.perturb(problem.on(x, y)) before its forward pass and give it opt.base, "
+    "or use geosam.contrib.lightning.Callback or geosam.contrib.transformers.SAMTrainer"
+)
+NOT_THROUGH_SCALER = (
+    "step() is not to be called through scaler.step(opt): the scaler cannot see both passes. Call "
+    "opt.step(closure, scaler=scaler), or scaler.step(opt.base) after opt.perturb(...), then scaler.update()."
+)
+
+
+def wrapped(closure: Any) -> Bound | None:
+    """The bound problem inside closures of ``functools.partial``, by which a trainer adds what comes after a pass."""
+    if not isinstance(closure, partial):
+        return None
+    inside = (closure.func, *closure.args, *closure.keywords.values())
+    return next((found for part in inside if (found := part if isinstance(part, Bound) else wrapped(part)) is not None), None)
+
+
+def check_accumulation() -> None:
+    """Raises: RuntimeError where Accelerate accumulates gradients: it leaves out ``step``, and so passes of micro-batches."""
+    accelerate = sys.modules.get("accelerate.state")
+    steps = 1 if accelerate is None else accelerate.GradientState().num_steps
+    if steps > 1:
+        raise RuntimeError(
+            f"Accelerate accumulates gradients over {steps} micro-batches: it calls step(closure) for the last one only, "
+            "divides its loss, and no pass is made of the others. Give accelerator.prepare the base optimizer, and call "
+            "opt.perturb(problem.on(x, y)) before each forward pass inside accelerator.accumulate(model)."
+        )
+
+
+def stepped(base: Optimizer) -> Optimizer:
+    """The optimizer that moves the parameters: of a wrapper the one among its attributes that has its groups.
+
+    A wrapper may leave steps out (Accelerate), and torch calls no hook of one that does not call its constructor (Lookahead).
+    """
+    held = (part for part in vars(base).values() if isinstance(part, Optimizer))
+    inner = next((part for part in held if part.param_groups is base.param_groups), None)
+    if inner is not None:
+        return stepped(inner)
+    if not getattr(type(base).step, "hooked", False):
+        Optimizer.__setstate__(base, {})  # what torch completes after unpickling, hooks among it
+    return base

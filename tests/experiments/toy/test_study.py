@@ -16,7 +16,6 @@ from experiments.toy.run import reached
 from experiments.toy.study import Toy
 from experiments.toy.style import COLOURS
 from experiments.toy.summary import NO_RADIUS, Summary
-from geosam.ablation.report import page
 from geosam.records import Done, Finished, Provenance, Store
 from tests.experiments.carried import carried
 from tests.experiments.page import Page
@@ -38,16 +37,8 @@ TINY = Config(
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """The study of ``TINY``. Its pictures have no layout, which takes longer than drawing them."""
-    out, real = tmp_path_factory.mktemp("toy"), page.rendered
-
-    def rendered(figure, form):
-        figure.set_layout_engine("none")
-        return real(figure, form)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(page, "rendered", rendered)
-        done = carried(Toy(TINY), out, figure=out / "elsewhere" / "radius.png")
+    out = tmp_path_factory.mktemp("toy")
+    done = carried(Toy(TINY), out, figure=out / "elsewhere" / "radius.png")
     assert len(done.ran) == len(TINY.chunks()) + len(TINY.maps()) + len(TINY.hunts()) == 8 + 2 + 4
     return done
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-SHARED = ["torch._dynamo", "torch.nn.parallel", "pytest", "geosam", "tests.networks"]  # the first is of DistributedDataParallel
+SHARED = ["torch._dynamo", "torch.nn.parallel", "torch.distributed.fsdp", "pytest", "geosam", "tests.networks"]
 
 
 def together(folder: Path, size: int, act: Callable[..., None], *arguments: Any) -> None:

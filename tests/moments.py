@@ -139,17 +139,24 @@ def by_signal(run: Callable[[], None], seconds: float) -> None:
         signal.signal(signal.SIGALRM, before)
 
 
-def by_trace(run: Callable[[], None], at: int, bytecodes: bool) -> int:
-    """Raises at the event number ``at`` (0: never); how many there were. Trace functions may raise where no signal can."""
-    seen = 0
+def by_trace(run: Callable[[], None], at: int, bytecodes: int = 0) -> int:
+    """Raises at line number ``at`` (0: never), or so many bytecodes later; how many lines there were.
+
+    Trace functions may raise where no signal can. Bytecodes are counted from that line on: tracing all takes ten times as long.
+    """
+    seen, later = 0, bytecodes
 
     def trace(frame: FrameType, event: str, arg: object) -> Any:
-        nonlocal seen
-        frame.f_trace_opcodes, frame.f_trace_lines = bytecodes, not bytecodes
-        if event == ("opcode" if bytecodes else "line"):
+        nonlocal seen, later
+        if event == "line":
             seen += 1
-            if seen == at:
+            if seen == at and not bytecodes:
                 raise Boom
+        elif event == "opcode":
+            later -= 1
+            if later == 0:
+                raise Boom
+        frame.f_trace_opcodes = 0 < at <= seen
         return trace
 
     before = sys.gettrace()
@@ -162,12 +169,13 @@ def by_trace(run: Callable[[], None], at: int, bytecodes: bool) -> int:
 
 
 class Moments:
-    """Random moments of one metric on one kind of problem."""
+    """Random moments of one metric on one kind of problem. Every eighth is followed by a whole step; so is the last."""
 
     def __init__(self, metric: geosam.Metric, frozen: bool, seed: int = 0) -> None:
         self.metric, self.frozen, self.random = metric, frozen, random.Random(seed)
         self.hit = self.broken = self.lost = 0
         self.said: list[str] = []
+        self.last: list[str] = []
         self._begin()
 
     def _begin(self) -> None:
@@ -180,13 +188,13 @@ class Moments:
     def one(self, kind: str, cold: bool = False) -> None:
         """One moment. cold: of a problem's first step, which finds out what does not depend on θ."""
         scene = Scene(self.metric, self.frozen) if cold else self.scene
-        most = 0 if kind == "signal" else self._count(kind, cold)
+        most = 0 if kind == "signal" else self._count(cold)
         before, passes = scene.state(), scene.passes()
         try:
             if kind == "signal":
                 by_signal(scene.step, self.random.random() * self.seconds * (5 if cold else 1.2))
                 return  # it was over before the signal
-            by_trace(scene.step, self.random.randint(1, most), kind == "bytecode")
+            by_trace(scene.step, self.random.randint(1, most), self.random.randint(1, 12) if kind == "bytecode" else 0)
             self.lost += 1
             where = []
         except Exception as error:  # another one where a fallback took the first for its own matter
@@ -201,25 +209,31 @@ class Moments:
             pairs = [(a, b) for key in changed for a, b in zip(before[key], after[key], strict=True) if a != b]
             self._broken(f"{kind}, {'cold' if cold else 'warm'}: {changed} {pairs[0]} at {where}")
             return
+        self.last = [*self.last[-7:], f"{kind} at {where}"]
+        if cold or self.hit % 8 == 0:
+            self.whole_step(scene)
+
+    def whole_step(self, scene: Scene | None = None) -> None:
+        """After moments a step goes through."""
         try:
-            scene.step()
+            (scene or self.scene).step()
         except Exception as error:
-            self._broken(f"{kind}: the next step: {type(error).__name__}: {error} at {where}")
+            self._broken(f"the next step: {type(error).__name__}: {error}; after {self.last}")
 
     def _broken(self, what: str) -> None:
         self.broken += 1
         self.said.append(what)
         self._begin()
 
-    def _count(self, kind: str, cold: bool) -> int:
-        counts: dict[tuple[str, bool], int] = self.__dict__.setdefault("counts", {})
-        if (kind, cold) not in counts:
-            scene = Scene(self.metric, self.frozen) if cold else self.scene
-            counts[kind, cold] = by_trace(scene.step, 0, kind == "bytecode")
-        return counts[kind, cold]
+    def _count(self, cold: bool) -> int:
+        counts: dict[bool, int] = self.__dict__.setdefault("counts", {})
+        if cold not in counts:
+            counts[cold] = by_trace((Scene(self.metric, self.frozen) if cold else self.scene).step, 0)
+        return counts[cold]
 
 
 KINDS = ("signal", "signal", "line", "bytecode")
+COLD = 23  # one in so many is of a first step, which takes ten times as long; prime, so that it meets every kind
 
 
 def run(name: str, frozen: bool, moments: int, seed: int = 0) -> Moments | str:
@@ -230,8 +244,9 @@ def run(name: str, frozen: bool, moments: int, seed: int = 0) -> Moments | str:
         return str(error)
     tries = 0
     while found.hit < moments and tries < 4 * moments:
-        found.one(KINDS[tries % len(KINDS)], cold=tries % 10 == 9)
+        found.one(KINDS[tries % len(KINDS)], cold=tries % COLD == COLD - 1)
         tries += 1
+    found.whole_step()
     return found
 
 

@@ -1,29 +1,23 @@
 """Torch's own stacks and switches (grad mode, modes, levels of transforms, autocast, kernels), and how they are set back.
 
-A signal may raise between any two bytecodes, also inside the ``__exit__`` of torch's own contexts, which then end half way. So
-an entry point of geosam notes how torch was on entry, and where anything was raised it sets all of this back.
+A signal may raise between any two bytecodes, also inside the ``__exit__`` of torch's own contexts, which then end half way.
+:mod:`geosam.core.undo` notes how torch was, and sets all of this back where anything was raised.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import sys
-import threading
-import traceback
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
-from types import FrameType
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import torch
 from torch.autograd import forward_ad
 from torch.utils import _python_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-P = ParamSpec("P")
-T = TypeVar("T")
 _c: Any = torch._C
 _functorch: Any = _c._functorch
 _autograd: Any = _c._autograd
@@ -104,6 +98,10 @@ class Stacks:
             self.autocast = _c.autocast_increment_nesting() - 1
         finally:
             _c.autocast_decrement_nesting()
+        try:
+            self.batched = _c._vmapmode_increment_nesting() - 1
+        finally:
+            _c._vmapmode_decrement_nesting()
 
     def restore(self) -> None:
         """Make torch as it was."""
@@ -118,7 +116,7 @@ class Stacks:
             _autograd._pop_saved_tensors_default_hooks()
         if self.disabled is not None:
             _autograd._saved_tensors_hooks_disable(self.disabled)
-        while _c._vmapmode_increment_nesting() > 1:  # of batched gradients, which torch.func does not count
+        while _c._vmapmode_increment_nesting() - 1 > self.batched:  # of batched gradients, which torch.func does not count
             _c._vmapmode_decrement_nesting()
             _c._vmapmode_decrement_nesting()
         _c._vmapmode_decrement_nesting()
@@ -163,74 +161,3 @@ def _same(wanted: list[Any], now: Callable[[], list[Any]], pop: Callable[[], Any
         pop()
     for mode in wanted[len(now()) :]:
         push(mode)
-
-
-class _Use(threading.local):
-    """The outermost use of geosam in this thread by its frame, and what has to be set back after one that was broken off."""
-
-    frame: FrameType | None = None
-    broken: Stacks | None = None
-
-
-_use = _Use()
-
-
-def _running(frame: FrameType | None) -> bool:
-    here: FrameType | None = sys._getframe()
-    while here is not None and here is not frame:
-        here = here.f_back
-    return here is not None
-
-
-def _leave_contexts(error: BaseException | None) -> None:
-    """Close the generators of contexts whose ``__exit__`` was broken off: the traceback would keep them until later."""
-    while error is not None:
-        for frame, _ in traceback.walk_tb(error.__traceback__):
-            if frame.f_code.co_filename == contextlib.__file__:
-                with suppress(RuntimeError):  # it still runs
-                    frame.clear()
-        error = error.__context__
-
-
-def unless_raised(run: Callable[[], T], undo: Callable[[], None]) -> T:
-    """What ``run`` returns; where anything is raised, ``undo`` comes first.
-
-    A second exception may come at any moment of the undoing, which then begins again: ``undo`` can be repeated.
-    """
-    try:
-        try:
-            return run()
-        except BaseException:
-            undo()
-            raise
-    except BaseException:
-        undo()
-        raise
-
-
-def undisturbed(function: Callable[P, T]) -> Callable[P, T]:
-    """An entry point after which torch is as it was, whatever is raised at any moment inside."""
-
-    @functools.wraps(function)
-    def run(*args: P.args, **kwargs: P.kwargs) -> T:
-        if _use.frame is not None and _running(_use.frame):
-            return function(*args, **kwargs)
-        if _use.broken is not None:  # by a third exception
-            _use.broken.restore()
-        before = Stacks()
-
-        def undo() -> None:
-            _use.broken = before
-            _leave_contexts(sys.exc_info()[1])
-            before.restore()
-            _use.broken = _use.frame = None
-
-        def outermost() -> T:
-            _use.frame = sys._getframe()
-            return function(*args, **kwargs)
-
-        found = unless_raised(outermost, undo)
-        _use.frame = None
-        return found
-
-    return run

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
 from ..core import Vectors, limits
 from ..core import vectors as vec
+from ..core.undo import unless_raised
 from ..problem import Bound
 from ..problem.copies import Copy
 from ..problem.gradient import filled, gradients
@@ -20,6 +22,8 @@ from ..rows import Materialised
 from .abstract import Captured, Draw, Engine, Moments
 from .func import Func
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class BackPACK(Engine):
@@ -27,7 +31,8 @@ class BackPACK(Engine):
 
     The twin's loss is the sum Σ ℓᵢ, so that rows are gᵢ, not gᵢ/n. Covers Linear, Conv, ConvTranspose, RNN, LSTM, Embedding
     by exact class. Raises: ValueError for a parameter without a quantity, a parameter that the forward pass uses twice or
-    outside its module, and BatchNorm in training mode: each would silently give wrong numbers. Not thread-safe.
+    outside its module, a layer that the forward pass itself differentiates, and BatchNorm in training mode: each would silently
+    give wrong numbers. Not thread-safe.
     """
 
     def capture(self, bound: Bound, parameters: Vectors, draw: Draw | None = None) -> Captured:
@@ -60,26 +65,53 @@ class BackPACK(Engine):
     def _backward(
         self, bound: Bound, parameters: Vectors, extension: Any, quantity: str
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        refuse_coupled_samples(bound.model)
+        total, losses, leaves = _settings_kept(lambda: self._twin(bound, parameters, extension))
+        found = [getattr(p, quantity, None) for p in leaves]
+        _refuse_missing(bound, parameters, found)
+        if quantity == "grad_batch":
+            _refuse_other_rows(bound, parameters, found)
+        return losses.detach(), filled(total, leaves), [f.detach() for f in found if f is not None]
+
+    def _twin(
+        self, bound: Bound, parameters: Vectors, extension: Any
+    ) -> tuple[list[Tensor | None], Tensor, list[nn.Parameter]]:
+        """(gradients, losses, the leaves of a twin, which hold BackPACK's quantities)."""
         from backpack import backpack, extend
 
-        refuse_coupled_samples(bound.model)
         writes = bound.writes
         values = {id(p): p.detach().clone() if writes.parameters else p.detach() for p in bound.model.parameters()}
         own = {id(p): nn.Parameter(values[id(p)], p.requires_grad) for p in bound.model.parameters()}
         twin, leaves = Copy(own, clones=writes.attributes).of(bound.model), [own[id(p)] for p in parameters]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # missing quantities raise below
-            extend(twin)
+            ran = _watched(extend(twin))
             outputs = bound.call_copy(twin)
+            _refuse_differentiated(twin, ran)
             losses = bound.sample.all(outputs, bound.y)
             _refuse_second_use(twin, losses, leaves)
             with backpack(extension):
-                total = gradients(losses.sum(), outputs, leaves)
-        found = [getattr(p, quantity, None) for p in leaves]
-        _refuse_missing(bound, parameters, found)
-        if quantity == "grad_batch":
-            _refuse_other_rows(bound, parameters, found)
-        return losses.detach(), filled(total, leaves), [f.detach() for f in found if f is not None]
+                return gradients(losses.sum(), outputs, leaves), losses, leaves
+
+
+def _settings_kept(run: Callable[[], T]) -> T:
+    """What it returns; BackPACK's settings, which are global, and its list of all hooks are then as before."""
+    from backpack.context import CTX
+
+    names = ("active_exts", "debug", "extension_hook", "retain_graph")
+    before, hooks = {name: getattr(CTX, name) for name in names}, len(CTX.hook_handles)
+
+    def undo() -> None:
+        for name, value in before.items():
+            setattr(CTX, name, value)
+        del CTX.hook_handles[hooks:]
+
+    def run_and_undo() -> T:
+        found = run()
+        undo()
+        return found
+
+    return unless_raised(run_and_undo, undo)
 
 
 def _refuse_other_rows(bound: Bound, parameters: Vectors, found: list[Tensor | None]) -> None:
@@ -98,6 +130,29 @@ def _refuse_missing(bound: Bound, parameters: Vectors, found: list[Tensor | None
         raise ValueError(
             f"BackPACK gives no per-sample quantity for {', '.join(missing)}: its layer is not one that BackPACK supports, "
             "or it is used outside its module. Use engines.Func()."
+        )
+
+
+def _watched(model: nn.Module) -> set[nn.Module]:
+    """The extended modules that give something to differentiate, from now on."""
+    ran: set[nn.Module] = set()
+
+    def note(module: nn.Module, inputs: Any, output: Any) -> None:
+        if hasattr(module, "output") and module.output.requires_grad:
+            ran.add(module)
+
+    for module in model.modules():
+        module.register_forward_hook(note)
+    return ran
+
+
+def _refuse_differentiated(model: nn.Module, ran: set[nn.Module]) -> None:
+    """BackPACK drops what it has stored of a layer in the first backward pass through it, here the forward pass's own."""
+    passed = [name for name, m in model.named_modules() if m in ran and not hasattr(m, "output")]
+    if passed:
+        raise ValueError(
+            f"{', '.join(passed)}: the forward pass differentiates through this itself, and BackPACK has nothing left of it "
+            "afterwards. Use engines.Func()."
         )
 
 

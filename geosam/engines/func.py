@@ -17,9 +17,10 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from ..core import Vectors, limits
 from ..core import vectors as vec
+from ..core.undo import Attempt
 from ..problem import Bound
 from ..problem.functional import Call, Slots
-from ..problem.gradient import gradients, private
+from ..problem.gradient import filled, gradients, private
 from ..problem.losses import sample_loss
 from ..problem.modules import refuse_coupled_samples, training_modes
 from ..problem.randomness import Replay
@@ -104,10 +105,11 @@ class _Here:
 
     def rows(self, x: Any, y: Any, outputs: bool, chunk: int | None) -> tuple[Tensor, list[Tensor], Any]:
         """(ℓ, rows, outputs if wanted) for some samples."""
-        self.replay = self.bound.replay()
+        self.replay, attempt = self.bound.replay(), Attempt()
         try:
             jacobian, (losses, z) = self._run(mapped.rows, (outputs, chunk), x, y)
-        except Exception:  # no batching rule (LSTM in float64), or none of torch.func: an error of the model's own comes again
+        except Exception as error:  # no batching rule (LSTM in float64), or none of torch.func: the model's own comes again
+            attempt.refused(error)
             if self.compiler is not None:
                 raise
             self.replay.rewind()
@@ -124,17 +126,19 @@ class _Here:
             with self.bound.wrt(self.parameters).reading(values):
                 loss = self.bound.sample.one(z, _only(y, i), self.tensors[3])
             reached = gradients(loss, z, values)
-            found.append([torch.zeros_like(p) if g is None else g for g, p in zip(reached, self.parameters, strict=True)])
+            found.append(filled(reached, self.parameters))
             losses.append(loss.detach())
             seen += [z.detach()] if outputs else []
         return [torch.stack(j) for j in zip(*found, strict=True)], torch.stack(losses), torch.cat(seen) if outputs else ()
 
     def _alone(self, values: Vectors, x: Any, i: int) -> Any:
         """The outputs of a batch of sample i alone. Raises: ValueError where the model does not run on it."""
+        attempt = Attempt()
         with torch.enable_grad():
             try:
                 return self.bound.pure(self.parameters)(values, _only(x, i))
             except Exception as error:
+                attempt.refused(error)
                 raise ValueError(
                     f"the model does not run on a sample alone ({type(error).__name__}: {str(error).strip().splitlines()[0]}), "
                     "as where samples are the nodes of one graph, or a state of the whole batch is kept in it. Such a problem "
@@ -155,11 +159,13 @@ class _Here:
         """Rows Jᵢᵀu for K cotangents of each sample's outputs, [K, n, ...], with the random numbers of the last rows."""
         x = self.bound.x
         if not self.looped:
+            attempt = Attempt()
             try:
                 with self.replay:
                     found = self._run(mapped.pulled, (chunk,), x, cotangents)
                 return Materialised([r.detach().flatten(0, 1) for r in found])
             except Exception as error:  # no batching rule, as above
+                attempt.refused(error)
                 if self.compiler is not None:
                     raise
                 if self.replay.used:
@@ -173,10 +179,9 @@ class _Here:
 
     def _pulled_by_sample(self, x: Any, i: int, u: Tensor) -> list[Tensor]:
         """Jᵢᵀu for K cotangents of sample i, [K, *shape] each."""
-        z = self._alone(self.parameters, x, i)
-        found = [
-            torch.autograd.grad(z, self.parameters, v.unsqueeze(0), True, allow_unused=True, materialize_grads=True) for v in u
-        ]
+        values = private(self.parameters)
+        z = self._alone(values, x, i)
+        found = [filled(gradients(z, z, values, u=v.unsqueeze(0)), values) for v in u]
         return [torch.stack(rows) for rows in zip(*found, strict=True)]
 
     def _run(self, make: Callable[..., mapped.Function], settings: tuple[Any, ...], x: Any, y: Any) -> Any:

@@ -11,6 +11,7 @@ import torch
 
 from ..core import Vectors
 from ..core.limits import agreement
+from ..core.undo import Attempt
 from ..problem import Bound
 from ..problem.randomness import Replay
 from ..problem.reading import leaves
@@ -91,9 +92,11 @@ class Verified:
             if self._passed(found):
                 return None
             rows, doubt = found.rows, found.gap
+        attempt = Attempt()
         try:
             found = self._in_float64(sums, rows)
-        except Exception:  # a model that cannot be copied, or that makes float32 tensors of its own
+        except Exception as error:  # a model that cannot be copied, or that makes float32 tensors of its own
+            attempt.refused(error)
             found = self._still(sums, rows)
         if found.gap > found.tolerance:
             return self._meeting(found.gap)

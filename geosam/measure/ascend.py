@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..core import Norm, Perturbation, check_instance
-from ..core.stacks import undisturbed
+from ..core.undo import undisturbed
 from ..observation import Metric, as_metric, name_of, observe
 from ..problem import Bound
 from ..solvers import MultiStep, solve

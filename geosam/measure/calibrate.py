@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from ..core import Divergence, Norm, Public, Vectors, check_instance
 from ..core import vectors as vec
-from ..core.stacks import undisturbed
+from ..core.undo import undisturbed
 from ..objectives import Gradient
 from ..observation import Metric, Needs, Objective, Observation, PredictiveDistribution, as_metric, name_of, observe
 from ..problem import Bound

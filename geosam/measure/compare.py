@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..core import Norm, Vectors, brief, check_instance, check_radius
 from ..core import vectors as vec
-from ..core.stacks import undisturbed
+from ..core.undo import undisturbed
 from ..norms import MatrixFree
 from ..objectives import Gradient
 from ..observation import Metric, Objective, Observation, PredictiveDistribution, as_metric, name_of, observe

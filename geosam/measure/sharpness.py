@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..core import Divergence, InnerProduct, Norm, Vectors, check_radius
 from ..core import vectors as vec
-from ..core.stacks import undisturbed
+from ..core.undo import undisturbed
 from ..observation import HessianProducts, Metric, as_metric, name_of, observe
 from ..problem import Bound, Surface
 from ..problem.surface import Product

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..core import Vectors
 from ..core import vectors as vec
+from ..core.undo import pass_on
 from .observation import Observation
 
 Closure = Callable[[], Any]
@@ -52,7 +53,8 @@ def run(closure: Closure, parameters: Vectors, changed: bool = True) -> Tensor:
 def _number(loss: Any) -> Tensor:
     try:
         found = torch.as_tensor(loss).detach()
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError) as error:
+        pass_on(error)
         found = None
     if found is None or found.numel() != 1:
         shape = "" if found is None else f" of shape {tuple(found.shape)}"

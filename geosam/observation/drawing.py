@@ -13,16 +13,20 @@ from torch.utils._pytree import tree_map
 
 from ..core import Vectors, limits
 from ..core import vectors as vec
+from ..core.undo import Attempt
 from ..engines import Captured, Choice, Engine
 from ..engines.verify import Verified
 from ..engines.weighted import Weighted
 from ..predictive import Predictive
 from ..problem import Bound
+from ..problem.gradient import refuse_hooks
+from ..problem.information import check_scores
+from ..problem.likelihoods import Likelihood
 from ..problem.randomness import Replay
 from ..rows import Rows
 from ..sampling import Sampling
 from .request import TakeAgain
-from .verified import settle, trusted
+from .verified import handing_over, settle, trusted
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,16 +108,18 @@ class Drawing:
             drawn = self._seen(self.engine, part(self.bound, 0, 2), self.bound.replay()).drawn
             return drawn.held // drawn.n
 
-        shapes = tuple(tuple(t.shape) for t in self.parameters)
+        shapes, attempt = tuple(tuple(t.shape) for t in self.parameters), Attempt()
         try:
             return self.bound.remembered(("bytes a row", self.engine, shapes), tried)
-        except Exception:  # raised again where rows are computed
+        except Exception as error:  # raised again where rows are computed
+            attempt.refused(error)
             return most
 
     def capture(self, replay: Replay) -> tuple[Captured, Tensor, Sampled]:
         """The per-sample losses and their rows, the outputs, and the label draws, from one pass with these random numbers."""
         check = self._check(replay)
-        seen = self._seen(check.engine, self.bound, replay)
+        with handing_over(check):
+            seen = self._seen(check.engine, self.bound, replay)
         captured, drawn = seen.captured, seen.drawn
         weighted = check.weights(captured.doubtful)
         if weighted is not None:
@@ -131,19 +137,27 @@ class Drawing:
     def products(self, why: str, predictive: Predictive, replay: Replay) -> Sampled:
         """In place of rows: the sampled cotangents; none where the products are exact."""
         how = f"conjugate gradients: {why}"
+        refuse_hooks(self.bound, self.parameters)
         if self.sampling.random:
-            return Sampled(how, cotangents=self.sampling.cotangents(predictive.likelihood, predictive.outputs))
+            return Sampled(how, cotangents=self._cotangents(predictive.likelihood, predictive.outputs))
         seen = self.bound.structure(self.parameters)
         alone = self.scale and not (seen.coupled or seen.random or self._failed() in self.bound.memory)
         return Sampled(how, mean_diagonal=self._mean_diagonal(replay) if alone else None)
 
+    def _cotangents(self, likelihood: Likelihood, outputs: Tensor) -> Tensor:
+        if self.sampling.random:
+            self.bound.once(("scores", *outputs.shape[1:]), lambda: check_scores(likelihood, outputs))
+        return self.sampling.cotangents(likelihood, outputs)
+
     def _mean_diagonal(self, replay: Replay) -> Tensor | None:
         """From mean squares of rows, which linear layers give without forming them; None where the engine has no rows."""
+        attempt = Attempt()
         try:
             squares = self.in_chunks(replay).squares
         except TakeAgain:
             raise
-        except Exception:
+        except Exception as error:
+            attempt.refused(error)
             return None
         assert squares is not None, "in_chunks() gives squares"
         return torch.stack([s.double().sum() for s in squares]).sum() / vec.count(squares)
@@ -157,7 +171,8 @@ class Drawing:
         check, width = self._check(replay), self._width()
         total, count, random, weighted = None, 0, False, check.weights(False)
         for start in range(0, self.bound.n, width):
-            seen = self._seen(check.engine, part(self.bound, start, start + width), replay)
+            with handing_over(check):
+                seen = self._seen(check.engine, part(self.bound, start, start + width), replay)
             if weighted is not None:
                 weighted.add_drawn(seen.drawn, seen.cotangents)
             sums = vec.scale(seen.drawn.mean_squares(), seen.drawn.n)
@@ -187,7 +202,7 @@ class Drawing:
             assert bound.likelihood is not None
             found.extend([outputs.detach(), replay.over])
             with replay.outside():  # labels are drawn once, whatever pass their rows come from
-                found.append(self.sampling.cotangents(bound.likelihood, outputs))
+                found.append(self._cotangents(bound.likelihood, outputs))
             return cast(Tensor, found[2])
 
         captured = engine.capture(bound, self.parameters, draw)

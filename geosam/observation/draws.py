@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..core import Vectors
+from ..core.undo import Attempt
 from ..engines import Choice, Engine
 from ..problem import Bound
 from ..sampling import Sampling
@@ -54,11 +55,13 @@ class LabelDraws(Request[Sampled]):
         here = self._on(look.apart, look.parameters)
         if self._refusal(look.apart, look.bound, look.parameters) is not None or not here.whole():
             return None
+        attempt = Attempt()
         try:
             captured, outputs, look.found[self] = here.capture(look.replay)
         except TakeAgain:
             raise
         except Exception as error:
+            attempt.refused(error)
             if self.limit is None or look.apart is not look.bound:
                 raise  # nothing can replace these rows
             here.remember(error)
@@ -72,7 +75,7 @@ class LabelDraws(Request[Sampled]):
         why = self._refusal(look.apart, look.bound, look.parameters)
         if why is not None:
             return self._on(look.bound, look.parameters).products(why, look[PredictiveDistribution()], look.replay)
-        here = self._on(look.apart, look.parameters)
+        here, attempt = self._on(look.apart, look.parameters), Attempt()
         try:
             whole = here.whole()
             compute = (lambda: here.capture(look.replay)[2]) if whole else (lambda: here.in_chunks(look.replay))
@@ -80,6 +83,7 @@ class LabelDraws(Request[Sampled]):
         except TakeAgain:
             raise
         except Exception as error:
+            attempt.refused(error)
             if self.limit is None or look.apart is not look.bound:
                 raise
             here.remember(error)

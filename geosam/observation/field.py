@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 from ..core import Divergence, Norm, Public, Vectors, check_instance
-from ..core.stacks import undisturbed
+from ..core.undo import undisturbed
 from ..problem import Bound
 from .observation import Observation
 from .observe import explain, observe

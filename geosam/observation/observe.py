@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from ..core import Vectors, check_instance
-from ..core.stacks import undisturbed
+from ..core.undo import undisturbed
 from ..problem import Bound
 from ..problem.devices import explained
 from ..problem.frozen import frozen

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from ..core import Vectors
 from ..core.limits import out_of_memory
+from ..core.undo import Attempt
 from ..engines import Captured, Engine, Moments
 from ..engines.verify import Sums, Verified
 from ..engines.weighted import Weighted
@@ -17,7 +18,7 @@ from .request import Look, TakeAgain
 def captured(look: Look, engine: Engine) -> Captured:
     """Losses and rows. Raises: ValueError where samples meet; TakeAgain where another engine takes over."""
     check = Verified(engine, look.apart, look.parameters, look.replay)
-    with _handing_over(check):
+    with handing_over(check):
         found = check.engine.capture(look.apart, look.parameters)
     weighted = check.weights(found.doubtful)
     if weighted is not None:
@@ -31,7 +32,7 @@ def moments(look: Look, engine: Engine) -> Moments:
     """Losses, gradient and mean squares. Raises: as ``captured``."""
     check = Verified(engine, look.apart, look.parameters, look.replay)
     weighted = check.weights(False)
-    with _handing_over(check):
+    with handing_over(check):
         found = check.engine.moments(look.apart, look.parameters, None if weighted is None else weighted.coefficients)
     if weighted is not None:
         weighted.data = found.weighted
@@ -42,11 +43,13 @@ def moments(look: Look, engine: Engine) -> Moments:
 
 
 @contextmanager
-def _handing_over(check: Verified) -> Iterator[None]:
+def handing_over(check: Verified) -> Iterator[None]:
     """Inside, another engine takes over where torch raises (reentrant checkpoints); an error of the model's own comes again."""
+    attempt = Attempt()
     try:
         yield
     except RuntimeError as error:
+        attempt.refused(error)
         if out_of_memory(error) or not check.hand_over():
             raise
         raise TakeAgain from error

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import register_multi_grad_hook
 
-from ..core.stacks import unless_raised
+from ..core.undo import unless_raised
 from .step import Step
 from .trainers import stepped
 

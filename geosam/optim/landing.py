@@ -6,9 +6,6 @@ import torch
 
 from ..core import Landing, Vectors
 from ..problem import Bound
-from ..problem.reading import leaves
-
-_NOWHERE = "no landing: the model's backward pass cannot be led to other leaves"
 
 
 def lands(bound: Bound, parameters: Vectors) -> bool:
@@ -21,29 +18,21 @@ def lands(bound: Bound, parameters: Vectors) -> bool:
     written = any(m.training and any(True for _ in m.buffers(recurse=False)) for m in bound.model.modules())
     together = torch.distributed.is_available() and torch.distributed.is_initialized()
     facts = bound.structure(parameters)
-    seen = hooked or written or together or _NOWHERE in bound.memory or not facts.batched or facts.random
+    seen = hooked or written or together or not facts.batched or facts.random
     return not seen and {*map(id, own)} == {*map(id, parameters)}
 
 
-def arrive(bound: Bound, parameters: Vectors, landing: Landing) -> bool:
-    """Set the gradients that ``bound()`` would set, from a forward pass that was kept; False where it cannot be used."""
+def arrive(bound: Bound, parameters: Vectors, landing: Landing) -> None:
+    """Set the gradients that ``bound()`` would set, from a forward pass that was kept."""
     for p in bound.model.parameters():
         p.grad = None
     with torch.enable_grad():
         loss = bound.batch_loss(landing.outputs)
-        own = leaves(loss, landing.outputs)  # a penalty's parameters, which sit at θ + ε*, and the loss's own
-        kept = [(t, t.grad) for t in own]
-        try:
-            # to the leaves, so that each gradient is dense and separate: autograd may give one tensor to two of them
-            torch.autograd.backward(bound.differentiated(loss), inputs=[*landing.parameters, *own])
-        except RuntimeError:  # reentrant checkpoints allow no inputs=
-            for t, grad in kept:
-                t.grad = grad
-            bound.memory[_NOWHERE] = True
-            return False
+        # to the leaves, so that each gradient is dense and separate: autograd may give one tensor to two of them. Not with
+        # inputs=: reentrant checkpoints leave out the parameters that they use, without a word where nothing else leads to them
+        bound.differentiated(loss).backward()
     for held, leaf in zip(parameters, landing.parameters, strict=True):
         if held.grad is None:
             held.grad = leaf.grad
         elif leaf.grad is not None:
             held.grad += leaf.grad
-    return True

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 from ..core import Norm, Solver, check_instance
-from ..core.stacks import undisturbed
+from ..core.undo import undisturbed
 from ..metrics import Euclidean
 from ..objectives import Gradient
 from ..observation import Metric, Objective, State, as_metric

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..core import Divergence, Landing, Loan, Norm, Perturbation, Vectors
 from ..core import vectors as vec
-from ..core.stacks import undisturbed, unless_raised
+from ..core.undo import undisturbed, unless_raised
 from ..metrics.blockwise import product
 from ..observation import Field, Metric, Observation, State, name_of, observe_closure, observe_together
 from ..observation.closures import run
@@ -290,7 +290,9 @@ class Step(Descent):
             self.rule.told.check(self.closure, self.parameters, self.rule.last, loss, self.scale is None, harmless)
         elif self.wrapper is not None:
             loss = run(self.closure, self.parameters)
-        elif self.landing is None or not arrive(self.bound.joined, self.parameters, self.landing):
+        elif self.landing is not None:
+            arrive(self.bound.joined, self.parameters, self.landing)
+        else:
             loss = self.bound()
         return loss
 

@@ -15,7 +15,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ..core import Landing, Vectors, limits
 from ..core import vectors as vec
 from ..core.limits import agreement
-from ..core.stacks import undisturbed
+from ..core.undo import Attempt, undisturbed
+from ..problem.functional import without_reentrant
+from ..problem.gradient import filled, gradients
 from ..problem.information import information
 from ..problem.likelihoods import Likelihood, mean_kl
 from ..sampling import Exact
@@ -69,19 +71,22 @@ class Predictive:
         return self.likelihood(self.outputs.double())
 
     @undisturbed
+    @without_reentrant()
     def kl_gradient(self, epsilon: Vectors) -> list[Tensor]:
         """∇D(ε), one forward and one backward pass."""
         values = [t.detach().requires_grad_() for t in vec.add(self.parameters, epsilon)]
         with torch.enable_grad():
             kl = mean_kl(self.likelihood(self.forward(values).double()), self._here)
-        return vec.dense(torch.autograd.grad(kl, values, allow_unused=True, materialize_grads=True))
+        return filled(gradients(kl, (), values), values) if kl.requires_grad else vec.zeros_like(values)
 
     @undisturbed
+    @without_reentrant()
     def fisher(self, v: Vectors) -> list[Tensor]:
         """Fv = Jᵀ H J v, H the Fisher information with respect to the outputs; two model products per call."""
         return list(self._jacobian.through(v, self._output_fisher))
 
     @undisturbed
+    @without_reentrant()
     def drawn_fisher(self, cotangents: Tensor, v: Vectors) -> list[Tensor]:
         """Fv = (1/(K n)) Σ_k Σᵢ Jᵢᵀ u_kᵢ ⟨u_kᵢ, Jᵢv⟩ for cotangents u of shape [K, n, ...]; two model products per call."""
         draws, n = cotangents.shape[:2]
@@ -102,16 +107,18 @@ class Predictive:
         return information(self.likelihood, self.outputs)
 
     @undisturbed
+    @without_reentrant()
     def mean_diagonal(self, cotangents: Tensor | None = None) -> Tensor:
         """tr(F)/P = (1/(K n P)) Σ ‖Jᵢᵀ u_kᵢ‖², by default exact. Sample by sample (vectorised) unless they are coupled."""
         u = Exact().cotangents(self.likelihood, self.outputs) if cotangents is None else cotangents
         draws, n = u.shape[:2]
         if not torch.isfinite(u).all():  # NaN propagates to the dual norm
             return torch.full((), torch.nan, dtype=torch.float64, device=u.device)
-        roots = u.transpose(0, 1)
+        roots, attempt = u.transpose(0, 1), Attempt()
         try:
             squares = None if self.alone is None else self._squares_alone(roots)
-        except Exception:  # an operation without a batching rule, or a model that does not run on one sample
+        except Exception as error:  # an operation without a batching rule, or a model that does not run on one sample
+            attempt.refused(error)
             squares = None
         squares = self._squares_together(roots) if squares is None else squares
         return squares / (draws * n * vec.count(self.parameters))

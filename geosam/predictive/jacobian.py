@@ -42,6 +42,8 @@ class Jacobian:
 
     def pull(self, u: Tensor, batched: bool = False) -> Sequence[Tensor]:
         """Jᵀu; for several u if ``batched``."""
+        if batched:
+            _ = self._backwards  # found out before the graph is trusted
         outputs, leaves = self._graph
         if not outputs.requires_grad:
             return [torch.zeros_like(p) for p in leaves]

@@ -12,6 +12,8 @@ from torch.autograd import forward_ad
 from ..core import Vectors
 from ..core import vectors as vec
 from ..core.limits import agreement, rounding
+from ..core.undo import Attempt
+from ..problem.gradient import refuse_hidden
 from .tangents import Normalisations, forward_mode
 
 Program = Callable[[Vectors, Vectors], Tensor]
@@ -39,7 +41,8 @@ def disagree(program: Program, theta: Vectors, rest: Vectors, replay: AbstractCo
     """Whether Jv takes reverse mode twice, by one irregular v: forward mode has no rule for an operation, or another one.
 
     ``Embedding(padding_idx=0)`` moves with its row 0 in forward mode and gives it no gradient in reverse mode. The gradient is
-    reverse mode's, so Jᵀ is right. Raises: ValueError where neither way gives its adjoint.
+    reverse mode's, so Jᵀ is right. Raises: ValueError where neither way gives its adjoint; RuntimeError for reentrant
+    checkpoints.
     """
     v = [torch.cos(torch.arange(p.numel(), device=p.device) * 2.4 + 1).reshape(p.shape).to(p.dtype) for p in theta]
     leaves = [p.detach().requires_grad_() for p in theta]
@@ -48,13 +51,17 @@ def disagree(program: Program, theta: Vectors, rest: Vectors, replay: AbstractCo
         if not outputs.requires_grad:
             return False
         u = torch.sin(torch.arange(outputs.numel(), device=outputs.device) * 2.4 + 1).reshape(outputs.shape).to(outputs.dtype)
-        pulled = vec.dense(torch.autograd.grad(outputs, leaves, u, allow_unused=True, materialize_grads=True))
+        by_graph = torch.autograd.grad(outputs, leaves, u, retain_graph=True, allow_unused=True, materialize_grads=True)
+        pulled = vec.dense(by_graph)
+        refuse_hidden(outputs, leaves, u, pulled)
 
     def along(backwards: bool) -> Tensor | None:
+        attempt = Attempt()
         try:
             with torch.no_grad(), replay:
                 found = tangent(program, theta, rest, v, backwards)[1]
-        except RuntimeError:  # an operation without a rule, or with one that cannot be differentiated
+        except RuntimeError as error:  # an operation without a rule, or with one that cannot be differentiated
+            attempt.refused(error)
             return None
         return found if adjoint(found, u, v, pulled) else None
 

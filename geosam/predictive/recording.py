@@ -13,6 +13,7 @@ from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from ..core import Vectors
+from ..core.undo import Attempt
 from ..problem.randomness import Replay
 from .modes import Program, disagree, tangent
 from .tangents import simplify
@@ -22,7 +23,7 @@ Push = Callable[[Vectors], Tensor]
 _ROUNDING = 1e3  # in units of eps: for other kernels, or another order of summation
 _TRIES = 3
 
-# what the tracer raises; nothing else, such as what a signal raises, is kept from the caller
+# what the tracer raises
 _UNTRACED = (RuntimeError, TypeError, ValueError, AttributeError, LookupError, AssertionError)
 
 
@@ -157,11 +158,13 @@ class Recorder:
             return push
         if slot.tries == 0:
             return None
+        attempt = Attempt()
         try:
             with self.replay:
                 slot.recording = record(self.program, theta, self.rest, self.backwards(theta))
             slot.tries -= 1
-        except _UNTRACED:  # what the tracer cannot follow is differentiated again for every product
+        except _UNTRACED as error:  # what the tracer cannot follow is differentiated again for every product
+            attempt.refused(error)
             slot.recording, slot.tries = None, 0
         return self._run(slot, theta, outputs)
 
@@ -182,10 +185,12 @@ class Recorder:
     def _run(self, slot: _Slot, theta: Vectors, outputs: Tensor) -> Push | None:
         if slot.recording is None:
             return None
+        attempt = Attempt()
         try:
             with self.replay:
                 found, push = slot.recording.at(theta, self.rest)
-        except RuntimeError:
+        except RuntimeError as error:
+            attempt.refused(error)
             return None
         if found.shape != outputs.shape or found.dtype != outputs.dtype:
             return None

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from ..core import Brief, Vectors
-from ..core.stacks import undisturbed
+from ..core.undo import Attempt, undisturbed
 from .copies import Copy
 from .examine import examine
 from .functional import Opened, Writes, called
@@ -85,6 +85,12 @@ class Batch(Brief):
         if key not in self.memory:
             self.memory[key] = make()
         return self.memory[key]
+
+    def once(self, key: Any, check: Callable[[], None]) -> None:
+        """A check that is made once for all batches."""
+        if key not in self.memory:
+            check()
+            self.memory[key] = True
 
     def call(self, model: Callable[..., Any]) -> Any:
         """The model's outputs on the bound inputs. Raises: RuntimeError where it writes into these."""
@@ -235,10 +241,11 @@ class Batch(Brief):
         loss = replace(self, loss=(copy or Copy()).of(self.loss))  # what it keeps from call to call is the step's
         with torch.set_grad_enabled(torch.is_grad_enabled() or not self.sample.known):  # it may differentiate inside
             if wide:
+                attempt = Attempt()
                 try:
                     return replace(loss, y=widened(self.y))._read(widened(outputs), values)
-                except (RuntimeError, ValueError):  # a loss of one type only
-                    pass
+                except (RuntimeError, ValueError) as error:  # a loss of one type only
+                    attempt.refused(error)
             return loss._read(outputs, values)
 
     def _read(self, outputs: Any, values: Vectors | None) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..core import Norm, Vectors
-from ..core.stacks import undisturbed
+from ..core.undo import undisturbed
 from .batch import Batch
 from .devices import explained
 from .randomness import Replay

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +21,25 @@ RECOMPUTES = (
     "or choose a metric that needs no rows: GradientMagnitude, KLExact(along=GradientMagnitude())."
 )
 
+REENTRANT = (
+    "the model checkpoints activations by torch.utils.checkpoint with use_reentrant=True, and what is asked for takes "
+    "derivatives that such a backward pass does not give. Set use_reentrant=False, or choose what makes do with whole backward "
+    "passes: EmpiricalFisher, DiagonalFisher, Fisher where rows_limit allows its rows, KLExact."
+)
+
 Call = Callable[[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor], Any], Any]
 """(θ, the other parameters, buffers, x) ↦ outputs."""
+
+
+@contextmanager
+def without_reentrant() -> Iterator[None]:
+    """Inside, an error that comes of reentrant checkpoints names cause and cure; also a decorator."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "use_reentrant=True" in str(error):  # torch's message
+            raise RuntimeError(REENTRANT) from error
+        raise
 
 
 def called(model: Callable[..., Any], x: Any) -> Any:

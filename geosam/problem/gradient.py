@@ -10,7 +10,9 @@ from torch import Tensor
 from ..core import Vectors
 from ..core import vectors as vec
 from .batch import Batch
-from .reading import leaves
+from .functional import REENTRANT
+from .probe import agree
+from .reading import calls_python, leaves
 
 
 def backward(batch: Batch, outputs: Any, parameters: Vectors) -> tuple[Tensor, list[Tensor]]:
@@ -37,20 +39,57 @@ def private(parameters: Vectors) -> list[Tensor]:
     return values
 
 
-def gradients(loss: Tensor, outputs: Any, values: Vectors, others: Vectors = ()) -> list[Tensor | None]:
+def gradients(
+    loss: Tensor, outputs: Any, values: Vectors, others: Vectors = (), u: Tensor | None = None
+) -> list[Tensor | None]:
     """∇loss by ``backward`` (hooks of wrappers run, checkpoints work), dense; None for values that are not reached.
 
-    ``.grad`` is restored: of ``others``, of the values, and of what the loss reads besides the outputs.
+    ``.grad`` is restored: of ``others``, of the values, and of what the loss reads besides the outputs. u: ∇⟨u, loss⟩ of a
+    loss that is no number, whose graph is kept.
     """
     kept = [(t, t.grad) for t in (*others, *values, *leaves(loss, outputs))]
     for t, _ in kept:
         t.grad = None
     try:
-        loss.backward()
+        loss.backward(u, retain_graph=u is not None)
         return [t.grad.to_dense() if t.grad is not None and t.grad.is_sparse else t.grad for t in values]
     finally:
         for t, grad in kept:
             t.grad = grad
+
+
+def refuse_hidden(root: Tensor, values: Vectors, u: Tensor, found: Vectors) -> None:
+    """RuntimeError where ``found``, ⟨u, root⟩'s gradients by the graph, are not those of a backward pass, whose graph is kept.
+
+    Reentrant checkpoints reach the parameters that they use by a backward pass of their own, and not by the graph: these seem
+    to be used nowhere, and torch says nothing.
+    """
+    if calls_python(root) and not agree(found, filled(gradients(root, root, values, u=u), values)):
+        raise RuntimeError(REENTRANT)
+
+
+def refuse_hooks(batch: Batch, parameters: Vectors) -> None:
+    """ValueError naming parameters whose hooks change gradients, large or small ones: products with the Fisher matrix and
+    Kronecker factors know nothing of that."""
+    hooked = [p for p in parameters if p._backward_hooks]
+    if not hooked:
+        return
+    changed = []
+    for p, leaf in zip(hooked, private(hooked), strict=True):
+        r = torch.sin(torch.arange(p.numel(), device=p.device) * 2.4 + 1).reshape(p.shape).to(p.dtype)
+        for size in (1.0, 1e4):
+            leaf.grad = None
+            with torch.enable_grad():
+                (leaf * r).sum().backward(torch.full((), size, dtype=p.dtype, device=p.device))
+            if leaf.grad is None or not torch.equal(leaf.grad, r * size):
+                changed.append(p)
+                break
+    if changed:
+        raise ValueError(
+            f"{', '.join(batch.names(changed))}: a hook on the parameter changes its gradient, which products with the Fisher "
+            "matrix and its factors do not see. Choose a metric of the gradient (Euclidean, GradientMagnitude), or remove the "
+            "hook and leave what it masks out of the optimizer."
+        )
 
 
 def filled(found: list[Tensor | None], like: Vectors) -> list[Tensor]:

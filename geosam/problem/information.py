@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, Laplace, TransformedDistribution
 from torch.distributions.utils import _sum_rightmost
 
+from ..core.undo import pass_on
 from .likelihoods import Likelihood, bernoulli, categorical, divergence, gaussian, mean_kl
 
 _STEPS = [10.0**-k for k in range(3, 11)]
@@ -68,6 +69,42 @@ def irregular(n: int, like: Tensor) -> Tensor:
     return 1 + torch.arange(1, n + 1, device=like.device, dtype=torch.float64).mul(0.618034).frac()
 
 
+def check_scores(likelihood: Likelihood, outputs: Tensor) -> None:
+    """TypeError unless log p of drawn labels moves with the outputs as autograd says; two evaluations of it.
+
+    A likelihood that detaches outputs has scores that lack these. The random state is unchanged.
+    """
+    z = outputs.detach().double()
+    if any(known is likelihood for known in _CLOSED) or not torch.isfinite(z).all():
+        return
+    with torch.no_grad(), torch.random.fork_rng():
+        labels = likelihood(z).sample()
+    moved = z.clone().requires_grad_()
+    with torch.enable_grad():
+        found = likelihood(moved).log_prob(labels).sum()
+        slope = torch.autograd.grad(found, moved, materialize_grads=True)[0] if found.requires_grad else torch.zeros_like(z)
+    direction = (1 + z.abs()) * _signs(z)
+    along, size = (slope * direction).sum().item(), abs(found.item())
+    for h in _STEPS:
+        try:
+            up, down = (likelihood(z + s * h * direction).log_prob(labels).sum().item() for s in (1, -1))
+        except ValueError as error:  # outside the parameters' domain
+            pass_on(error)
+            continue
+        rise = (up - down) / (2 * h)
+        if not abs(rise - along) > _AGREE * max(abs(rise), abs(along)) + _NOISE * size / h:
+            return
+    raise TypeError(
+        f"the score of {_name(likelihood(z))} is not the derivative of its log_prob in the outputs ({along:.3g} along some "
+        f"direction, by differences {rise:.3g}): the likelihood detaches outputs, or has a kink. Let it follow all of them."
+    )
+
+
+def _signs(z: Tensor) -> Tensor:
+    """±1 in no regular order."""
+    return torch.cos(torch.arange(z.numel(), device=z.device) * 2.4 + 1).sign().reshape(z.shape)
+
+
 def refuse_moving_support(distribution: Distribution) -> None:
     """TypeError where the support depends on the outputs: then the score's covariance is no Fisher information."""
     try:
@@ -106,7 +143,7 @@ def _local(new: Any, old: Any) -> Tensor:
 
 def _is_curvature(likelihood: Likelihood, z: Tensor, product: Callable[[Tensor], Tensor]) -> bool:
     """Whether KL(p_{z±δ} ‖ p_z) is ½ δᵀHδ for some small irregular δ, on both sides; the first that agrees tells."""
-    signs = torch.cos(torch.arange(z.numel(), device=z.device) * 2.4 + 1).sign().reshape(z.shape)
+    signs = _signs(z)
     resolved = False
     for size in (1 + z.abs(), z.abs()):
         direction = size * signs
@@ -114,7 +151,8 @@ def _is_curvature(likelihood: Likelihood, z: Tensor, product: Callable[[Tensor],
         for h in _STEPS:
             try:
                 found = [mean_kl(likelihood(z + s * h * direction), likelihood(z)).item() for s in (1, -1)]
-            except ValueError:  # outside the parameters' domain
+            except ValueError as error:  # outside the parameters' domain
+                pass_on(error)
                 resolved = True
                 continue
             wanted = half * h * h

@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Categorical, Distribution, Normal, kl_divergence
-from torch.distributions.kl import _KL_REGISTRY
+from torch.distributions import Categorical, Distribution, Independent, Normal, kl_divergence
+from torch.distributions.kl import _KL_REGISTRY, _dispatch_kl, _kl_expfamily_expfamily
+from torch.distributions.utils import _sum_rightmost
 
 from .modules import as_written
 
@@ -61,13 +62,30 @@ def divergence(new: Distribution, old: Distribution) -> Tensor:
     graded = torch.is_grad_enabled()
     try:
         with torch.enable_grad():  # that of exponential families differentiates inside
-            found = kl_divergence(new, old)
+            found = _kl(new, old)
         return found if graded else found.detach()
     except NotImplementedError as error:
         raise TypeError(
             f"torch.distributions has no KL between {type(new).__name__} and {type(old).__name__}; register one with "
             "torch.distributions.register_kl, or use a likelihood that has it."
         ) from error
+
+
+def _kl(new: Any, old: Any) -> Tensor:
+    """Torch's KL(new ‖ old); that of all exponential families as a function of ``new`` too, whose parameters torch detaches."""
+    if type(new) is type(old) is Independent:
+        return _sum_rightmost(_kl(new.base_dist, old.base_dist), new.reinterpreted_batch_ndims)
+    if type(new) is not type(old) or _dispatch_kl(type(new), type(old)) is not _kl_expfamily_expfamily:
+        return kl_divergence(new, old)
+    # D = A(η') − A(η) − ⟨η' − η, ∇A(η)⟩, η of new
+    eta = [t if t.requires_grad else t.detach().requires_grad_() for t in new._natural_params]
+    normaliser = new._log_normalizer(*eta)
+    means = torch.autograd.grad(normaliser.sum(), eta, create_graph=True)
+    terms = [
+        _sum_rightmost((theirs - own) * mean, len(new.event_shape))
+        for own, theirs, mean in zip(eta, old._natural_params, means, strict=True)
+    ]
+    return old._log_normalizer(*old._natural_params) - normaliser - sum(terms)
 
 
 def _refuse_inherited(distribution: Any) -> None:

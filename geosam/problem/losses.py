@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from ..core.limits import rounding
+from ..core.undo import Attempt, pass_on
 from .modules import as_written
 from .reading import Instead, widened
 
@@ -43,13 +44,18 @@ def canonical(loss: Loss) -> Loss:
     if isinstance(loss, functools.partial) and not loss.args and loss.func in _FUNCTIONS:
         loss = _FUNCTIONS[loss.func](**loss.keywords)
     loss = next((module() for function, module in _FUNCTIONS.items() if function is loss), loss)
+    check_reduction(loss)
+    return loss
+
+
+def check_reduction(loss: Loss) -> None:
+    """ValueError unless it averages over the batch."""
     reduction = getattr(loss, "reduction", "mean")
     if reduction in ("sum", "none"):
         raise ValueError(
             f"the loss has reduction={reduction!r}; radii and Fisher matrices are defined for the batch mean loss. "
             "Build it with reduction='mean'."
         )
-    return loss
 
 
 class SampleLoss(ABC):
@@ -74,14 +80,19 @@ class SampleLoss(ABC):
 
     def slopes(self, outputs: Tensor, targets: Any) -> Tensor:
         """∂ℓᵢ/∂zᵢ, [n, ...], in float64 where the loss allows it: then 1 − p keeps its digits near p = 1."""
+        attempt = Attempt()
         try:
             with Instead():
                 return _slope(self, outputs.double(), widened(targets))
-        except (RuntimeError, ValueError):  # a loss of one type only
+        except (RuntimeError, ValueError) as error:  # a loss of one type only
+            attempt.refused(error)
             return _slope(self, outputs, targets)
 
     def check(self, outputs: Any, targets: Any) -> None:
-        """ValueError where the batch loss would average over other entries than it seems to (by broadcasting)."""
+        """ValueError where the batch loss would average over other entries than it seems to (by broadcasting).
+
+        TypeError for targets of a type that torch's loss does not take.
+        """
 
 
 def _slope(loss: SampleLoss, outputs: Tensor, targets: Any) -> Tensor:
@@ -112,8 +123,13 @@ class _Known(SampleLoss):
     known = True
 
     def __init__(self, loss: nn.Module) -> None:
-        self.loss, self.entries = loss, copy.copy(loss)
+        self.loss, self.entries, self._taken = loss, copy.copy(loss), set[torch.dtype]()
         self._follow()
+
+    def check(self, outputs: Any, targets: Any) -> None:
+        if not as_written(self.loss):
+            raise RuntimeError("a hook was put on the loss after this batch was bound: bind it again, problem.on(x, y)")
+        check_reduction(self.loss)
 
     def _follow(self) -> None:
         """The loss's settings as they are now: a schedule may change its label smoothing or its weight."""
@@ -123,8 +139,14 @@ class _Known(SampleLoss):
 class _OverClasses(_Known):
     """Cross-entropy and NLL: torch divides by Σ w(yᵢ) over the targets that count, or by their number if soft."""
 
+    def check(self, outputs: Any, targets: Any) -> None:
+        super().check(outputs, targets)
+        if targets.dtype not in (torch.int64, torch.uint8) and not targets.is_floating_point():
+            raise TypeError(f"the targets are {targets.dtype}, and torch's losses over classes take int64: y.long()")
+
     def factor(self, targets: Any, outputs: Callable[[], Tensor]) -> Tensor | float:
         self._follow()
+        self.check(None, targets)
         if targets.is_floating_point():
             return targets.shape[0] / (targets.numel() / targets.shape[1])
         targets, loss = targets.long(), cast(Any, self.loss)  # uint8 would index as a mask
@@ -163,6 +185,7 @@ class _OverEntries(_Known):
 
     def factor(self, targets: Any, outputs: Callable[[], Tensor]) -> Tensor | float:
         self._follow()
+        self._try(targets)
         weights = (getattr(self.loss, name, None) for name in ("weight", "pos_weight"))
         # torch aligns shapes at their ends, so these sizes are aligned with the samples
         meeting = (k for w in weights if w is not None for k in w.shape[: max(0, w.dim() - targets.dim() + 1)])
@@ -179,11 +202,28 @@ class _OverEntries(_Known):
         return self.entries(outputs, targets).reshape(outputs.shape[0], -1).mean(1)
 
     def check(self, outputs: Any, targets: Any) -> None:
+        super().check(outputs, targets)
         if outputs.shape != targets.shape:
             raise ValueError(
                 f"outputs have shape {tuple(outputs.shape)} and targets {tuple(targets.shape)}; broadcasting them would "
                 "change what the loss averages over. Reshape one of them."
             )
+        self._try(targets)
+
+    def _try(self, targets: Tensor) -> None:
+        """Some of these losses take integers, and some only in the forward pass. Once for each type."""
+        if targets.is_floating_point() or targets.dtype in self._taken:
+            return
+        outputs = torch.zeros_like(targets[:1], dtype=torch.float32, requires_grad=True)
+        try:
+            with torch.enable_grad():
+                self.entries(outputs, targets[:1]).sum().backward()
+            self._taken.add(targets.dtype)
+        except RuntimeError as error:
+            pass_on(error)
+            raise TypeError(
+                f"the targets are {targets.dtype}, and {type(self.loss).__name__} compares real numbers: y.to(outputs.dtype)"
+            ) from error
 
 
 class _Opaque(SampleLoss):
@@ -223,9 +263,11 @@ class _Opaque(SampleLoss):
                 "are no losses of single samples. Let the model return its outputs, and give the loss to Problem(model, loss)."
             )
         rows = [tree_map(lambda t, i=i: t[i : i + 1] if _has_samples(t) else t, (outputs, targets)) for i in range(samples)]
+        attempt = Attempt()
         try:
             return torch.stack([self.loss(*row) for row in rows])
         except Exception as error:
+            attempt.refused(error)
             shapes = [tuple(t.shape) for t in tree_leaves((outputs, targets)) if isinstance(t, Tensor)]
             raise ValueError(
                 f"the loss does not run on one sample alone, the first entry of outputs and targets, whose shapes are {shapes} "

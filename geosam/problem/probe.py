@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from ..core import Vectors
 from ..core.limits import rounding
+from ..core.undo import Attempt
 from .outputs import View, detached, on_meta, replaced, tensors
 from .randomness import Replay
 
@@ -61,8 +61,11 @@ def probe(training: Forward, every: Vectors, evaluation: Forward, theta: Vectors
         return detached(_run(evaluation, theta, replay, graded))
 
     first, again, plain = trained(), trained(), None
-    with suppress(RuntimeError):  # where the forward pass differentiates
+    attempt = Attempt()
+    try:
         plain = evaluated(False)
+    except RuntimeError as error:  # where the forward pass differentiates
+        attempt.refused(error)
     if not agree(first, again) or (plain is not None and not agree(plain, evaluated(False))):
         raise ValueError(
             "two forward passes at the same parameters, with the same random numbers, differ. The model draws from a source "

@@ -13,6 +13,7 @@ from ..core import brief
 from .bound import Bound
 from .likelihoods import Likelihood, of_loss
 from .losses import Loss, canonical, sample_loss
+from .modules import as_written
 
 CHECKS = ("always", "sampled", "first")
 
@@ -46,10 +47,15 @@ class Problem:
                 "Problem(model, loss) takes a module and a loss to call, e.g. torch.nn.CrossEntropyLoss(), in this order; got "
                 f"{brief(model)} and {brief(loss)}"
             )
-        self.model, self.loss = model, canonical(loss)
-        self.likelihood = likelihood or of_loss(self.loss)
-        self.sample = sample_loss(self.loss)
+        self.model, self.loss, self._given = model, canonical(loss), likelihood
         self.frozen_statistics, self.check = bool(frozen_statistics), check
+        self._read_loss()
+
+    def _read_loss(self) -> None:
+        """What the loss says by its type. A hook that is put on it, or taken off, later makes it another one."""
+        self._written = _is_as_written(self.loss)
+        self.likelihood = self._given or of_loss(self.loss)
+        self.sample = sample_loss(self.loss)
         self._memory: dict[Any, Any] = {}
 
     def __repr__(self) -> str:
@@ -65,5 +71,11 @@ class Problem:
         if not n:
             raise ValueError("the batch is empty: a mean over no samples is not defined")
         x = dict(x) if isinstance(x, Mapping) else x
+        if _is_as_written(self.loss) != self._written:
+            self._read_loss()
         shared = (self.model, self.loss, self.sample, self.likelihood)
         return Bound(*shared, x, y, int(n), self._memory, frozen_statistics=self.frozen_statistics, check=self.check)
+
+
+def _is_as_written(loss: Loss) -> bool:
+    return isinstance(loss, nn.Module) and as_written(loss)

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
+from torch.autograd.function import BackwardCFunction
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from ..core.stacks import eager
+from ..core.undo import pass_on
 
 
 class Eager(TorchFunctionMode):
@@ -40,7 +42,8 @@ class Instead(Eager):
         args, kwargs = tree_map(self._read, (args, kwargs or {}))
         try:
             return func(*args, **kwargs)
-        except RuntimeError:
+        except RuntimeError as error:
+            pass_on(error)
             if len({t.dtype for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor) and t.is_floating_point()}) < 2:
                 raise
             args, kwargs = widened((args, kwargs))
@@ -83,6 +86,19 @@ def walk(root: Any, visit: Callable[[Tensor], None], stop: Iterable[Any] = ()) -
             elif node not in seen:
                 seen.add(node)
                 stack.append(node)
+
+
+def calls_python(root: Tensor) -> bool:
+    """Whether a backward pass from here runs code of a ``torch.autograd.Function``."""
+    seen, stack = set(), [root.grad_fn]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, BackwardCFunction):
+            return True
+        if node is not None and node not in seen:
+            seen.add(node)
+            stack += [next_node for next_node, _ in node.next_functions]
+    return False
 
 
 def leaves(loss: Tensor, outputs: Any) -> list[Tensor]:

@@ -10,11 +10,15 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..core import Vectors
 from ..core import vectors as vec
-from ..core.stacks import undisturbed
+from ..core.undo import undisturbed
 from .batch import Batch
+from .functional import without_reentrant
+from .gradient import filled, gradients, refuse_hidden
 from .modules import structure
+from .outputs import detached
 from .probe import agree
 from .randomness import Replay
+from .reading import calls_python, tensors
 
 Product = Callable[[Vectors], list[Tensor]]
 """v ↦ Hv."""
@@ -33,14 +37,21 @@ def around(batch: Batch, theta: Vectors | None = None, replay: Replay | None = N
         outputs, copy = evaluate(values, batch.x)
         return batch.quiet_loss(outputs, values, wide, copy)
 
-    def check() -> bool:
+    def slope(theta: Vectors, values: Vectors | None) -> list[Tensor]:
         with torch.enable_grad(), replay:
-            outputs, copy = batch.joint(parameters)(parameters, batch.x)
-            loss = batch.quiet_loss(outputs, copy=copy)
+            outputs, copy = batch.joint(parameters)(theta, batch.x)
+            if any(map(calls_python, tensors(outputs))):  # reentrant checkpoints have no such derivative: what is read alone
+                outputs = detached(outputs)
+            loss = batch.quiet_loss(outputs, values, copy=copy)
+            if not loss.requires_grad:
+                return vec.zeros_like(theta)
             # no backward(): hooks after accumulation, such as an optimizer's, would run
-            here = vec.dense(torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True))
-        there = Surface(parameters, lambda values: at(values, False), replay).gradient(vec.zeros_like(parameters))
-        if not agree(here, there):
+            return vec.dense(torch.autograd.grad(loss, theta, allow_unused=True, materialize_grads=True))
+
+    @without_reentrant()
+    def check() -> bool:
+        leaves = [p.detach().requires_grad_() for p in parameters]
+        if not agree(slope(parameters, None), slope(leaves, leaves)):
             raise ValueError(
                 "the loss reads the model's parameters in a way that other values cannot reach (inside a transform of "
                 "torch.func, or as memory), so that L(θ + ε) is not known. Let it read them by plain operations of torch."
@@ -75,21 +86,24 @@ class Surface:
             return (self._at(self._moved(epsilon)).double() - self._at(self.theta).double()).item()
 
     @undisturbed
+    @without_reentrant()
     def gradient(self, epsilon: Vectors) -> list[Tensor]:
         """∇L(θ + ε), in the parameters' type, dense."""
         leaves, loss = self._recorded(epsilon)
-        found = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
-        return vec.dense(found)
+        return filled(gradients(loss, (), leaves), leaves) if loss.requires_grad else vec.zeros_like(leaves)
 
     @undisturbed
+    @without_reentrant()
     def hessian(self) -> Product:
         """v ↦ Hv, H = ∇²L(θ), in the parameters' type: reverse mode twice, the graph of ∇L recorded once."""
         with sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
             leaves, loss = self._recorded(vec.zeros_like(self.theta))
             slope = torch.autograd.grad(loss, leaves, create_graph=True, allow_unused=True, materialize_grads=True)
+            refuse_hidden(loss, leaves, torch.ones_like(loss), [s.detach() for s in vec.dense(slope)])
         curved = [i for i, g in enumerate(slope) if g.requires_grad]  # where ∇L is constant there is no graph to follow
 
         @undisturbed
+        @without_reentrant()
         def product(v: Vectors) -> list[Tensor]:
             if not curved:
                 return vec.zeros_like(leaves)
@@ -103,6 +117,7 @@ class Surface:
         return product
 
     def _recorded(self, epsilon: Vectors) -> tuple[list[Tensor], Tensor]:
+        """(leaves at θ + ε, L of them with its graph)."""
         leaves = [t.requires_grad_() for t in self._moved(epsilon)]
         with torch.enable_grad():
             return leaves, self._at(leaves)

@@ -15,6 +15,7 @@ from ..core import vectors as vec
 _REACH = 1e3  # in radii of the ball's quadratic model: a maximum farther out does not belong to that ball
 _DOUBLINGS = 40
 _RIDGE = 1e-6
+_STEP, _SLOPE = 0.25, 0.3  # of a difference along ε, relative; what it may differ from the gradient
 _GAIN, _PATIENCE = 1e-6, 8  # the smallest rise that counts, relative; iterates without one
 
 Target = Callable[[Vectors], tuple[float, Tensor]]
@@ -49,6 +50,18 @@ class Ball:
         """∇(2D/ρ²)."""
         return 2 / self.rho**2 * vec.flatten(self.divergence.gradient(self.vectors(flat))).double()
 
+    def check_slope(self, flat: Tensor) -> None:
+        """ValueError unless ∇D at ε is the derivative of D along ε, as where a KL of the user's detaches parameters."""
+        slope = float(self.slope(flat) @ flat)
+        up, down = (self.spent(flat * (1 + h)) ** 2 for h in (_STEP, -_STEP))
+        rise = (up - down) / (2 * _STEP)
+        if math.isfinite(rise) and abs(slope - rise) > _SLOPE * max(abs(slope), abs(rise)):
+            raise ValueError(
+                f"the gradient of {type(self.divergence).__name__} is not its derivative ({slope:.3g} along ε, by differences "
+                f"{rise:.3g}): some function in it detaches what it takes. Constrained follows it; register a KL that "
+                "autograd differentiates, torch.distributions.register_kl, or use solvers.Radial()."
+            )
+
     def outwards(self, x: Tensor) -> Tensor:
         """ε = ρA⁻ᵀx."""
         return self.rho * torch.linalg.solve_triangular(self.root.T, x.unsqueeze(1), upper=True).squeeze(1)
@@ -81,6 +94,7 @@ class Search:
         self.ball, self.target, self.start = ball, target, start
         self.iterations, self.tolerance = iterations, tolerance
         self.done, self.residual, self._stale = 0, math.inf, 0
+        self.ball.check_slope(start)
         _, slope = target(ball.vectors(torch.zeros_like(start)))
         self.unit = float(torch.linalg.vector_norm(ball.pulled(slope))) or 1.0
         self.best, self._level, self._seen = start, math.inf, (b"", math.nan, start, math.nan, start)

@@ -1,5 +1,7 @@
 """BackPACK: what it cannot do it refuses, and it leaves no trace."""
 
+import contextlib
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -7,6 +9,7 @@ from torch.nn import functional as F
 
 from geosam.engines import BackPACK, Func
 from tests.engines.loop import bind, loop
+from tests.moments import Boom, by_trace
 from tests.networks import build, draw, labels, mlp, network
 
 REFUSED = ["residual, GroupNorm", "transformer", "attention", "tied", "raw parameter", "second use", "weight norm"]
@@ -60,6 +63,41 @@ def test_backpack_leaves_no_trace_even_after_an_exception(when, what):
         with pytest.raises(RuntimeError, match=f"failed in {when}"):
             getattr(BackPACK(), what)(bound, parameters)
     assert traces(model) == before
+
+
+class Slope(nn.Module):
+    """Its output is a derivative of its inner network's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            z = self.inner(x)
+            return z + torch.autograd.grad(z.sum(), x, create_graph=True)[0].sum(1, keepdim=True)
+
+
+@pytest.mark.parametrize("what", ["rows", "squares"])
+def test_backpack_refuses_a_layer_that_the_forward_pass_differentiates(what):
+    model = build(Slope)
+    with pytest.raises(ValueError, match=r"inner\.0, inner\.1, inner\.2: the forward pass differentiates"):
+        getattr(BackPACK(), what)(bind(model, draw(6, 4), labels(6)), list(model.parameters()))
+
+
+def test_backpack_leaves_its_global_settings_as_they_were():
+    from backpack.context import CTX
+
+    model, x, y = network("mlp")
+    bound, parameters = bind(model, x, y), list(model.parameters())
+    BackPACK().squares(bound, parameters)
+    before = dict(vars(CTX)), len(CTX.hook_handles)
+    most = by_trace(lambda: BackPACK().squares(bound, parameters), 0)
+    for at in range(most // 2, most, 7):
+        with contextlib.suppress(Boom):
+            by_trace(lambda: BackPACK().squares(bound, parameters), at)
+        assert (dict(vars(CTX)), len(CTX.hook_handles)) == before
 
 
 def test_backpack_says_so_when_float32_squares_vanish():

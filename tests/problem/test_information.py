@@ -6,11 +6,12 @@ from torch import distributions as td
 from torch import nn
 
 import geosam
+from geosam import metrics
 from geosam.metrics import Euclidean, Exact, Fisher, MonteCarlo
 from geosam.observation import PredictiveDistribution
-from geosam.problem.information import information
+from geosam.problem.information import check_scores, information
 from tests.fishers import closeness, flat
-from tests.networks import build, draw
+from tests.networks import build, draw, labels
 
 FLOAT64 = torch.float64
 Z = draw(2, 3, dtype=FLOAT64) / 2
@@ -56,6 +57,7 @@ KNOWN = {
     "Pareto": lambda z: td.Pareto(torch.tensor(0.5, dtype=FLOAT64), z.exp()),
     "Poisson": lambda z: td.Poisson(z.exp()),
     "TransformedDistribution": lambda z: td.TransformedDistribution(td.Laplace(a(z), b(z)), [td.ExpTransform()]),
+    "Wishart": lambda z: td.Wishart(torch.tensor(4.0, dtype=FLOAT64), covariance_matrix=matrix(z)),
 }
 
 REFUSED = {
@@ -73,7 +75,6 @@ REFUSED = {
     "Uniform": lambda z: td.Uniform(z, z + 1),
     "VonMises": lambda z: td.VonMises(a(z), b(z)),
     "Weibull": lambda z: td.Weibull(b(z), z[..., 2].exp()),
-    "Wishart": lambda z: td.Wishart(torch.tensor(4.0, dtype=FLOAT64), covariance_matrix=matrix(z)),
 }
 
 for newer in ("GeneralizedPareto", "InverseGamma"):
@@ -92,6 +93,7 @@ def test_the_tables_are_complete():
     assert names <= {name.split(",")[0] for name in (*KNOWN, *REFUSED)} | WITHOUT_PARAMETERS_OF_ITS_OWN
 
 
+@pytest.mark.filterwarnings("ignore:Singular sample")
 @pytest.mark.parametrize("name", KNOWN)
 def test_exact_is_the_covariance_of_the_scores(name):
     make, draws = KNOWN[name], 10_000
@@ -121,6 +123,34 @@ def test_what_has_no_information_in_closed_form_is_refused_by_name(name):
 def test_a_support_that_moves_is_refused_for_samples_too():
     with pytest.raises(TypeError, match="support of Uniform depends"):
         MonteCarlo(1).cotangents(REFUSED["Uniform"], Z)
+
+
+@pytest.mark.filterwarnings("ignore:Singular sample")
+@pytest.mark.parametrize("name", KNOWN)
+def test_scores_are_the_derivatives_of_the_density(name):
+    before = torch.get_rng_state()
+    check_scores(KNOWN[name], Z)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+DETACHED = {
+    "mean": lambda z: td.Normal(z[..., 0].detach(), z[..., 1].exp()),
+    "half of it": lambda z: td.Normal(z[..., 0] + z[..., 0].detach(), 1.0),
+    "all": lambda z: td.Poisson(z.detach().exp()),
+    "by numpy": lambda z: td.Normal(z[..., 0] + torch.from_numpy(z[..., 1].detach().numpy()), 1.0),
+}
+
+
+@pytest.mark.parametrize("name", DETACHED)
+def test_scores_that_lack_what_a_likelihood_detaches_are_refused(name):
+    model, x = build(lambda: nn.Linear(4, 2), dtype=FLOAT64), draw(6, 4, dtype=FLOAT64)
+    bound = geosam.Problem(model, lambda z, y: z.square().mean(), DETACHED[name]).on(x, labels(6))
+    sampling = MonteCarlo(1)
+    each = [metrics.Fisher(sampling=sampling), metrics.DiagonalFisher(sampling=sampling)]
+    each += [metrics.Fisher(sampling=sampling, rows_limit=0), metrics.KroneckerFisher(0.1, sampling=sampling)]
+    for metric in each:
+        with pytest.raises(TypeError, match="the likelihood detaches outputs"):
+            metric.at(bound)
 
 
 def test_a_distribution_that_does_not_depend_on_the_outputs_tells_nothing():

@@ -6,13 +6,22 @@ from typing import Any, ClassVar
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.distributions import Categorical, Independent, Laplace, MultivariateNormal, Normal
+from torch.distributions import (
+    Categorical,
+    ExponentialFamily,
+    Independent,
+    Laplace,
+    MultivariateNormal,
+    Normal,
+    Poisson,
+    constraints,
+)
 from torch.nn import functional as F
 
 import geosam
 from geosam.metrics import GradientMagnitude, KLExact
 from geosam.observation import PredictiveDistribution
-from geosam.problem.likelihoods import bernoulli, categorical, gaussian, mean_kl, of_loss
+from geosam.problem.likelihoods import bernoulli, categorical, divergence, gaussian, mean_kl, of_loss
 from tests.networks import build, draw, labels, mlp
 
 WIDE = dict(dtype=torch.float64)
@@ -164,3 +173,32 @@ def test_a_kl_that_differentiates_inside_does_so_where_no_gradients_are_wanted()
         found = mean_kl(Rates(one), Rates(other))
     assert not found.requires_grad
     torch.testing.assert_close(found, mean_kl(*map(torch.distributions.Exponential, (one, other))))
+
+
+class OwnPoisson(ExponentialFamily):
+    """An exponential family that torch knows nothing of but its normaliser."""
+
+    arg_constraints: ClassVar[dict[str, Any]] = {}
+    support = constraints.nonnegative_integer
+
+    def __init__(self, rate: Tensor) -> None:
+        self.rate = rate
+        super().__init__(rate.shape, validate_args=False)
+
+    @property
+    def _natural_params(self) -> tuple[Tensor]:
+        return (self.rate.log(),)
+
+    def _log_normalizer(self, eta: Tensor) -> Tensor:  # type: ignore[override]
+        return eta.exp()
+
+
+@pytest.mark.parametrize("events", [0, 1], ids=["alone", "Independent"])
+def test_kl_of_an_exponential_family_is_a_function_of_both_arguments(events):
+    def found(kind: Any, graded: bool) -> list[Tensor]:
+        z, moved = logits(4, 2), (logits(4, 2) + logits(4, 2, seed=1)).requires_grad_(graded)
+        kl = divergence(*(Independent(kind(t.exp()), events) if events else kind(t.exp()) for t in (moved, z)))
+        return [kl, *torch.autograd.grad(kl.sum(), moved)] if graded else [kl]
+
+    for graded in (True, False):
+        torch.testing.assert_close(found(OwnPoisson, graded), found(Poisson, graded))

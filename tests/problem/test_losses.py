@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import geosam
-from geosam.metrics import DiagonalEmpiricalFisher, EmpiricalFisher
+from geosam.engines import Func
+from geosam.metrics import DiagonalEmpiricalFisher, EmpiricalFisher, Euclidean
 from geosam.observation import MeanSquares
 from geosam.problem.losses import canonical, sample_loss
 from tests.networks import draw, labels
@@ -320,3 +321,51 @@ def test_outputs_without_the_batch_first_are_refused_with_their_shapes():
     problem = geosam.Problem(model, lambda z, y: F.cross_entropy(z, y.flatten()))
     with pytest.raises(ValueError, match=r"\[\(10, 3\), \(5, 2\)\].*batch as the first dimension"):
         EmpiricalFisher().at(problem.on(draw(5, 4), labels(10).view(5, 2)))
+
+
+KINDS = [torch.int64, torch.int32, torch.bool]
+INTEGERS = [nn.MSELoss(), nn.L1Loss(), nn.HuberLoss(), nn.BCEWithLogitsLoss(), nn.CrossEntropyLoss()]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("loss", INTEGERS, ids=repr)
+@pytest.mark.parametrize("metric", [Euclidean(), EmpiricalFisher(engine=Func())], ids=lambda metric: type(metric).__name__)
+def test_targets_of_a_type_that_torch_refuses_are_refused_with_the_cure(metric, loss, kind):
+    y = torch.arange(5) % 2 if isinstance(loss, nn.CrossEntropyLoss) else torch.arange(10).view(5, 2) % 2
+    model, z = nn.Linear(2, 2), draw(5, 2, seed=1).requires_grad_()
+    bound = geosam.Problem(model, loss).on(draw(5, 2), y.to(kind))
+    try:
+        loss(z, y.to(kind)).backward()
+    except RuntimeError:
+        with pytest.raises(TypeError, match=r"the targets are torch.*: y\.(long|to)\("):
+            metric.at(bound)
+    else:
+        metric.at(bound)
+
+
+def doubled(module, args, output):
+    return 2 * output
+
+
+@pytest.mark.parametrize("metric", [Euclidean(), EmpiricalFisher(), DiagonalEmpiricalFisher()], ids=lambda m: type(m).__name__)
+def test_a_hook_put_on_a_loss_later_is_seen(metric):
+    loss, model, x, y = nn.MSELoss(), nn.Linear(2, 2), draw(5, 2), draw(5, 2, seed=1)
+    problem = geosam.Problem(model, loss, likelihood=geosam.likelihoods.gaussian)
+    bound = problem.on(x, y)
+    before = geosam.observe(bound, metric.needs)
+    handle = loss.register_forward_hook(doubled)
+    with pytest.raises(RuntimeError, match="bind it again"):
+        geosam.observe(bound, metric.needs)
+    after = geosam.observe(problem.on(x, y), metric.needs)
+    torch.testing.assert_close(list(after.gradient), [2 * g for g in before.gradient])
+    handle.remove()
+    torch.testing.assert_close(list(geosam.observe(problem.on(x, y), metric.needs).gradient), list(before.gradient))
+
+
+def test_a_reduction_that_is_set_later_is_refused():
+    loss = nn.MSELoss()
+    bound = geosam.Problem(nn.Linear(2, 2), loss).on(draw(5, 2), draw(5, 2, seed=1))
+    loss.reduction = "sum"
+    for metric in (Euclidean(), EmpiricalFisher()):
+        with pytest.raises(ValueError, match="reduction='sum'"):
+            geosam.observe(bound, metric.needs)

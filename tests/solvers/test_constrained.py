@@ -331,3 +331,12 @@ def test_the_slope_of_kl_is_its_derivative(make):
     h = 1e-4
     ahead, behind = (definition(vec.add(epsilon, step, s * h)).item() for s in (1, -1))
     assert slope == pytest.approx((ahead - behind) / (2 * h), rel=1e-5)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_divergence_whose_gradient_is_not_its_derivative_is_refused(share, monkeypatch):
+    divergence, c = at(logistic())
+    true = type(divergence).gradient
+    monkeypatch.setattr(type(divergence), "gradient", lambda self, epsilon: vec.scale(true(self, epsilon), share))
+    with pytest.raises(ValueError, match="detaches what it takes"):
+        geosam.solve(divergence, c, 0.1, Constrained())

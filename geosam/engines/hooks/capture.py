@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_leaves
 
 from ...core import Vectors
 from ...core.stacks import eager
+from ...core.undo import pass_on
 from .arguments import Spec, flatten
 from .routes import Routes
 
@@ -166,7 +167,8 @@ class Capture(TorchFunctionMode):
         try:
             for i in places:
                 given[i] = flat[i].detach().requires_grad_()
-        except RuntimeError:  # inside a transform of torch.func, where an output has no edge
+        except RuntimeError as error:  # inside a transform of torch.func, where an output has no edge
+            pass_on(error)
             self.opaque |= set(places.values())
             args, kwargs = spec.whole(flat)
             return func(*args, **kwargs)

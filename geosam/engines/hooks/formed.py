@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...core import Vectors
 from ...core import vectors as vec
-from ...core.stacks import undisturbed
+from ...core.undo import undisturbed
 from ...rows import Materialised, Rows
 from .capture import Use
 from .layers import is_linear_in_parameters, jacobian, total

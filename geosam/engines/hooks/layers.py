@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.grad import conv1d_weight, conv2d_weight, conv3d_weight
 
 from ...core import vectors as vec
+from ...core.undo import Attempt
 from .capture import Use
 from .layout import SHARED, Axis, Layout
 
@@ -174,9 +175,11 @@ def _mapped(use: Use, layout: Layout, delta: Tensor, n: int, like: dict[int, Ten
 
 def can_be_formed(use: Use, layout: Layout, delta: Tensor, n: int, like: dict[int, Tensor]) -> bool:
     """Whether rows of this operation can be formed: it may have no batching rule, or write to what samples share."""
+    attempt = Attempt()
     try:
         jacobian(use, layout, delta, n, like)
-    except RuntimeError:
+    except RuntimeError as error:
+        attempt.refused(error)
         return False
     return True
 

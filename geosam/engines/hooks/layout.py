@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_map
 
 from ...core import Vectors
 from ...core.limits import agreement
+from ...core.undo import Attempt
 from ...problem import Bound
 from .capture import Capture, Use
 
@@ -89,11 +90,13 @@ def learn(bound: Bound, parameters: Vectors, uses: Sequence[Use]) -> list[Layout
     Where it is merged with another, the gradient of the first of two samples shows which of its entries are that sample's. None
     is known where the model does not run on other numbers of samples.
     """
+    attempt = Attempt()
     try:
         with bound.replay(), torch.enable_grad():
             two, shares = _probe(bound, parameters, 2)
             three, _ = _probe(bound, parameters, 3)
-    except Exception:  # of the model's own, such as an index of samples that are not among the two
+    except Exception as error:  # of the model's own, such as an index of samples that are not among the two
+        attempt.refused(error)
         return [UNKNOWN] * len(uses)
     if not signature(uses) == signature(two) == signature(three):
         return [UNKNOWN] * len(uses)

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from ...core import Vectors, limits
 from ...norms import Factor, Factors
 from ...problem import Bound
+from ...problem.gradient import refuse_hooks
+from ...problem.information import check_scores
 from ...problem.modules import refuse_coupled_samples
 from ...problem.randomness import Replay
 from ...sampling import Empirical, Exact, MonteCarlo
@@ -43,6 +45,7 @@ class KFAC:
         """Of the Fisher matrix, divided by n only."""
         operator = _operator_class()
         refuse_coupled_samples(bound.model)
+        refuse_hooks(bound, parameters)
         bare = uncovered(bound, parameters)
         covered = [i for i in range(len(parameters)) if i not in bare]
         record = Record.of(self, bound, parameters)
@@ -85,11 +88,13 @@ class KFAC:
         """Outputs [n, ...] ↦ u, [K, n, ...]."""
         if isinstance(self.sampling, Empirical):
             return lambda z: bound.sample.slopes(z, bound.y).to(z.dtype).unsqueeze(0)
-        assert bound.likelihood is not None, "KroneckerFactors.check() asks for it"
+        likelihood = bound.likelihood
+        assert likelihood is not None, "KroneckerFactors.check() asks for it"
         sampling: Exact | MonteCarlo = self.sampling
         if isinstance(sampling, MonteCarlo):
             sampling = replace(sampling, generator=torch.Generator().manual_seed(seed))
-        return partial(sampling.cotangents, bound.likelihood)
+            bound.once("scores", lambda: check_scores(likelihood, bound.outputs()))
+        return partial(sampling.cotangents, likelihood)
 
 
 class _Scores(nn.Module):

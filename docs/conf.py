@@ -8,6 +8,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
+import figures_page
 import summary_page
 import theory_pages
 import trainers_page
@@ -99,9 +100,10 @@ def to_torch(app, env, node, contnode):
 
 
 def setup(app):
-    """Register the docstring filter, the links to torch, and the pages of theory, zoo, trainers and all parts."""
+    """Register the docstring filter, the links to torch, and the pages of theory, figures, zoo, trainers and all parts."""
     app.connect("missing-reference", to_torch)
     app.connect("builder-inited", theory_pages.write)
+    app.connect("builder-inited", figures_page.write)
     app.connect("builder-inited", zoo_page.write)
     app.connect("builder-inited", trainers_page.write)
     app.connect("builder-inited", summary_page.write)

@@ -4,11 +4,14 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from experiments.claims.study import Claims
+from experiments.common.files import ROOT
 from theory import ledger
 from theory.invariance import table
 from theory.ledger import Entry, Row
 
 INSTANCES = 10
+RECORDS = ROOT / "experiments" / "records"
 CODE = Path(ledger.__file__).parent
 
 
@@ -64,8 +67,25 @@ def index(rows: dict[str, Row]) -> str:
     lines += ["", "## Invariance", "", "Does ε\\* transform as a tangent vector under …? As a run finds it:", ""]
     lines += [f"| ε\\* of | {' | '.join(table.COLUMNS)} |", "|---" * (len(table.COLUMNS) + 1) + "|"]
     lines += [f"| {cell(row.title)} | {' | '.join(c.answer for c in row.cells.values())} |" for row in table.rows()]
+    lines += ["", *networks()]
     tree = [f"{'Invariance' if ids[0].startswith('I.') else ', '.join(ids)} <{page}>" for page, ids in pages.items()]
     return "\n".join([*lines, "", "```{toctree}", ":hidden:", "", *tree, "```", ""])
+
+
+def networks() -> list[str]:
+    """What records decide, a line a claim and run."""
+    lines = [
+        "## Networks",
+        "",
+        "Claims about trained networks, decided from `experiments/records` by rules that were fixed before the runs, at the"
+        " size that was run. `python -m experiments claims` prints the parts; [the paper's figures](../figures.md).",
+        "",
+        "| id | claim | verdict | at |",
+        "|---|---|---|---|",
+    ]
+    for claim, run, verdict, _ in Claims(RECORDS).rows():
+        lines.append(f"| {claim.id} | {cell(claim.says)} | {verdict.outcome}: {cell(verdict.why)} | {cell(run)} |")
+    return lines
 
 
 def page(name: str, rows: dict[str, Row]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -56,9 +56,11 @@ class Everything:
         return Page("What the experiments say", lead, sections=sections, setup=setup), shown
 
 
-def pages(records: Path) -> Iterator[tuple[str, Page, Shown]]:
-    """(study, its page, its records), for each configuration that has any."""
+def pages(records: Path, names: Collection[str] = ()) -> Iterator[tuple[str, Page, Shown]]:
+    """(study, its page, its records), for each configuration that has any. names: only of these studies."""
     for name, module in parts("command").items():
+        if names and name not in names:
+            continue
         make, folder = getattr(module.command, "study", None), records / name
         if name in SELF or make is None or not folder.is_dir():
             continue

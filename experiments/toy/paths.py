@@ -40,13 +40,13 @@ def contours(axes: Axes, loss: ToyLoss, marks: bool = True) -> None:
 
 def figure_1() -> Figure:
     """The contours under both readings of eq. 15; circles where the paper marks its minima."""
-    figure = Figure(figsize=(9.6, 3.5))
+    figure = Figure(figsize=(6.95, 2.9))
     for axes, (name, loss) in zip(figure.subplots(1, 2, sharey=True), LOSSES.items(), strict=True):
         contours(axes, loss)
         for printed in CAPTION.values():
             axes.plot(*printed[:2], "o", ms=17, mfc="none", mec=INK, mew=0.9)
         land = landscape(loss)
-        for point, shift in ((land.flat, (0, -6)), (land.sharp, (17, -1)), (land.saddle, (-4, 9))):
+        for point, shift in ((land.flat, (0, 18)), (land.sharp, (17, -1)), (land.saddle, (-8, 17))):
             value, trace = float(loss.look(point)[0]), float(np.trace(loss.hessian(point)))
             text = f"({point[0]:.2f}, {point[1]:.2f})\nl = {value:.3f}, tr = {trace:.4f}"
             axes.text(*(point + shift), text.replace("-", "−"), ha="center", va="top", fontsize=8.5, color=INK, bbox=PLATE)
@@ -57,13 +57,13 @@ def figure_1() -> Figure:
 
 def paths(hunts: Sequence[tuple[Hunt, Found]]) -> Figure:
     """Figure 2 or 3: a row a setting, the rival left and FSAM right."""
-    figure = Figure(figsize=(9.6, 3.45 * len(hunts)))
+    figure = Figure(figsize=(6.95, 2.75 * len(hunts)))
     grid = figure.subplots(len(hunts), 2, sharex=True, sharey=True, squeeze=False)
     for row, (job, found) in zip(grid, hunts, strict=True):
         for axes, name, rho in zip(row, (job.rival, "FSAM"), (found.rival_rho, found.rho), strict=True):
             contours(axes, OF_THE_FIGURE)
             scale = _path(axes, name, found, rho, job.steps)
-            axes.set_title(f"{name}, ρ = {rho:.3g}, neighbourhood × {scale:.2g}")
+            axes.set_title(f"{name}, ρ = {rho:.3g}, ball × {scale:.2g}")
     return figure
 
 
@@ -109,7 +109,7 @@ def banana() -> Figure:
     angle = np.linspace(0, 2 * np.pi, 16, endpoint=False) + 0.1
     starts = np.concatenate([radius * np.stack([np.cos(angle), np.sin(angle)]) for radius in (0.3, 0.6, 0.9)], 1)
     methods: dict[str, Method] = {name: METHODS[name] for name in ("GD", "SAM", "Monge")}
-    figure = Figure(figsize=(9.6, 3.5))
+    figure = Figure(figsize=(6.95, 2.9))
     x, y = np.meshgrid(np.linspace(-2, 2, 200), np.linspace(-2, 2, 200))
     n = starts.shape[1]
     for axes, (name, method) in zip(figure.subplots(1, 3, sharey=True), methods.items(), strict=True):

@@ -5,10 +5,11 @@ Called by ablation and by studies. The only user of matplotlib and jinja2, which
 
 from .content import Block, Note, Page, Section, Shown, Table
 from .page import write_page
-from .picture import NARROW, Picture, rendered
-from .style import INK, PAPER, QUIET, RULE, styled
+from .picture import NARROW, Picture, inline, rendered
+from .style import DARK, INK, PAPER, QUIET, RULE, styled
 
 __all__ = [
+    "DARK",
     "INK",
     "NARROW",
     "PAPER",
@@ -21,6 +22,7 @@ __all__ = [
     "Section",
     "Shown",
     "Table",
+    "inline",
     "rendered",
     "styled",
     "write_page",

@@ -23,8 +23,6 @@ from .options import Options
 from .overview import Together, overview
 from .runner import Bar, publish
 
-CLEAN = {"clean": 0.0}
-
 
 def _nothing(found: Mapping[str, Results]) -> list[Picture]:
     return []
@@ -92,14 +90,14 @@ class Ablations:
 
 
 def study(presets: Any, preset: str, asked: Options, dry: bool) -> Ablations:
-    """An ablation for each rate of wrong labels.
+    """An ablation for each rate of wrong labels, by default the one of the preset.
 
-    presets: a module with TITLE and PRESETS; RATES by name where not all labels are right, ``draw`` for pictures of its own.
+    presets: a module with TITLE and PRESETS; RATES by name where it is run at several, ``draw`` for pictures of its own.
     """
     protocol = named("preset", preset, presets.PRESETS)().asked(asked)
     about = f"{protocol.source}: {protocol.model} on {protocol.data.data}, {protocol.epochs} epochs, {protocol.seeds} seeds."
-    rates = list(getattr(presets, "RATES", CLEAN).items())[: 1 if asked.quick else None]
-    settings = {name: protocol.ablation(noise=rate) for name, rate in rates}
+    rates = getattr(presets, "RATES", None) or {"clean" if not protocol.data.noise else "noisy": protocol.data.noise}
+    settings = {name: protocol.ablation(noise=rate) for name, rate in list(rates.items())[: 1 if asked.quick else None]}
     return Ablations(presets.TITLE, about, preset, settings, dry, getattr(presets, "draw", _nothing))
 
 

@@ -99,3 +99,11 @@ def test_quick_runs_all_of_it(presets, tmp_path, monkeypatch):
     page = made.carry_out(tmp_path, workers=1, fresh=False, figure=tmp_path / "it.png", console=Console(file=io.StringIO()))
     assert page is not None and SAM in page.read_text() and (tmp_path / "it.png").exists()
     assert (page.parent / "clean" / "report.html").exists() or "clean" not in made.settings
+
+
+def test_without_rates_a_preset_has_the_wrong_labels_that_it_says():
+    noisy = replace(TINY, data=replace(TINY.data, noise=0.3))
+    alone = SimpleNamespace(TITLE="Tiny", PRESETS={"tiny": lambda: TINY, "noisy": lambda: noisy})
+    found = {name: study(alone, name, Options(), False).settings for name in alone.PRESETS}
+    rates = {name: {key: run.setting.data.noise for key, run in settings.items()} for name, settings in found.items()}
+    assert rates == {"tiny": {"clean": 0.0}, "noisy": {"noisy": 0.3}}

@@ -47,7 +47,7 @@ def device() -> Protocol:
 
 def digits() -> Protocol:
     """Minutes on one core: 400 digits, the published radii."""
-    return moved(_published(clean_digits()), source=SCALED, epochs=10, seeds=5)
+    return moved(_published(clean_digits()), source=SCALED, epochs=10, seeds=4)
 
 
 SCALED = "section 5.4 of Fisher SAM, scaled; its radii"

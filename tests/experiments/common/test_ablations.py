@@ -19,6 +19,7 @@ from geosam.ablation import Choice, Results, Rule, Tuned
 from geosam.ablation.report import Page
 from geosam.metrics import Monge
 from geosam.norms import Sup
+from geosam.records import describe
 
 TINY = Protocol(
     "nobody", Source("digits", batch=20, train=60, test=40, held_out=0.25), "digit_cnn",
@@ -105,5 +106,7 @@ def test_without_rates_a_preset_has_the_wrong_labels_that_it_says():
     noisy = replace(TINY, data=replace(TINY.data, noise=0.3))
     alone = SimpleNamespace(TITLE="Tiny", PRESETS={"tiny": lambda: TINY, "noisy": lambda: noisy})
     found = {name: study(alone, name, Options(), False).settings for name in alone.PRESETS}
-    rates = {name: {key: run.setting.data.noise for key, run in settings.items()} for name, settings in found.items()}
+    rates = {
+        name: {key: describe(run.setting.data)["noise"] for key, run in settings.items()} for name, settings in found.items()
+    }
     assert rates == {"tiny": {"clean": 0.0}, "noisy": {"noisy": 0.3}}

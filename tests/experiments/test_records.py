@@ -25,7 +25,7 @@ STUDIES: dict[str, tuple[Study, int]] = {
     "frontier": (Frontier(Config(seeds=(0, 1, 2))), 6),
 }
 
-ABLATIONS = {"classify": "digits", "noise": "digits", "fast": "tiny"}
+ABLATIONS = {"fast": "tiny"} | dict.fromkeys(("classify", "magnitude", "noise", "perturb", "sensitivity"), "digits")
 
 
 @pytest.mark.parametrize("name", STUDIES)

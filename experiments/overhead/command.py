@@ -10,7 +10,7 @@ from ..common.cli import as_command
 from ..common.options import Device
 from ..common.study import Study
 
-Preset = Annotated[str, typer.Option(help="small, for one core; as published: wrn28-10, for a device.")]
+Preset = Annotated[str, typer.Option(help="small and medium, for one core; as published: wrn28-10, for a device.")]
 Rounds = Annotated[int | None, typer.Option(min=6, help="Steps of each method that are timed; by default the preset's.")]
 Quick = Annotated[bool, typer.Option("--quick", help="Only show that it runs: the smallest network.")]
 

@@ -46,11 +46,8 @@ class Race(Case):
 
 
 PRESETS = {
-    "small": (
-        Race("digit_cnn", (1, 8, 8), 64, 61),
-        Race("resnet20_narrow", (3, 32, 32), 32, 31),
-        Race("vit_small", (3, 32, 32), 16, 31),
-    ),
+    "small": (Race("digit_cnn", (1, 8, 8), 64, 61),),
+    "medium": (Race("resnet20_narrow", (3, 32, 32), 32, 31), Race("vit_small", (3, 32, 32), 16, 31)),
     "wrn28-10": (Race("wrn28_10", (3, 32, 32), 128, 101),),
 }
 

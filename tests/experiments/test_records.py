@@ -14,6 +14,7 @@ from experiments.common.study import Study
 from experiments.compare.study import Compare
 from experiments.frontier.config import Config
 from experiments.frontier.study import Frontier
+from experiments.overhead.study import study as overhead
 from experiments.toy.config import Config as Toy
 from geosam.ablation import read
 from geosam.records import Store, describe, fingerprint
@@ -22,6 +23,7 @@ ROOT = RECORDS.parent
 STUDIES: dict[str, tuple[Study, int]] = {
     "bound": (Bound(), 12),
     "compare": (Compare(), 36),
+    "overhead": (overhead("small", None, "cpu", quick=False), 1),
     "frontier": (Frontier(Config(seeds=(0, 1, 2))), 6),
 }
 

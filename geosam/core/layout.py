@@ -48,3 +48,10 @@ def bits_of(v: Sequence[Tensor]) -> list[Tensor]:
 def flag(condition: Tensor, bits: Sequence[Tensor]) -> Tensor:
     """The condition as 0 or 1, in the type and on the device of the bits."""
     return condition.to(bits[0].device, bits[0].dtype)
+
+
+def shares_storage(t: Tensor) -> bool:
+    """Whether another tensor uses t's storage, or t is a view into a larger one."""
+    storage = t.untyped_storage()
+    # two references: t, and the handle just made
+    return storage.nbytes() != t.nbytes or int(torch._C._storage_Use_Count(storage._cdata)) > 2

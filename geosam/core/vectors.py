@@ -5,23 +5,25 @@ float64 tensors on the vector's device: a dual norm may lie between 1e-25 and 1e
 
 On a CPU a tensor is taken at a time, so that it stays in the cache, and numbers are read. Elsewhere a read waits for the
 device and a launch costs more than small arithmetic: all tensors of a type and device are taken by one multi-tensor operation.
+Of sharded tensors each process takes its own parts, as on an accelerator, and sums are reduced over the mesh (``sharded``).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from .forms import Scalar, Vectors, as_given, assemble, cast, count, dense, flatten, gathered, map, on, unflatten
 from .layout import alike, bits_of, flag, fusible
+from .sharded import any_sharded, entrywise, families, own, settled, totals
 
-Vectors = Sequence[Tensor]
-Scalar = Tensor | float
+__all__ = ["Scalar", "Vectors", "as_given", "assemble", "cast", "count", "dense"]
+__all__ += ["flatten", "gathered", "map", "on", "unflatten"]
 
 # Products below 1.2e-38 lose bits in float32. A sum of up to 1e9 terms above this value has lost at most 1e-7 of itself.
 _SAFE_SUM = 1e-22
@@ -37,14 +39,8 @@ _LARGEST = torch.finfo(torch.float32).max / 2
 
 
 def reads_are_free(v: Vectors) -> bool:
-    """Whether the host can read a number without synchronisation: on a CPU, and not while a graph is traced."""
-    return not torch.compiler.is_compiling() and all(t.is_cpu for t in v)
-
-
-def as_given(like: Tensor) -> AbstractContextManager[Any]:
-    """A context in which products keep their factors' precision: autocast is off."""
-    kind = like.device.type
-    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
+    """Whether the host can read a number without synchronisation: on a CPU by one process, and not while a graph is traced."""
+    return not torch.compiler.is_compiling() and all(t.is_cpu for t in v) and not any_sharded(v)
 
 
 def _kinds(*lists: Vectors) -> list[tuple[Sequence[int], list[list[Tensor]]]]:
@@ -62,17 +58,19 @@ def _together(operation: Callable[..., Sequence[Tensor]], *lists: Vectors) -> li
     return assemble((index, operation(*parts)) for index, parts in _kinds(*lists))
 
 
-def gathered(numbers: Sequence[Tensor]) -> Tensor:
-    """0-dimensional tensors as one, of shape [len(numbers)], on the first one's device."""
-    device = numbers[0].device
-    return torch.stack(list(numbers) if alike(numbers) else [t.to(device) for t in numbers])
-
-
 def _sizes(v: Vectors, order: float) -> Tensor:
-    """The p-norms of the tensors, float64, shape [len(v)], in any order."""
-    if alike(v):
-        return torch.stack(list(torch._foreach_norm(list(v), order, dtype=torch.float64)))
-    return gathered([t for _, (part,) in _kinds(v) for t in torch._foreach_norm(part, order, dtype=torch.float64)])
+    """The p-norms of the tensors, float64, shape [len(v)]."""
+    if any_sharded(v):
+        return _sizes_over_mesh(settled(v), order)
+    return gathered(_together(lambda part: torch._foreach_norm(part, order, dtype=torch.float64), v))
+
+
+def _sizes_over_mesh(v: Vectors, order: float) -> Tensor:
+    """Of maxima NaN becomes infinite, which a reduction keeps."""
+    sizes = _sizes([t if t.numel() else t.new_zeros(1) for t in own(v)], order)
+    if order == math.inf:
+        return gathered(totals([*sizes.nan_to_num(math.inf, math.inf)], v, largest=True))
+    return gathered(totals([*sizes.pow(order)], v)).pow(1 / order)
 
 
 def dot(u: Vectors, v: Vectors) -> Tensor:
@@ -81,6 +79,20 @@ def dot(u: Vectors, v: Vectors) -> Tensor:
         return map_dot(lambda i, t: v[i], u)[1]
     if all(a is b for a, b in zip(u, v, strict=True)):
         return norm(u).square()
+    if any_sharded(u) or any_sharded(v):
+        return _dot_over_mesh(settled(u), v)
+    return _own_dot(u, v)
+
+
+def _dot_over_mesh(u: Vectors, v: Vectors) -> Tensor:
+    index = families(u)
+    numbers = [_own_dot([u[i] for i in each], [v[i] for i in each]) for each in index]
+    return gathered(totals(numbers, [u[each[0]] for each in index])).sum()
+
+
+@entrywise
+def _own_dot(u: Vectors, v: Vectors) -> Tensor:
+    """⟨u, v⟩ of this process's parts."""
     return gathered([each for _, parts in _kinds(u, v) for each in _dots(*parts)]).sum()
 
 
@@ -122,11 +134,6 @@ def _dot64(a: Tensor, b: Tensor) -> Tensor:
     return (a.double() * b.double()).sum()
 
 
-def dense(v: Vectors) -> list[Tensor]:
-    """The same numbers without gaps: an embedding may give its gradient as a sparse tensor."""
-    return [t if t.layout == torch.strided else t.to_dense() for t in v]
-
-
 def norm(v: Vectors) -> Tensor:
     """Euclidean norm ‖v‖₂, float64."""
     return dot(v, v).sqrt() if reads_are_free(v) else torch.linalg.vector_norm(_sizes(v, 2))
@@ -154,25 +161,31 @@ def absolute_sum(v: Vectors) -> Tensor:
 
 def norms(v: Vectors) -> list[Tensor]:
     """‖v_i‖₂ of each tensor, in its type."""
+    if any_sharded(v):
+        return [size.to(t.dtype) for size, t in zip(_sizes(v, 2), v, strict=True)]
     return list(torch._foreach_norm(list(v)))
 
 
+@entrywise
 def absolute(v: Vectors) -> list[Tensor]:
     """|v|, entry by entry."""
     return list(torch._foreach_abs(list(v)))
 
 
+@entrywise
 def sign(v: Vectors) -> list[Tensor]:
     """The sign of each entry."""
     return list(torch._foreach_sign(list(v)))
 
 
+@entrywise
 def sqrt_(v: list[Tensor]) -> list[Tensor]:
     """v ← √v, entry by entry; v."""
     torch._foreach_sqrt_(v)
     return v
 
 
+@entrywise
 def affine_(v: list[Tensor], factor: float, shift: float) -> list[Tensor]:
     """v ← factor · v + shift, entry by entry; v."""
     if factor != 1:
@@ -181,6 +194,7 @@ def affine_(v: list[Tensor], factor: float, shift: float) -> list[Tensor]:
     return v
 
 
+@entrywise
 def scale_(v: Vectors, factor: Tensor) -> None:
     """v ← factor · v, in place. The factor stays on the device; it is not rounded to a type below float32."""
     if reads_are_free(v):
@@ -191,21 +205,25 @@ def scale_(v: Vectors, factor: Tensor) -> None:
         torch._foreach_mul_(part, factor.to(part[0].device, torch.promote_types(part[0].dtype, torch.float32)))
 
 
+@entrywise
 def mul(u: Vectors, v: Vectors) -> list[Tensor]:
     """u v, entry by entry, broadcast within each tensor."""
     return list(torch._foreach_mul(list(u), list(v)))
 
 
+@entrywise
 def div(u: Vectors, v: Vectors) -> list[Tensor]:
     """u / v, entry by entry, broadcast within each tensor."""
     return list(torch._foreach_div(list(u), list(v)))
 
 
+@entrywise
 def mul_(u: list[Tensor], v: Vectors) -> None:
     """u ← u v."""
     torch._foreach_mul_(u, list(v))
 
 
+@entrywise
 def div_(u: list[Tensor], v: Vectors) -> None:
     """u ← u / v."""
     torch._foreach_div_(u, list(v))
@@ -221,11 +239,7 @@ def over(number: float, size: Tensor) -> Tensor:
     return (number / size).nan_to_num(0.0, 0.0, 0.0)
 
 
-def on(value: Scalar, like: Tensor) -> Scalar:
-    """The value on the device of ``like``."""
-    return value.to(like.device) if isinstance(value, Tensor) else value
-
-
+@entrywise
 def scale(v: Vectors, factor: Scalar) -> list[Tensor]:
     """factor · v. A tensor factor stays on the device; it is not rounded to a type below float32."""
     if isinstance(factor, Tensor) and reads_are_free(v):
@@ -246,11 +260,13 @@ def _scaled(factor: Tensor, v: list[Tensor]) -> Sequence[Tensor]:
     return torch._foreach_mul(v, factor.to(v[0].device, v[0].dtype))  # of one type, or it is a launch a tensor
 
 
+@entrywise
 def add(u: Vectors, v: Vectors, factor: float = 1.0) -> list[Tensor]:
     """u + factor · v."""
     return list(torch._foreach_add(list(u), list(v), alpha=factor))
 
 
+@entrywise
 def axpy(u: Vectors, factor: Scalar, v: Vectors) -> list[Tensor]:
     """u + factor · v for a factor that may be a tensor on the device."""
     if isinstance(factor, Tensor) and reads_are_free(v):
@@ -260,6 +276,7 @@ def axpy(u: Vectors, factor: Scalar, v: Vectors) -> list[Tensor]:
     return add(u, v, factor)
 
 
+@entrywise
 def axpy_(u: Vectors, factor: Tensor, v: Vectors, where: Tensor) -> None:
     """u ← u + factor · v on an accelerator, where the 0-dimensional condition holds; else u is left as it is."""
     for _, parts in _kinds(u, v):
@@ -273,16 +290,11 @@ def _axpy_(factor: Tensor, where: Tensor, u: list[Tensor], v: list[Tensor]) -> N
     rate = factor.to(u[0].device, torch.float32)
     skip = torch.logical_not(where.to(rate.device), out=torch.empty_like(rate))
     # One kernel that rounds once: SGD with step size −factor, skipped by the flag that a gradient scaler would give it.
-    options: dict[str, Any] = {
-        "weight_decay": 0.0,
-        "momentum": 0.0,
-        "dampening": 0.0,
-        "nesterov": False,
-        "is_first_step": False,
-    }
-    torch._fused_sgd_(u, v, [], lr=rate, maximize=True, found_inf=skip, **options)
+    unused: dict[str, Any] = {"weight_decay": 0.0, "momentum": 0.0, "dampening": 0.0, "nesterov": False, "is_first_step": False}
+    torch._fused_sgd_(u, v, [], lr=rate, maximize=True, found_inf=skip, **unused)
 
 
+@entrywise
 def stepped(u: Vectors, factor: Tensor, v: Vectors) -> list[Tensor]:
     """u + factor · v, rounded once where reads are free: bit for bit as ``Move.displace``."""
     if reads_are_free(u):
@@ -291,11 +303,13 @@ def stepped(u: Vectors, factor: Tensor, v: Vectors) -> list[Tensor]:
     return add(u, scale(v, factor))
 
 
+@entrywise
 def lerp(u: Vectors, v: Vectors, weight: float) -> list[Tensor]:
     """(1 − weight) · u + weight · v."""
     return list(torch._foreach_lerp(list(u), list(v), weight))
 
 
+@entrywise
 def select(condition: Tensor, u: Vectors, v: Vectors) -> list[Tensor]:
     """u where the 0-dimensional condition holds, else v, whatever the other holds."""
     if reads_are_free(u):
@@ -310,6 +324,7 @@ def _selected(condition: Tensor, u: list[Tensor], v: list[Tensor]) -> list[Tenso
     return [t.view(a.dtype) for t, a in zip(chosen, u, strict=True)]
 
 
+@entrywise
 def zeros_like(v: Vectors) -> list[Tensor]:
     """The zero vector."""
     zero = [torch.empty_like(t, requires_grad=False) for t in v]
@@ -317,6 +332,7 @@ def zeros_like(v: Vectors) -> list[Tensor]:
     return zero
 
 
+@entrywise
 def clone(v: Vectors) -> list[Tensor]:
     """A copy."""
     copy = [torch.empty_like(t, requires_grad=False) for t in v]
@@ -324,6 +340,7 @@ def clone(v: Vectors) -> list[Tensor]:
     return copy
 
 
+@entrywise
 def keep(condition: Tensor, v: Vectors) -> list[Tensor]:
     """v where the 0-dimensional condition holds, else 0, whatever v holds."""
     if reads_are_free(v):
@@ -336,6 +353,7 @@ def _kept(condition: Tensor, v: list[Tensor]) -> list[Tensor]:
     return [t.view(a.dtype) for t, a in zip(torch._foreach_mul(bits, flag(condition, bits)), v, strict=True)]
 
 
+@entrywise
 def keep_(condition: Tensor, v: Vectors) -> None:
     """The same in place."""
     if reads_are_free(v):
@@ -352,38 +370,7 @@ def finite(v: Vectors) -> Tensor:
     return torch.isfinite(dot(v, v)) if reads_are_free(v) else _sizes(v, 1).sum() < math.inf
 
 
-def assemble(parts: Iterable[tuple[Sequence[int], Vectors]]) -> list[Tensor]:
-    """One vector from (positions, tensors) pairs that cover it."""
-    whole = {i: t for index, tensors in parts for i, t in zip(index, tensors, strict=True)}
-    return [whole[i] for i in sorted(whole)]
-
-
-def cast(v: Vectors, like: Vectors) -> list[Tensor]:
-    """v in the types of ``like``."""
-    return [t.to(each.dtype) for t, each in zip(v, like, strict=True)]
-
-
-def map(f: Callable[[Tensor], Tensor], v: Vectors) -> list[Tensor]:
-    """Apply f to each tensor."""
-    return [f(t) for t in v]
-
-
-def count(v: Vectors) -> int:
-    """Number of scalar entries, P."""
-    return sum(t.numel() for t in v)
-
-
-def flatten(v: Vectors) -> Tensor:
-    """One tensor of shape [P]."""
-    return torch.cat([t.reshape(-1) for t in v])
-
-
-def unflatten(flat: Tensor, like: Vectors) -> list[Tensor]:
-    """The inverse of :func:`flatten`, with the shapes of ``like``."""
-    parts = flat.split([t.numel() for t in like])
-    return [p.reshape(t.shape) for p, t in zip(parts, like, strict=True)]
-
-
+@entrywise
 def copy_(target: Vectors, source: Vectors) -> None:
     """target ← source, in place."""
     if not target:
@@ -395,11 +382,13 @@ def copy_(target: Vectors, source: Vectors) -> None:
         torch._foreach_copy_(to, of)
 
 
+@entrywise
 def add_(target: Vectors, v: Vectors) -> None:
     """target ← target + v, in place."""
     torch._foreach_add_(list(target), list(v))
 
 
+@entrywise
 def axpby_(factor: Tensor, u: Vectors, number: float, v: Vectors) -> None:
     """u ← factor · u + number · v, in place."""
     if reads_are_free(u):
@@ -409,10 +398,3 @@ def axpby_(factor: Tensor, u: Vectors, number: float, v: Vectors) -> None:
     for _, (one, other) in _kinds(u, v):
         torch._foreach_mul_(one, factor.to(one[0].device, one[0].dtype))
         torch._foreach_add_(one, other, alpha=number)
-
-
-def shares_storage(t: Tensor) -> bool:
-    """Whether another tensor uses t's storage, or t is a view into a larger one."""
-    storage = t.untyped_storage()
-    # two references: t, and the handle just made
-    return storage.nbytes() != t.nbytes or int(torch._C._storage_Use_Count(storage._cdata)) > 2

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..core import InnerProduct, Norm, Vectors
 from ..core import vectors as vec
+from ..core.sharded import number
 from ..norms import Diagonal, Identity, Kronecker
 from ..observation import Metric, Needs, Observation, Remembering, State, as_metric, name_of
 
@@ -45,7 +46,7 @@ class Averaged(Remembering[Norm], Metric):
         norm, inner = self.metric.step(observation, state.get("metric", {}))
         now, rebuild = _parts(norm, self.metric, len(observation.parameters))
         pinned = isinstance(norm, Diagonal) and norm.inverse  # infinite by definition where |w| + η = 0
-        whole = [(torch.isfinite(x) | (pinned & (x > 0))).all() for entry in now for x in entry]
+        whole = [number((torch.isfinite(x) | (pinned & (x > 0))).all()) for entry in now for x in entry]
         finite = torch.stack([torch.isfinite(observation.loss), *whole]).all()
         last, steps = self._past(state, now, observation.parameters)
         share = (1 - self.decay) / (1 - self.decay ** (steps + 1))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..core import Norm, Vectors
 from ..core import vectors as vec
+from ..core.sharded import check_whole
 
 
 def _matrix(t: Tensor) -> Tensor:
@@ -26,12 +27,14 @@ class Spectral(Norm):
 
     A convolution is flattened to [out channels, the rest]; a vector counts as a matrix of one column. Singular values are
     computed in float64; those below eps (1e-7 in float32) times a tensor's largest are rounding errors, and ♯c is 0 there.
+    Raises: NotImplementedError for a tensor that is divided among processes (FSDP2, tensor parallel).
     """
 
     like: Vectors | None = None
 
     def ascend(self, c: Vectors) -> tuple[Vectors, Tensor]:
         """(♯c, ‖c‖*). Entries that are not finite make ‖c‖* NaN; they are never decomposed."""
+        check_whole(c, "Spectral")
         finite = vec.finite(c)
         polar, dual = [], torch.zeros((), dtype=torch.float64, device=c[0].device)
         for t in vec.keep(finite, c):
@@ -44,4 +47,5 @@ class Spectral(Norm):
 
     def norm(self, v: Vectors) -> Tensor:
         """‖v‖."""
+        check_whole(v, "Spectral")
         return vec.gathered([_largest(_matrix(t).double()) for t in v]).amax()

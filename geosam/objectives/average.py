@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from ..core import Vectors
@@ -32,6 +33,6 @@ def averaged(g: Vectors, last: Past, decay: float) -> tuple[Vectors, Vectors]:
     kept = (
         before
         if all(m is not None for m in last)
-        else [x.new_zeros(x.shape) if m is None else m for m, x in zip(last, g, strict=True)]
+        else [torch.zeros_like(x) if m is None else m for m, x in zip(last, g, strict=True)]
     )
     return average, vec.select(vec.finite(g), average, kept)

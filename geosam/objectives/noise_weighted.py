@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from ..core import Damping, Relative, Vectors, check_damping, resolve
 from ..core import vectors as vec
+from ..core.sharded import own, totals
 from ..observation import Objective, Observation, Remembering, State
 from .average import any_of, averaged, past
 
@@ -51,12 +51,16 @@ class NoiseWeighted(Remembering[Vectors], Objective):
         return (self._weighted(g, average) if any_of(last) else g), {"average": kept}
 
     def _weighted(self, g: Vectors, average: Vectors) -> list[Tensor]:
-        device = g[0].device
-        seen = [(b.sum().to(device), b.amin().to(device)) for b in self._noise(g, average) if b.numel()]
-        damping = resolve(self.damping, lambda: torch.stack([total for total, _ in seen]).sum() / vec.count(g))
-        least = torch.stack([least for _, least in seen]).amin() + damping
+        sums, least = [], []
+        for noise in self._noise(g, average):
+            (b,) = own([noise])
+            sums.append(b.sum())
+            least.append(-b.amin() if b.numel() else b.new_full((), -math.inf))
+        mean = vec.gathered(totals(sums, g)).sum() / vec.count(g)
+        damping = resolve(self.damping, lambda: mean)
+        smallest = damping - vec.gathered(totals(least, g, largest=True)).amax()
         pairs = zip(g, self._noise(g, average), strict=True)
-        return [(t * (least.to(t.device) / (b + vec.on(damping, t)))).to(t.dtype) for t, b in pairs]
+        return [(t * (smallest.to(t.device) / (b + vec.on(damping, t)))).to(t.dtype) for t, b in pairs]
 
     def _noise(self, g: Vectors, average: Vectors) -> Iterator[Tensor]:
         """b, tensor by tensor, in float64: the square of 1e-25 is 0 in float32."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map
 
+from ..core.sharded import any_sharded
 from ..problem import Problem
 from ..problem.modules import training_modes
 from ..problem.randomness import Replay, foreign
@@ -197,6 +198,8 @@ def _check(optimizer: Optimizer, groups: Groups) -> None:
         raise refusal("raise_nonfinite=True reads on the host whether the passes were finite")
     if optimizer.same_mask:
         raise refusal("same_mask=True sets random numbers back, which a graph cannot")
+    if any_sharded(groups.parameters):
+        raise refusal("the parameters are sharded over processes, which is not captured")
     if len({p.device for p in groups.parameters}) > 1:
         raise refusal("the parameters are on several devices")
     for group in optimizer.base.param_groups:

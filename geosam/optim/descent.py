@@ -37,7 +37,7 @@ class Descent:
             return
         skipped = self.withhold(gradients)
         self.clip()
-        if not (vec.reads_are_free(gradients) and skipped):
+        if not (vec.reads_are_free([skipped]) and skipped):
             self.lift()
             with explained(self.rule.base):
                 self.rule.base.step()
@@ -55,7 +55,8 @@ class Descent:
 
     def leave_out(self) -> None:
         """As :meth:`withhold`, before a base optimizer that steps anyway: on a CPU the gradients are dropped."""
-        if self.withhold(gradients := self.groups.gradients) and vec.reads_are_free(gradients):
+        skipped = self.withhold(self.groups.gradients)
+        if vec.reads_are_free([skipped]) and skipped:
             for p in self.parameters:
                 p.grad = None
 

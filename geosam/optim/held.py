@@ -20,6 +20,10 @@ _TWICE = (
     "θ. Call perturb before each backward pass, or use until='step'. Checkpoints with use_reentrant=True run backward passes "
     "inside one: use use_reentrant=False."
 )
+_UNSEEN = (
+    "until='backward' is not known under fully_shard, whose gradients arrive apart from autograd's hooks: use until='step', "
+    "and opt.restore() where the loop evaluates or saves in between."
+)
 
 
 class Held:
@@ -63,6 +67,9 @@ class Held:
         unless_raised(first_pass, give_back)
         kept, step.kept, step.landing = step.kept, None, None
         if until == "backward":
+            if step.rule.move.gathers:
+                step.put_back()
+                raise NotImplementedError(_UNSEEN)
             if kept is not None:
                 step.put_back()
                 raise ValueError(f"{step.rule.update} is made when the base optimizer steps: use until='step'")

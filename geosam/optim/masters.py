@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..core import Perturbation, Vectors
 from ..core import vectors as vec
+from ..core.sharded import any_sharded
 from .move import Move
 
 
@@ -18,7 +19,7 @@ class Masters(Move):
     Rounding θ + ε from θ itself takes nothing of an ε below half its spacing; from a copy with all its digits an entry moves
     by one spacing as often as ε is a part of it, and updates are not lost either. For that time parameters hold float32, so the
     base optimizer's state is float32. Where a parameter was written to by others its copy follows. Costs the memory of the
-    copies, saved in checkpoints, and two passes over them a step. Not for captured steps.
+    copies, saved in checkpoints, and two passes over them a step. Not for captured steps, nor sharded parameters.
     """
 
     lifts = True
@@ -28,6 +29,11 @@ class Masters(Move):
         self._lifted: list[tuple[Tensor, Tensor]] = []
 
     def _masters(self, parameters: Vectors) -> list[Tensor | None]:
+        if any_sharded(parameters):
+            raise NotImplementedError(
+                "Masters() with sharded parameters: FSDP2 keeps float32 parts and computes in bfloat16 by itself, "
+                "fully_shard(..., mp_policy=MixedPrecisionPolicy(param_dtype=torch.bfloat16)). Use move=Copy()."
+            )
         known = self.state.get("masters", [None] * len(parameters))
         self.state["masters"] = [_master(p, m) for p, m in zip(parameters, known, strict=True)]
         found: list[Tensor | None] = self.state["masters"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from ..core import Vectors
+from ..core.sharded import placed_as
 from ..observation import State
 from ..observation.state import Path, by_parameter, leaves, nested
 from .suitable import check_parameters
@@ -59,32 +61,38 @@ class Owners:
         """What a checkpoint holds, with parameters by their position in the groups, frozen ones included."""
         position = {id(p): i for i, p in enumerate(everyone)}
         waiting = [
-            [position[id(p)], place[0], list(path), entry]
+            (position[id(p)], place[0], path, entry)
             for p, (place, entries) in self._waiting.items()
             if id(p) in position
             for path, entry in entries.items()
         ]
-        of = [[position[id(p)], place[0]] for p, place in zip(self.parameters, self._places, strict=True)]
-        return {**{name: dict(memory[name]) for name in NAMES}, "of": of, "waiting": waiting}
+        held = nested({path: _listed(leaf) for path, leaf in leaves(memory).items()})
+        return {
+            **{name: held.get(name, {}) for name in NAMES},
+            "of": _words([position[id(p)], place[0]] for p, place in zip(self.parameters, self._places, strict=True)),
+            "waiting": [_listed(entry) for *_, entry in waiting],
+            "waiting of": _words([i, dtype, *path] for i, dtype, path, _ in waiting),
+        }
 
     def load(self, saved: Mapping[str, Any], everyone: Vectors, parameters: Vectors) -> dict[str, State]:
         """The memory of a checkpoint, with tensors of its own. One without positions is taken for these parameters."""
         memory: dict[str, State] = {name: dict(saved.get(name, {})) for name in NAMES}
         if "of" in saved:
-            self.parameters = [everyone[i] for i, _ in saved["of"]]
-            self._places = [(dtype, everyone[i].device) for i, dtype in saved["of"]]
+            of = [(everyone[i], _dtype(kind)) for i, kind in json.loads(saved["of"])]
+            self.parameters, self._places = [p for p, _ in of], [(dtype, p.device) for p, dtype in of]
         else:
             fitting = {path: leaf for path, leaf in leaves(memory).items() if _fits(leaf, parameters)}
             memory = {name: nested(fitting).get(name, {}) for name in NAMES}
             self.parameters, self._places = list(parameters), [(p.dtype, p.device) for p in parameters]
         self._waiting = {}
-        for i, dtype, path, entry in saved.get("waiting", []):
-            place = (dtype, everyone[i].device)
-            self._waiting.setdefault(everyone[i], (place, {}))[1][tuple(path)] = _copied(entry, everyone[i])
+        waiting = zip(json.loads(saved.get("waiting of", "[]")), saved.get("waiting", ()), strict=True)
+        for (i, kind, *path), entry in waiting:
+            place = (_dtype(kind), everyone[i].device)
+            self._waiting.setdefault(everyone[i], (place, {}))[1][tuple(path)] = _copied_for(entry, everyone[i])
         at: dict[Path, Any] = {}
         for path, leaf in leaves(memory).items():
             if by_parameter(leaf, len(self.parameters)):
-                at[path] = [_copied(entry, p) for entry, p in zip(leaf, self.parameters, strict=True)]
+                at[path] = [_copied_for(entry, p) for entry, p in zip(leaf, self.parameters, strict=True)]
             else:
                 at[path] = _copied(leaf, parameters[0])
         found = nested(at)
@@ -109,6 +117,27 @@ def _carried(entry: Any, place: Place | None, parameter: Tensor) -> Any:
 
 def _copied(entry: Any, parameter: Tensor) -> Any:
     return tree_map(lambda v: v.to(parameter.device, copy=True) if isinstance(v, Tensor) else v, entry)
+
+
+def _copied_for(entry: Any, parameter: Tensor) -> Any:
+    """An entry of this parameter, divided as it is over processes."""
+    copied = _copied(tuple(entry) if isinstance(entry, list) else entry, parameter)
+    return tree_map(lambda v: placed_as(v, parameter) if isinstance(v, Tensor) else v, copied)
+
+
+def _words(rows: Iterable[Sequence[Any]]) -> str:
+    """As one string: torch.distributed.checkpoint fills what is there already, and lists may have another length."""
+    return json.dumps([[each if isinstance(each, int) else str(each) for each in row] for row in rows])
+
+
+def _dtype(name: str) -> torch.dtype:
+    found: torch.dtype = getattr(torch, name.removeprefix("torch."))
+    return found
+
+
+def _listed(leaf: Any) -> Any:
+    """Tuples as lists: torch.distributed.checkpoint looks for tensors in these."""
+    return [_listed(entry) for entry in leaf] if isinstance(leaf, list | tuple) else leaf
 
 
 def _fits(leaf: Any, parameters: Vectors) -> bool:

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from ..core import Perturbation, Vectors
 from ..core import vectors as vec
+from ..core.layout import shares_storage
+from ..core.sharded import own
+from .gathered import Gathered
 
 
 class Move(ABC):
@@ -33,21 +36,31 @@ class Move(ABC):
         """What a checkpoint holds of it, a list with one entry a parameter."""
         self._away: list[tuple[Tensor, Tensor]] = []
         self._seen: list[tuple[Any, ...]] = []
+        self._gathered = Gathered()
+        """Copies of sharded parameters, which a move leaves behind."""
+
+    @property
+    def gathers(self) -> bool:
+        """Whether FSDP2 gathers parameters for a pass."""
+        return self._gathered.any
 
     def prepare(self, parameters: Vectors) -> None:
-        """Before a first pass: if the parameters have changed, check them and allocate buffers."""
-        seen = [(p.shape, p.dtype, p.get_device(), p.data_ptr()) for p in parameters]
+        """Before a first pass: if the parameters have changed, check them and allocate buffers. Nothing stays gathered."""
+        seen = [(p.shape, p.dtype, p.get_device(), p.data_ptr()) for p in own(parameters)]
         if seen != self._seen:
             self.check(parameters)
+            self._gathered.find(parameters)
             self.buffers = [torch.empty_like(p, requires_grad=False) for p in parameters]
             self._seen = seen
+        self._gathered.drop()
 
     def displace(self, parameters: Vectors, perturbation: Perturbation) -> None:
         """θ ← θ + ε*."""
-        if [p.data_ptr() for p in parameters] != [address for *_, address in self._seen]:
+        if [p.data_ptr() for p in own(parameters)] != [address for *_, address in self._seen]:
             self.prepare(parameters)  # at another time than its first pass
         with torch.no_grad():
             self._displace(parameters, perturbation)
+        self._gathered.drop()
         torch.clear_autocast_cache()  # it holds low-precision copies of the old weights
 
     def restore(self) -> None:
@@ -58,6 +71,7 @@ class Move(ABC):
                 with torch.no_grad():
                     while self._away:
                         self._put_back(self._away)
+                        self._gathered.drop()
                         self._away = []
             except KeyboardInterrupt as caught:
                 interrupt = caught
@@ -157,7 +171,7 @@ class Swap(Move):
     def check(self, parameters: Vectors) -> None:
         """ValueError for a parameter whose storage is shared."""
         for i, p in enumerate(parameters):
-            if type(p) not in (Tensor, nn.Parameter) or vec.shares_storage(p):
+            if type(p) not in (Tensor, nn.Parameter) or shares_storage(p):
                 raise ValueError(
                     f"parameter {i} of shape {tuple(p.shape)} shares its storage with another tensor, which would not see a "
                     "swapped buffer. Use move=geosam.Copy()."
@@ -168,6 +182,7 @@ class Swap(Move):
 def overlapping(parameters: Vectors) -> tuple[int, int] | None:
     """The positions of two parameters, or twice that of one, with entries in one place in memory; None if there are none."""
     spans = []
+    parameters = own(parameters)
     for i, p in enumerate(parameters):
         if p.numel() and p.layout == torch.strided and p.data_ptr():
             if any(size > 1 and not stride for size, stride in zip(p.shape, p.stride(), strict=True)):

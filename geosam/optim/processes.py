@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -12,11 +13,16 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..core import Divergence, InnerProduct, Landing, Norm, Solver, Vectors
 from ..core import vectors as vec
-from ..observation import MeanSquares, Observation, PredictiveDistribution, Request
+from ..core.sharded import any_sharded, is_sharded, mean_over_mesh, placed_as
+from ..observation import MeanSquares, Observation, PredictiveDistribution, Request, observe_together
 from ..problem import Bound, Together
+from ..problem.modules import check_replicated, gathers
 from ..solvers import Closed, MultiStep, Radial
 
 BALLS = ("global", "rank")
+
+Asked = Sequence[tuple[str, Request[Any]]]
+"""Requests, each with the name of who asks."""
 
 
 def processes() -> int:
@@ -40,7 +46,10 @@ def inside(source: Bound | Together) -> Bound | Together:
 
 def check_reduced(source: Bound | Together) -> None:
     """Raises: NotImplementedError where processes train together and nobody reduces the second pass's gradients."""
-    if processes() > 1 and not isinstance(source.parts[0].model, DistributedDataParallel):
+    model, parameters = source.parts[0].model, source.parts[0].parameters
+    if any_sharded(parameters):
+        _check_reduced_over_mesh(model, parameters)
+    elif processes() > 1 and not isinstance(model, DistributedDataParallel):
         raise NotImplementedError(
             f"{processes()} processes train together, and nobody would reduce the gradients of this problem's second pass: the "
             "weights would drift apart. Give the wrapped model to the problem, Problem(DistributedDataParallel(model), loss), "
@@ -48,7 +57,75 @@ def check_reduced(source: Bound | Together) -> None:
         )
 
 
-def check_shared(requests: Iterable[tuple[str, Request[Any]]], solver: Solver | None) -> None:
+def _check_reduced_over_mesh(model: nn.Module, parameters: Vectors) -> None:
+    covered = max(p.device_mesh.size() for p in parameters if is_sharded(p))  # type: ignore[attr-defined]
+    if covered < processes():
+        raise NotImplementedError(
+            f"{processes()} processes train together, and the mesh of the sharded parameters has {covered}: nobody would "
+            "reduce the gradients of this problem's second pass over the others. Use a mesh of all of them (hybrid sharding, "
+            "of two dimensions), or a closure that reduces them."
+        )
+    plain = next((i for i, p in enumerate(parameters) if not is_sharded(p)), None)
+    if plain is not None and any(map(gathers, model.modules())):
+        raise NotImplementedError(
+            f"parameter {plain} is not sharded and others are (fully_shard with ignored_params): nobody would reduce its "
+            "gradient. Let fully_shard have it, or use a closure that reduces it."
+        )
+
+
+def check_sharded(source: Bound | Together | None, ball: str) -> None:
+    """Raises: NotImplementedError for what sharded parameters do not allow."""
+    if ball == "rank":
+        raise NotImplementedError(
+            "ball='rank' is one ε a process, and with sharded parameters (FSDP2, tensor parallel) a process holds a part of "
+            "one ε. Use ball='global', or DistributedDataParallel."
+        )
+    if source is not None and any(isinstance(part.model, DistributedDataParallel) for part in source.parts):
+        raise NotImplementedError(
+            "DistributedDataParallel around sharded parameters: its reduction would be left out in the first pass. Use "
+            "fully_shard on a mesh of two dimensions, one of them for tensor parallelism."
+        )
+
+
+def check_on_mesh(source: Bound | Together, requests: Asked, solver: Solver | None) -> None:
+    """Raises: NotImplementedError for what takes the model as a function of whole parameters."""
+    for who, _ in requests:
+        with naming(who):
+            check_replicated(source.parts[0].model)
+    if solver is not None and not isinstance(solver, Closed | MultiStep):
+        with naming(str(solver)):
+            check_replicated(source.parts[0].model)
+
+
+@contextmanager
+def naming(who: str) -> Iterator[None]:
+    """Inside, a refusal begins with who was refused."""
+    try:
+        yield
+    except NotImplementedError as error:
+        raise NotImplementedError(f"{who}: {error}") from None
+
+
+def over_mesh(seen: Observation) -> Observation:
+    """The gradient divided as the parameters are, which the wrapper has reduced; the loss as a mean over processes."""
+    gradient = [placed_as(g, p) for g, p in zip(seen.gradient, seen.parameters, strict=True)]
+    return replace(seen, gradient=gradient, loss=mean_over_mesh(seen.loss, seen.parameters))
+
+
+def observed(
+    source: Bound | Together, asked: Asked, who: str, solver: Solver | None, shares: bool, on_mesh: bool
+) -> Observation:
+    """What is asked for, by the module that the wrapper wraps; averaged over processes where one shares."""
+    inner = inside(source)
+    if shares:
+        check_shared(asked, solver)
+    if on_mesh:
+        check_on_mesh(inner, asked, solver)
+    seen = observe_together(inner, tuple(request for _, request in asked), who)
+    return shared(seen, group_of(source)) if shares else seen
+
+
+def check_shared(requests: Asked, solver: Solver | None) -> None:
     """Raises: NotImplementedError for what is no mean over processes, with one ball for all of them."""
     for who, request in requests:
         if not isinstance(request, MeanSquares | PredictiveDistribution):

@@ -21,10 +21,10 @@ from ..objectives import Gradient
 from ..observation import Metric, Objective, State, as_metric
 from ..observation.closures import Skipped, Zeroing
 from ..problem import Problem
+from . import checkpoint
 from .buffers import Statistics, check_batchnorm
 from .captured import Captured
 from .clipping import check_max_norm
-from .generators import generators
 from .groups import Groups, radius, radius_key
 from .habits import METHODS, check_base, with_cure
 from .held import UNTIL, Held
@@ -119,6 +119,7 @@ class SAM(torch.optim.Optimizer):
         self.owners, self.zeroing, self.watch, self._told = Owners(), Zeroing(), Watch(), False
         self.overflow, self.told = Overflow(), Told()
         self.held = Held()
+        self._blank: dict[str, State] | None = None
         groups = self._groups()
         if not groups.parameters:
             raise ValueError("the base optimizer holds no parameter that requires a gradient: there is nothing to perturb")
@@ -185,10 +186,6 @@ class SAM(torch.optim.Optimizer):
             group.setdefault(self._key, self.defaults[self._key])
         return Groups(self.param_groups, self._key, self.steps)
 
-    def _everyone(self) -> list[Tensor]:
-        """The parameters of all groups, frozen ones too, as torch counts them in checkpoints."""
-        return [p for group in self.param_groups for p in group["params"]]
-
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _PARTS and not (name == "solver" and value is None):
             check_instance(name, value, _PARTS[name])
@@ -229,7 +226,7 @@ class SAM(torch.optim.Optimizer):
             raise TypeError(NOT_THROUGH_SCALER)
         if closure is None:
             if not self.held.waits:
-                raise TypeError(NO_CLOSURE)
+                self._rehearse()
             self.base.step()
             return None if self.last is None else self.last.loss.detach()
         began = time.perf_counter()
@@ -340,23 +337,31 @@ class SAM(torch.optim.Optimizer):
         self.base.step(closure)
         return losses[0]
 
+    def _rehearse(self) -> None:
+        """For torch.distributed.checkpoint, which steps a fresh optimizer to see what it keeps. Raises: TypeError otherwise."""
+        if not checkpoint.is_rehearsal(self):
+            raise TypeError(NO_CLOSURE)
+        groups = self._groups()
+        self._blank = checkpoint.blank(self, groups.parameters, groups.names)
+
     def __getstate__(self) -> dict[str, Any]:
         """For copies: all but hooks, as in torch, and ``step``, which may be a scheduler's wrapper."""
         return {k: v for k, v in vars(self).items() if k != "step" and not k.startswith("_optimizer_")}
 
     def state_dict(self) -> dict[str, Any]:
-        """The base optimizer's state_dict, with memory and generators of objective, metric and solver under "geosam".
+        """The base optimizer's state_dict, with memory and generators of objective, metric and solver under "geosam"; once
+        torch.distributed.checkpoint is loaded the same is in the first parameter's state, where that keeps it.
 
         Where ``perturb`` holds θ + ε*, θ is restored first.
         """
         self.restore()
         for before in self._optimizer_state_dict_pre_hooks.values():
             before(self)
-        state = {**self.base.state_dict(), "geosam": self.owners.saved(self.memory, self._everyone())}
-        state["geosam"]["steps"] = self.steps
+        blank = None if self.steps or any(self.memory.values()) else self._blank
+        state = {**self.base.state_dict(), checkpoint.KEY: checkpoint.saved(self, blank)}
         for packed, group in zip(state["param_groups"], self.param_groups, strict=True):
             packed[self._key] = radius(group, self._key, self.steps)  # a schedule is configuration, not state
-        state["geosam"]["generators"] = [g.get_state() for g in generators((self.metric, self.objective, self.update))]
+        checkpoint.share(state, self)
         for after in self._optimizer_state_dict_post_hooks.values():
             changed = after(self, state)
             state = state if changed is None else changed
@@ -370,7 +375,7 @@ class SAM(torch.optim.Optimizer):
         for before in self._optimizer_load_state_dict_pre_hooks.values():
             changed = before(self, state)
             state = state if changed is None else changed
-        memory = state.pop("geosam", {})
+        state, memory = checkpoint.taken_out(state)
         scheduled = [group.get(self._key) for group in self.param_groups]
         if self.move.lifts:  # torch casts the state to the parameters' type
             Step(self, lambda: None, self._groups()).lift()
@@ -381,12 +386,7 @@ class SAM(torch.optim.Optimizer):
         for group, rho in zip(self.param_groups, scheduled, strict=True):
             if isinstance(rho, Schedule):
                 group[self._key] = rho
-        self.steps = memory.get("steps", 0)
-        self.memory = self.owners.load(memory, self._everyone(), self._groups().parameters)
-        for generator, drawn in zip(
-            generators((self.metric, self.objective, self.update)), memory.get("generators", ()), strict=False
-        ):
-            generator.set_state(drawn.cpu())
+        checkpoint.load(self, memory, self._groups().parameters)
         for after in self._optimizer_load_state_dict_post_hooks.values():
             after(self)
 

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from ..core import Divergence, Landing, Loan, Norm, Perturbation, Vectors
 from ..core import vectors as vec
+from ..core.sharded import any_sharded
 from ..core.undo import undisturbed, unless_raised
 from ..metrics.blockwise import product
-from ..observation import Field, Metric, Observation, State, name_of, observe_closure, observe_together
+from ..observation import Field, Metric, Observation, State, name_of, observe_closure
 from ..observation.closures import run
 from ..problem import Bound, Together
 from ..problem.randomness import Replay
@@ -29,7 +30,7 @@ from .last import Last, Perturbed
 from .masks import models, random_numbers
 from .overflow import scale_of
 from .passes import averages
-from .processes import check_shared, group_of, inside, mean, processes, same_buffers, shared, shared_geometry
+from .processes import check_sharded, group_of, inside, mean, observed, over_mesh, processes, same_buffers, shared_geometry
 from .rounding import displace
 from .rule import Rule, Source
 from .told import reads_direction
@@ -60,6 +61,9 @@ class Step(Descent):
         self.inner = None if self.bound is None else inside(self.bound)
         if not callable(self.source):
             raise TypeError(f"step() needs a closure or problem.on(x, y), got {type(source).__name__}")
+        self.on_mesh = any_sharded(self.parameters)
+        if self.on_mesh:
+            check_sharded(self.bound, rule.ball)
         if self.bound is None and rule.ball == "rank" and processes() > 1:
             raise NotImplementedError("ball='rank' takes problem.on(x, y): a closure's gradients are reduced by its wrapper")
         self.kind = rule.passes.kind(rule.steps)
@@ -77,8 +81,8 @@ class Step(Descent):
 
     @property
     def shares(self) -> bool:
-        """Whether the first pass is to be averaged over processes; a closure's wrapper does it by itself."""
-        return self.bound is not None and self.rule.ball == "global" and processes() > 1
+        """Whether the first pass is to be averaged over processes; a closure's wrapper does it by itself, and so does FSDP2."""
+        return self.bound is not None and self.rule.ball == "global" and processes() > 1 and not self.on_mesh
 
     @property
     def is_plain(self) -> bool:
@@ -221,15 +225,14 @@ class Step(Descent):
         """What the fields need, at the parameters as they are."""
         for field in fields:
             self._check(field)
-        needs = tuple(request for field in fields for request in field.needs)
-        if self.inner is not None:
-            if self.shares:
-                check_shared([(name_of(field), request) for field in fields for request in field.needs], self.rule.solver)
-            seen = observe_together(self.inner, needs, name_of(fields[0]))
-            return shared(seen, group_of(self.bound)) if self.shares else seen
-        seen = observe_closure(self.closure, self.parameters, self.groups.names)
-        self.rule.told.measure(self.parameters)
-        return seen if self.scale is None else replace(seen, gradient=vec.scale(seen.gradient, 1 / self.scale))
+        if self.bound is None:
+            seen = observe_closure(self.closure, self.parameters, self.groups.names)
+            self.rule.told.measure(self.parameters)
+            seen = seen if self.scale is None else replace(seen, gradient=vec.scale(seen.gradient, 1 / self.scale))
+        else:
+            asked = [(name_of(field), request) for field in fields for request in field.needs]
+            seen = observed(self.bound, asked, name_of(fields[0]), self.rule.solver, self.shares, self.on_mesh)
+        return over_mesh(seen) if self.on_mesh else seen
 
     def _own(self, seen: Observation) -> Observation:
         """With a gradient of its own where later passes overwrite this one's, which is still read."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor
 from torch.nn.parameter import is_lazy
@@ -31,16 +30,11 @@ def _wrong_with(p: Tensor) -> str | None:
         )
     if p.device.type == "mps":
         return "is on MPS, which has no float64, the type of geosam's scalars; use a CPU or a CUDA device"
-    if _is_sharded(p):
+    if getattr(p, "_fsdp_flattened", False) and processes() > 1:
         return (
-            "is sharded over processes (FSDP, DTensor): norms would be those of a process's own shard. Replicate the "
-            "parameters, as DistributedDataParallel does"
+            "is flat and sharded over processes (FSDP1), so that its norm would be that of a process's own part. Use FSDP2, "
+            "torch.distributed.fsdp.fully_shard"
         )
+    if any(place.is_partial() for place in getattr(p, "placements", ())):
+        return "is a partial sum over a mesh, which has no entries of its own: redistribute it, p.redistribute(placements=...)"
     return None
-
-
-def _is_sharded(p: Any) -> bool:
-    """Whether a process holds a part of the parameter: a DTensor of a mesh, or a flat parameter and its views (FSDP1)."""
-    placements, mesh = getattr(p, "placements", ()), getattr(p, "device_mesh", None)
-    spread = mesh is not None and mesh.size() > 1 and not all(place.is_replicate() for place in placements)
-    return spread or (getattr(p, "_fsdp_flattened", False) and processes() > 1)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..core import Norm, Vectors
 from ..core import vectors as vec
+from ..core.sharded import any_sharded
 from ..objectives import Gradient
 from ..observation import Observation
 from ..observation.closures import run
@@ -32,6 +33,7 @@ class Size(NamedTuple):
 
 class Told:
     """Looks at the sizes of both passes' gradients in steps 1, 2, 4, 8, …, on an accelerator, which waits for it, in step 16.
+    Sharded parameters are not looked at.
 
     Two different gradients of one norm, or of one largest entry, were clipped; a loss that rises by less than 1/256 of what its
     gradient predicts was scaled. Only then the closure is called again, to be certain.
@@ -45,7 +47,7 @@ class Told:
         """The first pass's gradients."""
         self.steps += 1
         due = self.steps == 16 or (not self.steps & (self.steps - 1) and vec.reads_are_free(parameters))
-        self.first = size(parameters) if due else None
+        self.first = size(parameters) if due and not any_sharded(parameters) else None
 
     def check(
         self,

@@ -19,7 +19,7 @@ from .examine import examine
 from .functional import Opened, Writes, called
 from .likelihoods import Likelihood, of_loss
 from .losses import Loss, SampleLoss, one_number, sample_loss
-from .modules import couples_samples, structure, training_modes
+from .modules import check_replicated, couples_samples, structure, training_modes
 from .outputs import replaced, view
 from .probe import Facts, probe, with_autograd
 from .randomness import Handed, Replay, Stream, foreign
@@ -121,7 +121,10 @@ class Batch(Brief):
         return found
 
     def opened(self, parameters: Vectors) -> Opened:
-        """(θ, other tensors, x) → outputs. Raises: ValueError where a copy of the model reads the original's tensors."""
+        """(θ, other tensors, x) → outputs. Raises: ValueError where a copy of the model reads the original's tensors;
+        NotImplementedError for a model that is sharded over processes.
+        """
+        check_replicated(self.model)
         self.names(parameters)
         return Opened(self.model, parameters, self.writes)
 

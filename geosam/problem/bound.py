@@ -42,7 +42,7 @@ class Bound(Batch):
     @undisturbed
     def __call__(self) -> Tensor:
         """Zero the gradients, forward, backward (of the scaled loss where there is a scale); the loss, detached."""
-        for p in self.model.parameters():
+        for p in (*self.model.parameters(), *(self.chosen or ())):  # FSDP2 may hold others in the model than the optimizer
             p.grad = None
         with explained(self), torch.enable_grad():
             loss = self.batch_loss(self.call(self.model))

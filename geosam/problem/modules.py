@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import nn
 
+from ..core.sharded import is_sharded
+
 _BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
 
 
@@ -28,6 +30,22 @@ def structure(model: nn.Module, parameters: Any) -> tuple[Any, ...]:
 def training_modes(model: nn.Module) -> tuple[bool, ...]:
     """``training`` of every module."""
     return tuple(m.training for m in modules(model))
+
+
+def gathers(module: nn.Module) -> bool:
+    """Whether FSDP2 gathers the module's parameters for a pass (``fully_shard``)."""
+    return hasattr(module, "unshard") and hasattr(module, "reshard")
+
+
+def check_replicated(model: nn.Module) -> None:
+    """Raises: NotImplementedError where processes hold parts of the parameters."""
+    if any(gathers(m) or any(map(is_sharded, m._parameters.values())) for m in modules(model)):
+        raise NotImplementedError(
+            "the model's parameters are sharded over processes (FSDP2, tensor parallel), and rows, KL, curvature and L(θ + ε) "
+            "apart from a step take it as a function of whole parameters: geosam gathers none. In steps use a metric of the "
+            "gradient (Euclidean, ParameterScaled, GradientMagnitude, Monge, LayerWise, FilterWise, norms.Sup); for the others "
+            "replicate the model (DistributedDataParallel with ball='rank'), or load its checkpoint in one process."
+        )
 
 
 def couples_samples(module: nn.Module) -> bool:

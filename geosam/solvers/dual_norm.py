@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..core import Divergence, Loan, Norm, Perturbation, Solver, Vectors
 from ..core import vectors as vec
+from ..core.sharded import number
 
 
 class Closed(Solver):
@@ -30,6 +31,7 @@ class Closed(Solver):
         if not isinstance(geometry, Norm):
             raise TypeError(f"{type(self).__name__} needs a norm; a divergence has no ♯. Use solvers.Radial().")
         direction, dual = geometry.ascend_into(self.scratch, c)
+        dual = number(dual)
         scale, radius = self.lengths(rho, dual)
         return Perturbation(
             direction=direction,

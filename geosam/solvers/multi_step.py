@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..core import Covector, Divergence, Loan, Norm, Perturbation, Solver, Vectors
 from ..core import vectors as vec
+from ..core.sharded import number
 from .dual_norm import DualNorm
 
 
@@ -77,10 +78,11 @@ class MultiStep(Solver):
     def _step(self, norm: Norm, c: Vectors, epsilon: Vectors, rho: float) -> tuple[list[Tensor], Tensor, Tensor]:
         """(ε_{k+1}, ‖ε_{k+1}‖, whether c_k was finite)."""
         direction, dual = norm.ascend(c)
+        dual = number(dual)
         factor = torch.where(dual > 0, self.step * rho / dual, 0.0)
         # selected, because 0 · NaN is NaN; a dual norm that is not finite is reported, and gives ε* = 0
         stride = vec.keep(torch.isfinite(factor) & (factor > 0), vec.scale(direction, factor))
         moved = vec.add(epsilon, stride)
-        length = norm.norm(moved)
+        length = number(norm.norm(moved))
         shrink = torch.where(length > rho, rho / length, 1.0)
         return vec.scale(moved, shrink), length * shrink, torch.isfinite(dual)

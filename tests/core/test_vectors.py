@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from geosam.core import vectors as vec
+from geosam.core.layout import shares_storage
 from tests.placement import reads_switched_off
 
 SHAPES = st.lists(st.sampled_from([(), (1,), (5,), (3, 4), (2, 3, 2, 2)]), min_size=1, max_size=4)
@@ -149,13 +150,13 @@ def test_in_place_operations_write_where_they_are_told():
 
 def test_who_shares_a_storage():
     t = torch.zeros(4)
-    assert not vec.shares_storage(t)
+    assert not shares_storage(t)
     view = t[:2]
-    assert vec.shares_storage(t) and vec.shares_storage(view)
+    assert shares_storage(t) and shares_storage(view)
     del t
-    assert vec.shares_storage(view)  # part of a larger storage
+    assert shares_storage(view)  # part of a larger storage
     for whole in (torch.zeros(()), torch.zeros(2, 3, 4, 4).contiguous(memory_format=torch.channels_last)):
-        assert not vec.shares_storage(whole)
+        assert not shares_storage(whole)
 
 
 @pytest.mark.parametrize("value", [None, 0.3])

@@ -5,7 +5,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.tensor import Replicate, Shard, distribute_tensor
+from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
 
 from geosam import SAM
 from geosam.optim import suitable
@@ -45,14 +45,11 @@ def group(tmp_path):
     dist.destroy_process_group()
 
 
-def test_sharded_parameters_are_refused(group, monkeypatch):
-    whole, part = (nn.Parameter(distribute_tensor(torch.ones(4), group, [kind])) for kind in (Replicate(), Shard(0)))
-    for p in (whole, part):
-        suitable.check_parameters([p])  # a mesh of one process holds all of it
-    monkeypatch.setattr(type(group), "size", lambda *_: 2)
-    suitable.check_parameters([whole])
-    with pytest.raises(NotImplementedError, match="parameter 0 is sharded over processes"):
-        SAM(torch.optim.SGD([part], lr=0.1))
+def test_partial_sums_are_refused(group):
+    for kind in (Replicate(), Shard(0)):
+        suitable.check_parameters([nn.Parameter(distribute_tensor(torch.ones(4), group, [kind]))])
+    with pytest.raises(NotImplementedError, match=r"parameter 0 is a partial sum over a mesh.*redistribute"):
+        suitable.check_parameters([DTensor.from_local(torch.ones(4), group, [Partial()])])
 
 
 def test_flat_parameters_are_refused_in_several_processes(monkeypatch):
@@ -60,5 +57,5 @@ def test_flat_parameters_are_refused_in_several_processes(monkeypatch):
     model[0].weight._fsdp_flattened = True
     SAM(torch.optim.SGD(model.parameters(), lr=0.1))
     monkeypatch.setattr(suitable, "processes", lambda: 2)
-    with pytest.raises(NotImplementedError, match="sharded"):
+    with pytest.raises(NotImplementedError, match=r"parameter 0 .*flat and sharded.*fully_shard"):
         SAM(torch.optim.SGD(model.parameters(), lr=0.1))

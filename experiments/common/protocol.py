@@ -37,7 +37,7 @@ def as_tested(source: Source) -> Any:
 class Protocol:
     """source: of the settings, in words. rule: against which row, and how, differences are judged; fixed before a run.
 
-    score: source ↦ what is read off the trained model. look: what is measured after every epoch. Both as in ``geosam.ablate``.
+    loss: by default cross-entropy. score: source ↦ what is read off the trained model. look: what is measured after every epoch. Both as in ``geosam.ablate``.
     """
 
     source: str
@@ -56,6 +56,7 @@ class Protocol:
     step: Any = None
     score: Callable[[Source], Any] = as_tested
     look: Any = None
+    loss: Any = None
 
     def asked(self, options: Options) -> Protocol:
         """The preset with what the options say instead. A data set of another size is taken whole."""
@@ -77,7 +78,7 @@ class Protocol:
     def tuned(self, trials: int) -> Protocol:
         """Every method in so many runs, on a tenth of the training samples where none are held out."""
         match = replace(self.match, trials=trials) if isinstance(self.match, Tuned) else Tuned(trials, Log(0.01, 2.0))
-        methods = {name: replace(method, rho=None) for name, method in self.methods.items() if name != CONTROL}
+        methods = {name: replace(m, rho=m.rho and None) for name, m in self.methods.items() if name != CONTROL}  # 0 stays
         return replace(self, match=match, methods=methods, data=replace(self.data, held_out=self.data.held_out or 0.1))
 
     def small(self) -> Protocol:
@@ -96,7 +97,7 @@ class Protocol:
             seeds=range(self.seeds),
             epochs=self.epochs,
             warmup=self.warmup,
-            loss=nn.CrossEntropyLoss(label_smoothing=self.smoothing),
+            loss=self.loss or nn.CrossEntropyLoss(label_smoothing=self.smoothing),
             problem=frozen,
             optimizer=self.optimizer,
             match=self.match,

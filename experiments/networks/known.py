@@ -17,6 +17,7 @@ from .grouped import grouped
 from .initial import drawn_from
 from .resnet import resnet
 from .small_transformer import small_transformer
+from .two_tower import TwoTower
 from .vision_transformer import VisionTransformer
 from .wide_resnet import wide_resnet
 
@@ -56,6 +57,11 @@ def _transformer(shape: Shape, classes: int) -> nn.Module:
 
 def _vit(width: int, depth: int, shape: Shape, classes: int) -> nn.Module:
     return VisionTransformer(shape[0], shape[1], classes, width, depth)
+
+
+def _two_tower(shape: Shape, classes: int) -> nn.Module:
+    """For images of even height; classes are not used."""
+    return TwoTower(shape[0] * (shape[1] // 2) * shape[2])
 
 
 def _vgg19_bn(shape: Shape, classes: int) -> nn.Module:
@@ -125,6 +131,7 @@ KNOWN: dict[str, Build] = {
     "resnext29": _resnext29,
     "pyramidnet272": _pyramidnet272,
     "densenet121": _densenet121,
+    "two_tower": _two_tower,
     "vgg19_bn": _vgg19_bn,
     "resnet34": _resnet34,
     "vit_b": partial(_timm, "vit_base_patch16_224"),

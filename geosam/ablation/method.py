@@ -47,8 +47,8 @@ class Method(Described):
 
     @property
     def passes(self) -> int:
-        """Gradients a step: two, or one for the base alone. What a metric adds to that is not counted."""
-        return 1 if self.metric is None else 2
+        """Gradients a step: two, or one for the base alone and without a radius. What a metric adds to that is not counted."""
+        return 1 if self.metric is None or self.rho == 0 else 2
 
     def around(self, base: torch.optim.Optimizer, rho: float) -> SAM:
         """The optimizer of this method."""

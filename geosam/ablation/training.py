@@ -131,7 +131,7 @@ class Training:
                 skipped.append(last.skipped | ~last.finite)
             if self.schedule is not None:
                 self.schedule.step()
-        self.passes += len(losses) * (1 if self.radius is None else 2)
+        self.passes += len(losses) * (1 if self.radius is None else self.run.method.passes)
         values = torch.stack(losses).tolist()  # one read of the device
         missed = int(torch.stack(skipped).sum().item()) if skipped else 0
         return {"passes": self.passes, "loss": sum(values) / len(values), "skipped": missed}

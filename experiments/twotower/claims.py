@@ -1,0 +1,54 @@
+"""What the records of ``twotower`` decide."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from geosam.ablation.statistics import Rule, Verdict, differs
+
+from ..claims.claim import Claim, Found, Parts
+from ..common.methods import ASAM, MONGE, SAM, SGD
+from .presets import GRID, cell
+
+CHANCE = 0.01
+"""Of a run that diverged: one of 100 candidates."""
+LESS = Rule(score="accuracy lost over the grid")
+BETTER = Rule(score="accuracy")
+
+
+def robust(found: Found) -> Parts:
+    """Lost over the grid, by seed: its best accuracy less its mean. Monge loses less than SAM, and than ASAM."""
+    lost = {name: _lost(found, name) for name in (MONGE, SAM, ASAM)}
+    pairs = {f"{MONGE} against {other}": _less(lost[other], lost[MONGE]) for other in (SAM, ASAM)}
+    return _named(differs(pairs, LESS), "loses less accuracy over the grid of radii") if found else {}
+
+
+def works(found: Found) -> Parts:
+    """Where no likelihood is known and samples meet in the loss: at the middle radius it is better than SGD."""
+    best = {f"{cell(MONGE, GRID[2])} against {SGD}": _less(_scores(found, cell(MONGE, GRID[2])), _scores(found, SGD))}
+    return _named(differs(best, BETTER), "is more accurate") if found else {}
+
+
+def _scores(found: Found, method: str) -> dict[int, float]:
+    each = (outcomes.scores("accuracy").get(method, {}) for outcomes in found.values())
+    return {seed: CHANCE if value is None else value for scores in each for seed, value in scores.items()}
+
+
+def _lost(found: Found, name: str) -> dict[int, float]:
+    by_radius = [_scores(found, cell(name, rho)) for rho in GRID]
+    seeds = set.intersection(*(set(scores) for scores in by_radius))
+    return {s: max(at[s] for at in by_radius) - sum(at[s] for at in by_radius) / len(GRID) for s in seeds}
+
+
+def _less(a: Mapping[int, float], b: Mapping[int, float]) -> list[float]:
+    return [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())]
+
+
+def _named(verdicts: Mapping[str, Verdict], what: str) -> Parts:
+    return {name: Verdict(f"{name}: {what}", v.outcome, v.why, v.seeds) for name, v in verdicts.items()}
+
+
+CLAIMS = (
+    Claim("M5", "Monge SAM depends less on its radius than SAM and ASAM", robust),
+    Claim("M5", "Monge SAM works where there is no likelihood and samples meet: it improves a contrastive alignment", works),
+)

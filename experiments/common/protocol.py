@@ -37,7 +37,8 @@ def as_tested(source: Source) -> Any:
 class Protocol:
     """source: of the settings, in words. rule: against which row, and how, differences are judged; fixed before a run.
 
-    loss: by default cross-entropy. score: source ↦ what is read off the trained model. look: what is measured after every epoch. Both as in ``geosam.ablate``.
+    loss: by default cross-entropy. score: source ↦ what is read off the trained model. look: what is measured after every
+    epoch. Both as in ``geosam.ablate``.
     """
 
     source: str

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from geosam.ablation import Choice, Log, Method, Rule, Tuned
 from geosam.metrics import EmpiricalFisher, Euclidean, GradientMagnitude
+from geosam.optim.updates import Natural
 from geosam.solvers import Unified
-from geosam.updates import Natural
 
 from ..classify.presets import device as clean_device
 from ..classify.presets import digits as clean_digits
@@ -26,8 +26,8 @@ DAMPING, PARTS = 0.1, 5
 def rows() -> dict[str, Method]:
     """G is the full empirical Fisher with λ = 0.1, absolute, so that G⁻¹s is at most ten times s.
 
-    Of FSAM it is its own ḡ², as published (η = λ = 1), whose natural gradient is s/(1 + g²). Natural SGD has twice the epochs, as
-    SGD at equal compute has. Of the proximal row ρ is no radius: ε = ρg.
+    Of FSAM it is its own ḡ², as published (η = λ = 1), whose natural gradient is s/(1 + g²). Natural SGD has twice the epochs,
+    as SGD at equal compute has. Of the proximal row ρ is no radius: ε = ρg.
     """
     fisher = EmpiricalFisher(DAMPING)
     published = GradientMagnitude(1.0, damping=1.0)

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from geosam.ablation.statistics import Rule, Verdict, differs
 
 from ..claims.claim import Claim, Found, Parts
+from ..claims.number import above
 from ..common.methods import ASAM, MONGE, SAM, SGD
-from .presets import GRID, cell
+from .presets import GRID, MIDDLE, cell
 
 CHANCE = 0.01
 """Of a run that diverged: one of 100 candidates."""
@@ -24,9 +25,15 @@ def robust(found: Found) -> Parts:
 
 
 def works(found: Found) -> Parts:
-    """Where no likelihood is known and samples meet in the loss: at the middle radius it is better than SGD."""
-    best = {f"{cell(MONGE, GRID[2])} against {SGD}": _less(_scores(found, cell(MONGE, GRID[2])), _scores(found, SGD))}
-    return _named(differs(best, BETTER), "is more accurate") if found else {}
+    """Where no likelihood is known and samples meet in the loss: it finds ten times what chance does."""
+    scores = _scores(found, cell(MONGE, MIDDLE))
+    return above({f"accuracy of {cell(MONGE, MIDDLE)}": list(scores.values())}, 10 * CHANCE, BETTER) if found else {}
+
+
+def helps(found: Found) -> Parts:
+    """More accurate than SGD with the same number of steps."""
+    pairs = {f"{cell(MONGE, MIDDLE)} against {SGD}": _less(_scores(found, cell(MONGE, MIDDLE)), _scores(found, SGD))}
+    return _named(differs(pairs, BETTER), "is more accurate") if found else {}
 
 
 def _scores(found: Found, method: str) -> dict[int, float]:
@@ -49,6 +56,7 @@ def _named(verdicts: Mapping[str, Verdict], what: str) -> Parts:
 
 
 CLAIMS = (
-    Claim("M5", "Monge SAM depends less on its radius than SAM and ASAM", robust),
-    Claim("M5", "Monge SAM works where there is no likelihood and samples meet: it improves a contrastive alignment", works),
+    Claim("M5", "Monge SAM depends less on the number ρ than SAM and ASAM, whose ε is longer at the same ρ", robust),
+    Claim("M5", "Monge SAM works where there is no likelihood and samples meet in the loss", works),
+    Claim("M5", "it improves a contrastive alignment over SGD", helps),
 )

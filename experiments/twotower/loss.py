@@ -22,7 +22,7 @@ def contrastive(z: Tensor, y: Tensor) -> Tensor:
 
 @torch.no_grad()
 def retrieved(model: nn.Module, loss: Any, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Any]:
-    """accuracy: the part of halves, either way, whose own other half of 100 is the most alike. A last, smaller part is left out."""
+    """accuracy: the part of halves, either way, whose own other half is the most alike of 100. A smaller rest is left out."""
     hits, losses, n = 0.0, 0.0, 0
     for x, y in batches:
         for part in x.split(CANDIDATES):

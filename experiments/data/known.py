@@ -8,10 +8,11 @@ from functools import partial
 import torch
 
 from .digits import handwritten
+from .mapped import mapped
 from .pictures import pictures
 from .shakespeare import shakespeare
 from .split import Split
-from .task import Standardise, Task
+from .task import Enlarged, Standardise, Task
 
 DIGITS_TEST = 600
 
@@ -29,11 +30,16 @@ def _pictures(name: str, dataset: str, classes: int, standardise: Standardise) -
     return Task(pictures(name, dataset), classes, standardise)
 
 
+def _large(name: str, classes: int) -> Task:
+    return Task(mapped(name), classes, IMAGENET)
+
+
 def shakespeare_task() -> Task:
     """The next symbol of a text, at each of 64 places."""
     return Task(shakespeare(), 65)
 
 
+IMAGENET = Standardise((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CIFAR = Standardise((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
 CIFAR_100 = Standardise((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
 
@@ -43,6 +49,10 @@ KNOWN: dict[str, Callable[[], Task]] = {
     "cifar100": partial(_pictures, "cifar100", "CIFAR100", 100, CIFAR_100),
     "mnist": partial(_pictures, "mnist", "MNIST", 10, Standardise((0.1307,), (0.3081,))),
     "fashion_mnist": partial(_pictures, "fashion_mnist", "FashionMNIST", 10, Standardise((0.2860,), (0.3530,))),
+    "cifar100_224": partial(_pictures, "cifar100", "CIFAR100", 100, Enlarged(CIFAR_100.mean, CIFAR_100.deviation)),
+    "imagenet": partial(_large, "imagenet", 1000),
+    "cars": partial(_large, "cars", 196),
+    "flowers": partial(_large, "flowers", 102),
     "shakespeare": shakespeare_task,
 }
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from .augment import Pipeline
 from .batches import Batch
@@ -32,6 +33,17 @@ class Standardise:
         """x: [n, channels, height, width]."""
         mean, deviation = (torch.tensor(v, device=x.device)[:, None, None] for v in (self.mean, self.deviation))
         return (x.float() / 255 - mean) / deviation
+
+
+@dataclass(frozen=True)
+class Enlarged(Standardise):
+    """The same, then enlarged to size × size (bicubic): what a network of large images is shown of small ones."""
+
+    size: int = 224
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """x: [n, channels, height, width]."""
+        return F.interpolate(super().__call__(x), size=(self.size, self.size), mode="bicubic")
 
 
 @dataclass(frozen=True)

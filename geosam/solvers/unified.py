@@ -15,6 +15,9 @@ from .dual_norm import Closed
 class Unified(Closed):
     """ε = ρ ((1 − λ) + λ/‖c‖*) ♯c: λ = 1 is :class:`DualNorm`, λ = 0 the unnormalised ε = ρ ♯c, which vanishes with c.
 
+    λ = 0 is the proximal step: argmax ⟨c, ε⟩ − ‖ε‖²/2ρ. Among ε of length t the first term is at most t‖c‖*, reached along ♯c,
+    and t‖c‖* − t²/2ρ is largest at t = ρ‖c‖*, where it is ½ρ‖c‖*². So it holds in every norm.
+
     share: λ. With λ < 1, ρ is no radius: ‖ε‖ = ρ ((1 − λ)‖c‖* + λ) is reported, and ε grows with the loss's scale. Costs what
     DualNorm costs. Source: Oikonomou & Loizou 2025 (unified SAM); Andriushchenko & Flammarion 2022 (λ = 0), both for the
     Euclidean norm. Raises: ValueError unless 0 ≤ λ ≤ 1.

@@ -26,7 +26,7 @@ def retrieved(model: nn.Module, loss: Any, batches: Iterable[tuple[Tensor, Tenso
     hits, losses, n = 0.0, 0.0, 0
     for x, y in batches:
         for part in x.split(CANDIDATES):
-            if len(part) < CANDIDATES:
+            if n and len(part) < CANDIDATES:
                 continue
             z, own = model(part), torch.arange(len(part), device=part.device)
             hits += ((z.argmax(1) == own).sum() + (z.argmax(0) == own).sum()).item() / 2

@@ -95,3 +95,19 @@ def test_errors():
     for wrong in (lambda: LinearRise(0.0), lambda: ExactRise(-1.0), lambda: Unified(1.5)):
         with pytest.raises(ValueError, match=r"rise|share"):
             wrong()
+
+
+@given(NORMS, SEEDS, st.floats(1e-3, 10), st.floats(-2, 2))
+def test_without_normalisation_it_is_the_proximal_step(norm, seed, rho, power):
+    """ρ♯c is the argmax of ⟨c, ε⟩ − ‖ε‖²/2ρ: of value ½ρ‖c‖*², which no other ε reaches, on its ray or off it."""
+    c = covector(seed)
+
+    def value(epsilon):
+        return (vec.dot(c, epsilon) - norm.norm(epsilon) ** 2 / (2 * rho)).item()
+
+    epsilon = Unified(0.0).solve(norm, c, rho).epsilon
+    best = value(epsilon)
+    assert best == pytest.approx(rho * norm.dual_norm(c).item() ** 2 / 2, rel=1e-9)
+    off = vec.axpy(epsilon, 0.1 * (vec.norm(epsilon) / vec.norm(c)).item(), covector(seed + 7))
+    for other in (vec.scale(epsilon, 10.0**power), off, DualNorm().solve(norm, c, rho).epsilon):
+        assert value(other) <= best * (1 + 1e-9)

@@ -6,9 +6,12 @@ import pytest
 
 from experiments.claims.claim import Claim
 from experiments.claims.ledger import ledger
-from experiments.common.methods import ASAM, CONTROL, DIAGONAL, EQUAL, FSAM, KL, SAM
+from experiments.common.methods import ASAM, CONTROL, DIAGONAL, EQUAL, FSAM, KL, MONGE, SAM, SGD
 from experiments.magnitude.presets import MAGNITUDE
+from experiments.natural.presets import EACH, PAIRS, PROXIMAL
 from experiments.sensitivity.presets import ETAS, GAMMAS, cell
+from experiments.twotower.presets import GRID, MIDDLE
+from experiments.twotower.presets import cell as cell_of
 from geosam.ablation.statistics import Verdict
 from tests.experiments.planted import outcomes
 
@@ -44,7 +47,36 @@ def magnitude(direction=0.95, scale=0.9, accuracy=0.9):
     return {"clean": outcomes(rows, look={"least": 0.9, "factor": 2.0})}
 
 
+def natural(gain=0.05, each=0.03, proximal=0.02):
+    rows = {name: ({"accuracy": 0.8}, []) for _, name in PAIRS}
+    rows |= {name: ({"accuracy": 0.8 + gain}, []) for name, _ in PAIRS}
+    return {"clean": outcomes(rows | {EACH: ({"accuracy": 0.8 + each}, []), PROXIMAL: ({"accuracy": 0.8 + proximal}, [])})}
+
+
+def twotower(monge=0.3, sgd=0.25):
+    ends = {MONGE: monge, SAM: 0.05, ASAM: 0.06}
+    grid = {cell_of(n, r): ({"accuracy": 0.4 if r < GRID[2] else end}, []) for n, end in ends.items() for r in GRID}
+    return {"clean": outcomes(grid | {SGD: ({"accuracy": sgd}, [])})}
+
+
+def weak(found=0.4):
+    return {"clean": outcomes({cell_of(MONGE, MIDDLE): ({"accuracy": found}, []), SGD: ({"accuracy": 0.2}, [])})}
+
+
+def finetune(first=0.05, five=0.02):
+    rows = {name: ({"accuracy": 0.8, "top5": 0.9}, []) for name in (SGD, SAM, ASAM)}
+    return {"clean": outcomes(rows | {FSAM: ({"accuracy": 0.8 + first, "top5": 0.9 + five}, [])})}
+
+
 CASES = [
+    ("natural", "natural", natural, {}, {"gain": -0.05}),
+    ("natural", "each_part", natural, {}, {"each": -0.03}),
+    ("natural", "proximal", natural, {}, {"proximal": -0.02}),
+    ("twotower", "robust", twotower, {}, {"monge": 0.01}),
+    ("twotower", "works", weak, {}, {"found": 0.02}),
+    ("twotower", "helps", twotower, {}, {"sgd": 0.5}),
+    ("finetune", "first", finetune, {}, {"first": -0.05}),
+    ("finetune", "five", finetune, {}, {"five": -0.02}),
     ("budget", "probes", budget, {}, {"fsam": 8.0}),
     ("budget", "probes", budget, {}, {"sam": 1.1}),
     ("budget", "ball_of_kl", budget, {}, {"kl": 8.0}),
@@ -86,4 +118,6 @@ def test_a_claim_that_fails_may_hold_with_a_correction():
 
 
 def test_every_row_of_the_papers_that_a_study_here_has_is_in_the_ledger():
-    assert {"F10", "F11", "F12", "F13", "F15", "F16", "F17", "F20", "P2"} <= {claim.id for _, claim in ledger()}
+    assert {"F10", "F11", "F12", "F13", "F15", "F14", "F16", "F17", "F19", "F20", "M5", "P2"} <= {
+        claim.id for _, claim in ledger()
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from geosam.ablation.statistics import Rule, Verdict, differs
 
@@ -52,7 +53,7 @@ def _less(a: Mapping[int, float], b: Mapping[int, float]) -> list[float]:
 
 
 def _named(verdicts: Mapping[str, Verdict], what: str) -> Parts:
-    return {name: Verdict(f"{name}: {what}", v.outcome, v.why, v.seeds) for name, v in verdicts.items()}
+    return {name: replace(verdict, claim=f"{name}: {what}") for name, verdict in verdicts.items()}
 
 
 CLAIMS = (

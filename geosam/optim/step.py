@@ -71,6 +71,7 @@ class Step(Descent):
         self.kept: Any | None = None
         self.buffers = Buffers(rule.statistics, models(self.inner), self.parameters)
         self.replay: Replay | None = None
+        self.remembered: dict[str, State] = {}
         self.landing: Landing | None = None
         self.observed = True
 
@@ -116,11 +117,12 @@ class Step(Descent):
         return loss.detach()
 
     def whole(self, acts: Callable[[], T]) -> T:
-        """What ``acts`` returns; where anything is raised, parameters and buffers are those before the passes."""
+        """What ``acts`` returns; where anything is raised, parameters, buffers and memory are those before the passes."""
 
         def undo() -> None:
             self.put_back()
             self.buffers.restore()
+            self.rule.memory.update(self.remembered)
 
         def all_acts() -> T:
             self.buffers.begin()
@@ -182,6 +184,7 @@ class Step(Descent):
                 return self._resting(seen.loss)
             return self._resting(self._unknown(), torch.ones_like(self._unknown(), dtype=torch.bool))
         self.rule.owners.sort(self.rule.memory, self.parameters, self.groups.names)
+        self.remembered = dict(self.rule.memory)  # states are replaced, never written to
         self.rule.move.prepare(self.parameters)
         if self.kind != "both" and (found := self._unobserved()) is not None:
             if self.reads is not None:

@@ -7,7 +7,7 @@ import pytest
 from tests.coarse import coarse_pictures
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _coarse():
     with coarse_pictures():
         yield

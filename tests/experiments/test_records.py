@@ -27,7 +27,7 @@ STUDIES: dict[str, tuple[Study, int]] = {
     "frontier": (Frontier(Config(seeds=(0, 1, 2))), 6),
 }
 
-ABLATIONS = {"fast": "tiny"} | dict.fromkeys(("classify", "magnitude", "noise", "perturb", "sensitivity"), "digits")
+ABLATIONS = {"fast": "tiny"} | dict.fromkeys(("budget", "classify", "magnitude", "noise", "perturb", "sensitivity"), "digits")
 
 
 @pytest.mark.parametrize("name", STUDIES)

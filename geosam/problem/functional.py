@@ -22,9 +22,10 @@ RECOMPUTES = (
 )
 
 REENTRANT = (
-    "the model checkpoints activations by torch.utils.checkpoint with use_reentrant=True, and what is asked for takes "
-    "derivatives that such a backward pass does not give. Set use_reentrant=False, or choose what makes do with whole backward "
-    "passes: EmpiricalFisher, DiagonalFisher, Fisher where rows_limit allows its rows, KLExact."
+    "the model checkpoints activations by torch.utils.checkpoint with use_reentrant=True, or has a Function whose backward "
+    "calls backward, and what is asked for takes derivatives that such a backward pass does not give. Set use_reentrant=False, "
+    "or choose what makes do with whole backward passes: EmpiricalFisher, DiagonalFisher, Fisher where rows_limit allows its "
+    "rows, KLExact."
 )
 
 Call = Callable[[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor], Any], Any]

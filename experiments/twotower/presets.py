@@ -41,7 +41,7 @@ def digits() -> Protocol:
         methods=rows(),
         epochs=15,
         optimizer=Sgd(lr=0.1, weight_decay=5e-4),
-        seeds=4,
+        seeds=3,
         rule=Rule(score="accuracy", against=SGD),
         loss=contrastive,
         score=by_retrieval,

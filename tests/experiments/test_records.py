@@ -27,7 +27,8 @@ STUDIES: dict[str, tuple[Study, int]] = {
     "frontier": (Frontier(Config(seeds=(0, 1, 2))), 6),
 }
 
-ABLATIONS = {"fast": "tiny"} | dict.fromkeys(("budget", "classify", "magnitude", "noise", "perturb", "sensitivity"), "digits")
+STUDIED = ("budget", "classify", "magnitude", "noise", "perturb", "sensitivity", "twotower")
+ABLATIONS = {"fast": "tiny"} | dict.fromkeys(STUDIED, "digits")
 
 
 @pytest.mark.parametrize("name", STUDIES)

@@ -1,6 +1,7 @@
 """The claims of each study on records with a planted truth, and on the same altered, which must be judged otherwise."""
 
 from itertools import product
+from typing import Any
 
 import pytest
 
@@ -68,7 +69,7 @@ def finetune(first=0.05, five=0.02):
     return {"clean": outcomes(rows | {FSAM: ({"accuracy": 0.8 + first, "top5": 0.9 + five}, [])})}
 
 
-CASES = [
+CASES: list[tuple[Any, ...]] = [
     ("natural", "natural", natural, {}, {"gain": -0.05}),
     ("natural", "each_part", natural, {}, {"each": -0.03}),
     ("natural", "proximal", natural, {}, {"proximal": -0.02}),

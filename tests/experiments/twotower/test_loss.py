@@ -40,6 +40,6 @@ def test_retrieval_counts_both_ways_in_parts_of_a_hundred():
             z[0, 1] = 2.0  # row 0 finds another, and column 1 finds row 0
             return z
 
-    found = retrieved(Known(), contrastive, [(draw(230, 1), None)])
+    found = retrieved(Known(), contrastive, [(draw(230, 1), draw(230))])
     assert found["samples"] == 200 and found["accuracy"] == pytest.approx(0.99)
-    assert retrieved(Known(), contrastive, [(draw(60, 1), None)])["samples"] == 60
+    assert retrieved(Known(), contrastive, [(draw(60, 1), draw(60))])["samples"] == 60

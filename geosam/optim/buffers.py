@@ -14,7 +14,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from ..core import vectors as vec
 from ..problem.modules import modules
-from .holders import compiles, holders
+from .holders import compiles, holders, named
 
 BATCHNORM = ("first", "both", "second")
 
@@ -81,8 +81,9 @@ class Buffers:
     """The buffers of the modules that a step runs, as they were before.
 
     A problem's modules are given; a closure's are those that are called in its passes, and, where compiled code calls none,
-    those that hold the parameters. Which are written to is seen: by values the first time in each mode, and then by versions,
-    which a module's counters change where torch's kernels leave those of the statistics as they were.
+    those that hold the parameters or that the closure reads by name. Which are written to is seen: by values the first time
+    in each mode, and then by versions, which a module's counters change where torch's kernels leave those of the statistics as
+    they were.
     """
 
     def __init__(self, statistics: Statistics, roots: Iterable[nn.Module], parameters: list[Tensor]) -> None:
@@ -110,8 +111,8 @@ class Buffers:
             self._before.append(Kept(apart))
 
     @contextmanager
-    def calls(self) -> Iterator[None]:
-        """Inside, modules are noted when they are called, before they run."""
+    def calls(self, source: Any) -> Iterator[None]:
+        """Inside, modules that a closure calls are noted, before they run."""
         thread = threading.get_ident()
 
         def see(module: nn.Module, _: Any) -> None:
@@ -119,7 +120,7 @@ class Buffers:
                 self._see(module)
 
         if compiles():  # what is compiled would take the hook in
-            for module in self.statistics.holders(self.parameters):
+            for module in (*self.statistics.holders(self.parameters), *named(source)):
                 self._see(module)
             yield
             return

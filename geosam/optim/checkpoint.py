@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from types import FrameType
 from typing import Any, Protocol
 
 import torch
@@ -62,9 +63,17 @@ def share(state: dict[str, Any], opt: Holder) -> None:
     part = state[KEY]
     if opt.ball == "rank" and processes() > 1 and (part["holds"] or part["generators"]):
         state[KEY] = {_rank(): part}
-    if _READER in sys.modules:
+    if _is_read():
         first = next(i for i, p in enumerate(_everyone(opt)) if p.requires_grad)
         state["state"] = {**state["state"], first: {**state["state"].get(first, {}), KEY: state[KEY]}}
+
+
+def _is_read() -> bool:
+    """Whether torch.distributed.checkpoint asks, which keeps less than all; nobody else gets more than the state."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_globals.get("__name__") != _READER:
+        frame = frame.f_back
+    return frame is not None
 
 
 def taken_out(state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import sys
+from typing import Any
 
 from torch import nn
 
@@ -16,6 +18,15 @@ def compiles() -> bool:
     dynamo = sys.modules.get("torch._dynamo.eval_frame")
     backends = getattr(dynamo, "cached_backends", {})
     return any(backend is not None for backend in backends.values())  # torch's optimizers make some without a backend
+
+
+def named(source: Any) -> list[nn.Module]:
+    """Modules that a closure reads by name, from its cells and globals."""
+    function = getattr(source, "__func__", source)
+    if not inspect.isfunction(function):
+        return []
+    read = inspect.getclosurevars(function)
+    return [m for m in (*read.nonlocals.values(), *read.globals.values()) if isinstance(m, nn.Module)]
 
 
 def holders(parameters: Vectors) -> list[nn.Module]:

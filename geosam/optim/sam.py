@@ -349,8 +349,8 @@ class SAM(torch.optim.Optimizer):
         return {k: v for k, v in vars(self).items() if k != "step" and not k.startswith("_optimizer_")}
 
     def state_dict(self) -> dict[str, Any]:
-        """The base optimizer's state_dict, with memory and generators of objective, metric and solver under "geosam"; once
-        torch.distributed.checkpoint is loaded the same is in the first parameter's state, where that keeps it.
+        """The base optimizer's state_dict, with memory and generators of objective, metric and solver under "geosam";
+        where torch.distributed.checkpoint asks, the same is in the first parameter's state, where that keeps it.
 
         Where ``perturb`` holds θ + ε*, θ is restored first.
         """

@@ -77,7 +77,7 @@ class Step(Descent):
 
     def closure(self) -> Any:
         """One pass of the closure."""
-        with self.buffers.calls():
+        with self.buffers.calls(self.source):
             return self.source()
 
     @property

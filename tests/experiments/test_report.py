@@ -27,7 +27,7 @@ def test_a_page_has_a_section_a_study_and_names_those_without_records(some):
     text = path.read_text()
     assert path.parent.parent == out and str(path) in said.getvalue()
     assert all(f"<h2>{title}</h2>" in text for title in ("Claims", "What the PAC-Bayes bounds say", "The fast recipe"))
-    assert "No record here of budget, classify, compare, frontier" in text
+    assert "No record here of budget, classify, compare, finetune, frontier" in text
     assert "2 studies" in text and text.count("<figure ") == 2
     assert {picture.name for picture in (path.parent / "figures").glob("*.png")} == {"bound-0-bound.png", "fast-1-overview.png"}
 

@@ -101,7 +101,7 @@ def test_batch_norm_in_training_mode_sees_each_pass_once(metric):
     assert pert.finite and pert.scale > 0
     assert all(torch.equal(b, buffers[k]) for k, b in model.named_buffers())
 
-    geosam.SAM(torch.optim.SGD(model.parameters(), lr=0.1), metric, rho=0.05).step(bound)
+    geosam.SAM(torch.optim.SGD(model.parameters(), lr=0.1), metric, rho=0.05, batchnorm="both").step(bound)
     assert model[1].num_batches_tracked == 2
 
 
@@ -109,7 +109,7 @@ def test_batch_norm_in_training_mode_sees_each_pass_once(metric):
 def test_batch_norm_remembers_the_two_passes_and_no_probe(metric):
     model, twin = build(batch_norm_net), build(batch_norm_net)
     bound = bind(model)
-    opt = geosam.SAM(torch.optim.SGD(model.parameters(), lr=0.1), metric, rho=0.05)
+    opt = geosam.SAM(torch.optim.SGD(model.parameters(), lr=0.1), metric, rho=0.05, batchnorm="both")
     with opt.perturbed(bound) as p:
         twin(X)  # the first pass, at θ
         assert all(torch.equal(a, b) for a, b in zip(model.buffers(), twin.buffers(), strict=True))

@@ -231,8 +231,10 @@ def test_an_exception_leaves_all_of_them_as_they_were(kind, call):
     assert not torch.nn.modules.module._global_forward_pre_hooks
 
 
-def test_a_module_that_others_own_is_seen_when_it_is_called():
-    """A generator's step through a critic whose parameters belong to another optimizer."""
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_module_that_others_own_is_seen_when_it_is_called(compiled, monkeypatch):
+    """A generator's step through a critic whose parameters belong to another optimizer, also after something was compiled."""
+    monkeypatch.setattr("geosam.optim.buffers.compiles", lambda: compiled)
     model, critic = build(net), nn.Sequential(nn.Linear(3, 6), nn.BatchNorm1d(6), nn.Linear(6, 1))
     opt = geosam.SAM(torch.optim.SGD(model.parameters(), lr=0.1))
 

@@ -125,12 +125,12 @@ def bind(model: nn.Module, **options):
 
 
 @pytest.mark.parametrize("metric", PER_SAMPLE, ids=repr)
-def test_steps_run_and_running_statistics_see_the_two_passes_as_ever(metric):
+def test_steps_run_and_running_statistics_see_both_passes(metric):
     model, twin = build(batch_norm_net), build(batch_norm_net)
     bound, x = bind(model), draw(6, 4)
     with pytest.raises(ValueError, match=r"frozen_statistics=True|statistics frozen"):
         metric.at(geosam.Problem(model, nn.CrossEntropyLoss()).on(x, labels(6)))
-    opt = geosam.SAM(torch.optim.SGD(model.parameters(), lr=0.1), metric, rho=0.05)
+    opt = geosam.SAM(torch.optim.SGD(model.parameters(), lr=0.1), metric, rho=0.05, batchnorm="both")
     with opt.perturbed(bound) as p:
         twin(x)  # the first pass, at θ
         assert all(torch.equal(a, b) for a, b in zip(model.buffers(), twin.buffers(), strict=True))

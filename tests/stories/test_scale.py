@@ -126,13 +126,6 @@ def test_a_sum_is_refused_before_anything_is_computed(reduction):
         bind(nn.CrossEntropyLoss(reduction=reduction))
 
 
-def test_a_scaler_with_a_bound_problem_is_refused():
-    bound = bind(nn.CrossEntropyLoss())
-    opt = geosam.SAM(torch.optim.SGD(bound.model.parameters(), lr=0.1), Fisher(0.1))
-    with pytest.raises(TypeError, match="scaler"):
-        opt.step(bound, scaler=torch.amp.GradScaler(device().type, enabled=False))
-
-
 @pytest.mark.parametrize("metric", [Fisher, DiagonalFisher])
 @pytest.mark.parametrize("sampling", [Exact, seeded])
 def test_chunks_of_samples_are_the_batch(metric, sampling):

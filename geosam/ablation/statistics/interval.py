@@ -51,12 +51,16 @@ def interval(differences: Numbers, level: float = 0.95, rule: Rule | None = None
 
 
 def p_value(differences: Numbers, rule: Rule | None = None) -> float:
-    """Two-sided, of the hypothesis that the mean is 0: below 1 − level where ``interval`` leaves 0 out."""
+    """Two-sided, of the hypothesis that the mean is 0: below 1 − level where ``interval`` leaves 0 out.
+
+    Equal differences have no spread to go by, and scores on a grid (a count of test samples) are equal by chance: they have
+    the p of the sign test, 2^(1 − n).
+    """
     rule = rule or Rule()
     d = _checked(differences)
     n, sd = len(d), float(d.std(ddof=1))
     if sd == 0:
-        return 1.0 if d.mean() == 0 else 0.0
+        return 1.0 if d.mean() == 0 else 2.0 ** (1 - n)
     if _kind(d, rule) == "t":
         return float(2 * stats().t.sf(abs(d.mean()) / sd * math.sqrt(n), n - 1))
     z = _normal_score_of_zero(d, rule)

@@ -41,4 +41,4 @@ def test_a_wait_names_the_line_of_the_library(monkeypatch):
         raise RuntimeError("called a synchronizing CUDA operation\nmore")
 
     assert without_synchronising(wait, CPU) == "called a synchronizing CUDA operation"
-    assert ", at core/vectors.py:" in without_synchronising(lambda: vectors.map(lambda t: wait(), [torch.ones(1)]), CPU)
+    assert ", at core/forms.py:" in without_synchronising(lambda: vectors.map(lambda t: wait(), [torch.ones(1)]), CPU)

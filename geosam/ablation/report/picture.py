@@ -97,7 +97,7 @@ def rearranged(figure: Figure) -> Figure:
         handles: Any = legend.legend_handles
         names = [text.get_text() for text in legend.get_texts()]
         columns = max(1, letters // (max(map(len, names), default=1) + 7))
-        figure.legend(handles, names, loc="outside lower left", ncols=columns, frameon=False)
+        figure.legend(handles, names, loc="outside upper left", ncols=columns, frameon=False)
         legend.remove()
     return figure
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import socket
 import subprocess
 import sys
 import warnings
@@ -387,7 +388,10 @@ def test_the_example_trains_and_resumes_on_another_number_of_processes(tmp_path)
     root = Path(__file__).parents[2]
     said = []
     for size in (2, 1):
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={size}"]
+        with socket.socket() as free:  # --standalone looks the machine's name up, which not every machine has
+            free.bind(("127.0.0.1", 0))
+            place = ["--master-addr=127.0.0.1", f"--master-port={free.getsockname()[1]}"]
+        command = [sys.executable, "-m", "torch.distributed.run", *place, f"--nproc-per-node={size}"]
         command += [str(root / "docs/examples/torchrun_fsdp2.py"), str(tmp_path / "saved")]
         environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
         said.append(subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=300).stdout)

@@ -64,6 +64,7 @@ clean:  ## remove what builds and tests left behind; .venv stays
 $(READY): pyproject.toml CITATION.cff
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
 	  || { echo "geosam needs Python >= 3.10, and '$(PYTHON)' is not: make PYTHON=/path/to/python3.12"; exit 1; }
+	@test ! -L .venv || { echo ".venv is a link: what it leads to would be emptied. Remove the link, or touch .venv/.ready"; exit 1; }
 	@echo "== building .venv with $$($(PYTHON) --version); the first time downloads PyTorch"
 	@$(PYTHON) -m venv --clear .venv
 	@if $(BIN)/python -m pip install -qq --disable-pip-version-check uv; then \

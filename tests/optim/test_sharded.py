@@ -392,7 +392,7 @@ def test_the_example_trains_and_resumes_on_another_number_of_processes(tmp_path)
             free.bind(("127.0.0.1", 0))
             place = ["--master-addr=127.0.0.1", f"--master-port={free.getsockname()[1]}"]
         command = [sys.executable, "-m", "torch.distributed.run", *place, f"--nproc-per-node={size}"]
-        command += [str(root / "docs/examples/torchrun_fsdp2.py"), str(tmp_path / "saved")]
+        command += [str(root / "docs/distributed/torchrun_fsdp2.py"), str(tmp_path / "saved")]
         environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
         said.append(subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=300).stdout)
     losses = [[float(line.split()[3].rstrip(",")) for line in text.splitlines() if line.startswith("step")] for text in said]

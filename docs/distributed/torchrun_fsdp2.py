@@ -5,8 +5,8 @@ FSDP2 and checkpoints, by torchrun
 Each process holds a part of every parameter. The step is as without sharding; a checkpoint is torch's own, and may be
 resumed by another number of processes::
 
-    torchrun --nproc-per-node 2 docs/examples/torchrun_fsdp2.py /tmp/run
-    torchrun --nproc-per-node 1 docs/examples/torchrun_fsdp2.py /tmp/run
+    torchrun --nproc-per-node 2 docs/distributed/torchrun_fsdp2.py /tmp/run
+    torchrun --nproc-per-node 1 docs/distributed/torchrun_fsdp2.py /tmp/run
 
 On GPUs: ``device = "cuda"``, and ``torch.cuda.set_device`` of the local rank.
 """

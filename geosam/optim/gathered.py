@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 import weakref
 from typing import Any
 
 from ..core import Vectors
 from ..core.sharded import any_sharded
+from .holders import alive
 
 
 class Gathered:
@@ -34,8 +34,8 @@ class Gathered:
     def drop(self) -> None:
         """Have them gather again in the next pass."""
         for module in self._modules:
-            if (alive := module()) is not None:
-                alive.reshard()
+            if (here := module()) is not None:
+                here.reshard()
 
 
 def wrappers(parameters: Vectors) -> list[Any]:
@@ -43,8 +43,8 @@ def wrappers(parameters: Vectors) -> list[Any]:
     kind = getattr(sys.modules.get("torch.distributed.fsdp"), "FSDPModule", None)
     if kind is None or not any_sharded(parameters):
         return []
-    modules = [each for each in gc.get_objects() if issubclass(type(each), kind)]
+    modules = alive(kind)
     for module in modules:
-        module.reshard()  # type: ignore[attr-defined]
+        module.reshard()
     held = {id(p) for p in parameters}
-    return [module for module in modules if any(id(p) in held for p in module.parameters())]  # type: ignore[attr-defined]
+    return [module for module in modules if any(id(p) in held for p in module.parameters())]

@@ -7,6 +7,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from torch.optim import Optimizer
+
 _WRITE = (
     "The base optimizer holds the parameters and its own settings: geosam.SAM(torch.optim.SGD(model.parameters(), lr=0.1), "
     "rho=0.05)."
@@ -41,8 +43,8 @@ def with_cure(init: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
-def check_base(base: Any, wrapper: type, kind: type) -> None:
-    """Raises: TypeError unless ``base`` is an optimizer of ``kind``, and not itself a ``wrapper``."""
-    if not isinstance(base, kind) or isinstance(base, wrapper):
+def check_base(base: Any, wrapper: type) -> None:
+    """Raises: TypeError unless ``base`` is an optimizer, and not itself a ``wrapper``."""
+    if not isinstance(base, Optimizer) or isinstance(base, wrapper):
         got = f"the class {base.__name__}" if isinstance(base, type) else type(base).__name__
         raise TypeError(f"base must be a torch optimizer that holds the parameters, e.g. torch.optim.SGD; got {got}. {_WRITE}")

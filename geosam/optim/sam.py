@@ -99,7 +99,7 @@ class SAM(torch.optim.Optimizer):
         max_norm: float | None = None,
         raise_nonfinite: bool = False,
     ) -> None:
-        check_base(base, SAM, torch.optim.Optimizer)
+        check_base(base, SAM)
         self._key = radius_key(base)
         super().__init__(base.param_groups, {**base.defaults, self._key: check_rho(rho)})
         self.base = base

@@ -21,11 +21,11 @@ from torch import nn
 from torch.autograd import forward_ad
 
 import geosam
-from geosam import metrics
+from geosam import metrics, norms, objectives, updates
 from geosam.engines import BackPACK, Func
 from geosam.metrics import Empirical, MonteCarlo
 
-METRICS: dict[str, geosam.Metric] = {
+METRICS: dict[str, geosam.Metric | geosam.Norm] = {
     "Euclidean": metrics.Euclidean(),
     "ParameterScaled": metrics.ParameterScaled(),
     "FilterWise": metrics.FilterWise(),
@@ -48,8 +48,21 @@ METRICS: dict[str, geosam.Metric] = {
     "KLExact along DiagonalFisher": metrics.KLExact(along=metrics.DiagonalFisher()),
     "BlockDiagonal": metrics.BlockDiagonal(metrics.EmpiricalFisher()),
     "Averaged": metrics.Averaged(metrics.DiagonalEmpiricalFisher(), 0.9),
+    "Sup": norms.Sup(),
+    "Spectral": norms.Spectral(),
     "Blockwise": metrics.Blockwise({"0.weight": (metrics.Monge(), 1.0), "*": (metrics.EmpiricalFisher(), 2.0)}),
 }
+# what the optimizer is given beside the metric
+PARTS: dict[str, dict[str, Any]] = {
+    "GradientMagnitude, Eigen": {"objective": objectives.Eigen(every=1, iterations=1)},
+    "Monge, NoiseWeighted": {"objective": objectives.NoiseWeighted()},
+    "Euclidean, Preconditioned": {"objective": objectives.Preconditioned(metrics.DiagonalEmpiricalFisher())},
+    "Euclidean, Residual": {"objective": objectives.Residual(), "batchnorm": "both", "same_mask": True},
+    "Fisher, Natural": {"update": updates.Natural(), "max_norm": 1.0},
+    "Euclidean, SurrogateGap": {"update": updates.SurrogateGap()},
+    "EmpiricalFisher, Swap": {"move": geosam.Swap()},
+}
+NAMES = [*METRICS, *PARTS]
 
 
 class Boom(Exception):
@@ -67,10 +80,11 @@ def normalised() -> nn.Sequential:
 class Scene:
     """A model with an optimizer that moves nothing, on one batch; and everything that a step leaves as it is."""
 
-    def __init__(self, metric: geosam.Metric, frozen: bool) -> None:
+    def __init__(self, name: str, frozen: bool) -> None:
         torch.manual_seed(0)
         self.model = (normalised if frozen else plain)()
-        self.opt = geosam.SAM(torch.optim.SGD(self.model.parameters(), lr=0.0), metric, rho=0.05)
+        metric, parts = METRICS[name.split(", ")[0] if name in PARTS else name], PARTS.get(name, {})
+        self.opt = geosam.SAM(torch.optim.SGD(self.model.parameters(), lr=0.0), metric, rho=0.05, **parts)
         x, y = torch.randn(8, 5), torch.randint(3, (8,))
         self.source = geosam.Problem(self.model, nn.CrossEntropyLoss(), frozen_statistics=frozen).on(x, y)
 
@@ -171,15 +185,15 @@ def by_trace(run: Callable[[], None], at: int, bytecodes: int = 0) -> int:
 class Moments:
     """Random moments of one metric on one kind of problem. Every eighth is followed by a whole step; so is the last."""
 
-    def __init__(self, metric: geosam.Metric, frozen: bool, seed: int = 0) -> None:
-        self.metric, self.frozen, self.random = metric, frozen, random.Random(seed)
+    def __init__(self, name: str, frozen: bool, seed: int = 0) -> None:
+        self.name, self.frozen, self.random = name, frozen, random.Random(seed)
         self.hit = self.broken = self.lost = 0
         self.said: list[str] = []
         self.last: list[str] = []
         self._begin()
 
     def _begin(self) -> None:
-        self.scene = Scene(self.metric, self.frozen)
+        self.scene = Scene(self.name, self.frozen)
         self.scene.step()
         start = time.perf_counter()
         self.scene.step()
@@ -187,7 +201,7 @@ class Moments:
 
     def one(self, kind: str, cold: bool = False) -> None:
         """One moment. cold: of a problem's first step, which finds out what does not depend on θ."""
-        scene = Scene(self.metric, self.frozen) if cold else self.scene
+        scene = Scene(self.name, self.frozen) if cold else self.scene
         most = 0 if kind == "signal" else self._count(cold)
         before, passes = scene.state(), scene.passes()
         try:
@@ -228,7 +242,7 @@ class Moments:
     def _count(self, cold: bool) -> int:
         counts: dict[bool, int] = self.__dict__.setdefault("counts", {})
         if cold not in counts:
-            counts[cold] = by_trace((Scene(self.metric, self.frozen) if cold else self.scene).step, 0)
+            counts[cold] = by_trace((Scene(self.name, self.frozen) if cold else self.scene).step, 0)
         return counts[cold]
 
 
@@ -239,7 +253,7 @@ COLD = 23  # one in so many is of a first step, which takes ten times as long; p
 def run(name: str, frozen: bool, moments: int, seed: int = 0) -> Moments | str:
     """Moments until so many have hit; the reason where the metric refuses the problem."""
     try:
-        found = Moments(METRICS[name], frozen, seed)
+        found = Moments(name, frozen, seed)
     except (ValueError, TypeError) as error:
         return str(error)
     tries = 0
@@ -253,11 +267,11 @@ def run(name: str, frozen: bool, moments: int, seed: int = 0) -> Moments | str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--moments", type=int, default=1000, help="of each metric, half of them with frozen statistics")
-    parser.add_argument("--metric", choices=list(METRICS))
+    parser.add_argument("--metric", choices=NAMES)
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    for name in [chosen.metric] if chosen.metric else METRICS:
+    for name in [chosen.metric] if chosen.metric else NAMES:
         for frozen in (False, True):
             found = run(name, frozen, chosen.moments // 2, chosen.seed)
             kind = "frozen" if frozen else "plain"

@@ -94,14 +94,8 @@ class Stacks:
         self.depth = _functorch.get_dynamic_layer_stack_depth()
         self.hooks = _autograd._top_saved_tensors_default_hooks(True)
         self.disabled = _autograd._saved_tensors_hooks_get_disabled_error_message()
-        try:
-            self.autocast = _c.autocast_increment_nesting() - 1
-        finally:
-            _c.autocast_decrement_nesting()
-        try:
-            self.batched = _c._vmapmode_increment_nesting() - 1
-        finally:
-            _c._vmapmode_decrement_nesting()
+        self.autocast = _depth(_c.autocast_increment_nesting, _c.autocast_decrement_nesting)
+        self.batched = _depth(_c._vmapmode_increment_nesting, _c._vmapmode_decrement_nesting)
 
     def restore(self) -> None:
         """Make torch as it was."""
@@ -140,6 +134,11 @@ class Stacks:
         known = next(value for where, name, value in self.attributes if name == "_current_level")
         with suppress(RuntimeError):
             _c._exit_dual_level(level=known + 1)
+
+
+def _depth(enter: Callable[[], int], leave: Callable[[], int]) -> int:
+    # one call from C: between two of them in Python, a signal would leave the depth one too large
+    return list(map(type(enter).__call__, (enter, leave)))[0] - 1
 
 
 def _functions() -> list[Any]:

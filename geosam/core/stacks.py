@@ -138,7 +138,8 @@ class Stacks:
 
 def _depth(enter: Callable[[], int], leave: Callable[[], int]) -> int:
     # one call from C: between two of them in Python, a signal would leave the depth one too large
-    return list(map(type(enter).__call__, (enter, leave)))[0] - 1
+    entered, _ = map(type(enter).__call__, (enter, leave))
+    return entered - 1
 
 
 def _functions() -> list[Any]:

@@ -208,7 +208,9 @@ class Moments:
             if kind == "signal":
                 by_signal(scene.step, self.random.random() * self.seconds * (5 if cold else 1.2))
                 return  # it was over before the signal
-            by_trace(scene.step, self.random.randint(1, most), self.random.randint(1, 12) if kind == "bytecode" else 0)
+            at, later = self.random.randint(1, most), self.random.randint(1, 12) if kind == "bytecode" else 0
+            if by_trace(scene.step, at, later) <= at + later:
+                return  # so was a step with fewer lines than the one that was counted
             self.lost += 1
             where = []
         except Exception as error:  # another one where a fallback took the first for its own matter

@@ -13,6 +13,8 @@ from contextlib import suppress
 from types import CodeType, FrameType
 from typing import Any, ParamSpec, TypeVar
 
+import torch
+
 from .stacks import Stacks
 
 P = ParamSpec("P")
@@ -66,8 +68,13 @@ def unless_raised(run: Callable[[], T], undo: Callable[[], None]) -> T:
 
 
 def undisturbed(function: Callable[P, T]) -> Callable[P, T]:
-    """An entry point after which torch is as it was, whatever is raised at any moment inside."""
+    """An entry point after which torch is as it was, whatever is raised at any moment inside.
 
+    ``torch.compile`` leaves it out of what it traces: hooks, frames and passes are no graph. Compiled models and losses that
+    it calls run compiled.
+    """
+
+    @torch._disable_dynamo  # torch.compiler.disable would import dynamo with geosam, which takes seconds
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
         if _use.frame is not None and _running(_use.frame):

@@ -38,7 +38,7 @@ class Kept:
     def restore(self) -> None:
         """Give all of them their values back; may be repeated."""
         for m, name, b in self.slots:
-            if m._buffers.get(name) is not b:
+            if _of(m, name) is not b:
                 m._buffers[name] = b
         vec.copy_([b for *_, b in self.slots], self.values)
 
@@ -178,7 +178,11 @@ class Buffers:
 
 
 def _changed(module: nn.Module, name: str, b: Tensor, version: int) -> bool:
-    return module._buffers.get(name) is not b or _version(b) != version
+    return _of(module, name) is not b or _version(b) != version
+
+
+def _of(module: nn.Module, name: str) -> Tensor | None:
+    return dict(module._buffers).get(name)  # TorchScript's own kind of dictionary has no get
 
 
 def _version(b: Tensor) -> int:

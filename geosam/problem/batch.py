@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from ..core import Brief, Vectors
+from ..core.stacks import eager
 from ..core.undo import Attempt, undisturbed
 from .copies import Copy
 from .examine import examine
@@ -101,8 +102,9 @@ class Batch(Brief):
         return outputs
 
     def call_copy(self, copy: Callable[..., Any]) -> Any:
-        """The outputs of a copy of the model."""
-        return called(copy, self.writes.given(self.x))
+        """The outputs of a copy of the model with hooks: in eager mode, as compiled code calls those it was made with."""
+        with eager():
+            return called(copy, self.writes.given(self.x))
 
     @undisturbed
     def outputs(self) -> Tensor:

@@ -62,7 +62,7 @@ def _left_alone() -> bool:
 def reads_switched_off() -> Iterator[None]:
     """Inside, the library takes the branches of an accelerator, with numbers, on any device."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vectors, "reads_are_free", lambda v: False)
+        patch.setattr(vectors.place, "on_host", lambda v: False)
         yield
 
 

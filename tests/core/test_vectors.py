@@ -223,7 +223,7 @@ def test_the_sum_in_place_follows_the_layout_of_both(layout, no_reads):
 
 @pytest.mark.parametrize("block", [3, 25, 100])
 def test_products_of_two_vectors_are_summed_block_by_block(block, no_reads, monkeypatch):
-    monkeypatch.setattr(vec, "_BLOCK", block)
+    monkeypatch.setattr(vec.products, "_BLOCK", block)
     u = [normal(7, seed=1) * 1e-25, normal(4, 5, seed=2), normal(3, seed=3).double()]
     v = [normal(7, seed=4) * 1e18, normal(4, 5, seed=5), normal(3, seed=6).double()]
     assert vec.dot(u, v).item() == pytest.approx(exact_dot(u, v), rel=1e-6)

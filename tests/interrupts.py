@@ -8,9 +8,21 @@ from typing import Any
 
 import torch
 
+from geosam.optim.ascent import Ascent
+from geosam.optim.descent import Descent
+from geosam.optim.routes import Route
+from geosam.optim.routes.closure import ByClosure
+from geosam.optim.safety import Safety
 from geosam.optim.step import Step
+from geosam.optim.turn import Turn
 
-STEP = [inspect.unwrap(f) for name, f in vars(Step).items() if isinstance(f, FunctionType) and name != "displaced"]
+PARTS = Step, Safety, Route, ByClosure, Ascent, Turn, Descent
+STEP = [
+    inspect.unwrap(f)
+    for part in PARTS
+    for name, f in vars(part).items()
+    if isinstance(f, FunctionType) and name not in ("displaced", "__init__")
+]
 """Every line of a step but those of its context manager itself, between whose lines and the with block nobody can stand."""
 
 

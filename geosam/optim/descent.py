@@ -16,14 +16,12 @@ from .rule import Rule
 
 
 class Descent:
-    """The end of a step, of which :class:`geosam.optim.step.Step` is the rest."""
+    """The last act of a step. scaler: a GradScaler, whose scale the gradients carry."""
 
-    rule: Rule
-    groups: Groups
-    parameters: Vectors
-    scaler: Any
+    def __init__(self, rule: Rule, groups: Groups, scaler: Any = None) -> None:
+        self.rule, self.groups, self.scaler, self.parameters = rule, groups, scaler, groups.parameters
 
-    def descend(self) -> None:
+    def step(self) -> None:
         """The base optimizer's step, withheld where the gradient is not finite."""
         gradients = self.groups.gradients
         if self.scaler is not None:

@@ -68,10 +68,10 @@ class Held:
         kept, step.kept, step.landing = step.kept, None, None
         if until == "backward":
             if step.rule.move.gathers:
-                step.put_back()
+                step.safety.put_back()
                 raise NotImplementedError(_UNSEEN)
             if kept is not None:
-                step.put_back()
+                step.safety.put_back()
                 raise ValueError(f"{step.rule.update} is made when the base optimizer steps: use until='step'")
             self._backward = register_multi_grad_hook(step.parameters, _ending(step), mode="any")
         elif kept is not None:
@@ -114,7 +114,7 @@ class Held:
             return None
 
         def second_pass() -> Any:
-            loss = unless_raised(closure, step.put_back)
+            loss = unless_raised(closure, step.safety.put_back)
             self._end(base)
             return loss
 
@@ -128,15 +128,15 @@ class Held:
         step, kept = self.drop()
         if step is None:
             return
-        step.put_back()
+        step.safety.put_back()
         step.rule.steps += 1
         step.rule._opt_called = True  # type: ignore[attr-defined]  # which torch's schedules ask for
         scale: Tensor | None = getattr(base, "grad_scale", None)  # of a scaler, where the base optimizer unscales by itself
-        step.turn(kept, 1.0 if scale is None else scale.item())
+        step.turn.apply(kept, 1.0 if scale is None else scale.item())
         if scale is None:
-            step.leave_out()
-        step.clip(1.0 if scale is None else scale.item())
-        step.lift()
+            step.descent.leave_out()
+        step.descent.clip(1.0 if scale is None else scale.item())
+        step.descent.lift()
 
 
 def _ending(step: Step) -> Callable[[Tensor], None]:
@@ -145,7 +145,7 @@ def _ending(step: Step) -> Callable[[Tensor], None]:
 
     def end() -> None:
         ended.append(True)
-        step.put_back()
+        step.safety.put_back()
 
     def on_first_gradient(_: Tensor) -> None:
         if ended:

@@ -7,7 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+import torch
 from torch import Tensor
+
+from ..core import Vectors
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,18 @@ class Last:
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "report"}
         reported = {f"report/{k}": v for k, v in self.report.items() if isinstance(v, Tensor | int | float)}
         return {name: float(value) for name, value in (own | reported).items()}
+
+
+def unknown(parameters: Vectors) -> Tensor:
+    """A number that a step does not compute: NaN, on the device."""
+    return torch.full((), math.nan, dtype=torch.float64, device=parameters[0].device)
+
+
+def unmoved(loss: Tensor, known: bool = True) -> Last:
+    """The numbers of a step with ε* = 0. known: whether the loss was computed; one that was not is taken for finite."""
+    zero = torch.zeros((), dtype=torch.float64, device=loss.device)
+    finite = torch.isfinite(loss) if known else torch.ones_like(loss, dtype=torch.bool)
+    return Last(loss, zero * torch.nan, zero, finite, zero > 0, {})
 
 
 class Perturbed:

@@ -6,10 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
-from torch import Tensor
-
-from ..core import Public, Vectors
+from ..core import Public
 from .schedules import check_steps
 
 Kind = Literal["both", "plain", "again", "momentum"]
@@ -29,13 +26,6 @@ class Passes(Public, ABC):
     @abstractmethod
     def kind(self, step: int) -> Kind:
         """What step number ``step`` does, the first being 0."""
-
-
-def averages(base: torch.optim.Optimizer, parameters: Vectors) -> list[Tensor] | None:
-    """The base optimizer's averages of gradients; None while a parameter has none."""
-    states = [base.state.get(p, {}) for p in parameters]
-    found = [s.get("momentum_buffer", s.get("exp_avg")) for s in states]
-    return None if any(m is None for m in found) else found
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""One ball for all processes that train together, or one a process."""
+"""What processes that train together may do, with one ball for all of them or one for each, and what is refused."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ..core import Divergence, InnerProduct, Landing, Norm, Solver, Vectors
-from ..core import vectors as vec
-from ..core.sharded import any_sharded, is_sharded, mean_over_mesh, placed_as
-from ..observation import MeanSquares, Observation, PredictiveDistribution, Request, observe_together
+from ..core import Solver, Vectors
+from ..core.sharded import any_sharded, is_sharded
+from ..observation import MeanSquares, PredictiveDistribution, Request
 from ..problem import Bound, Together
 from ..problem.modules import check_replicated, gathers
 from ..solvers import Closed, MultiStep, Radial
@@ -44,8 +43,10 @@ def inside(source: Bound | Together) -> Bound | Together:
     return _bare(source)
 
 
-def check_reduced(source: Bound | Together) -> None:
+def check_reduced(source: Bound | Together | None) -> None:
     """Raises: NotImplementedError where processes train together and nobody reduces the second pass's gradients."""
+    if source is None:  # a closure reduces by itself
+        return
     model, parameters = source.parts[0].model, source.parts[0].parameters
     if any_sharded(parameters):
         _check_reduced_over_mesh(model, parameters)
@@ -106,25 +107,6 @@ def naming(who: str) -> Iterator[None]:
         raise NotImplementedError(f"{who}: {error}") from None
 
 
-def over_mesh(seen: Observation) -> Observation:
-    """The gradient divided as the parameters are, which the wrapper has reduced; the loss as a mean over processes."""
-    gradient = [placed_as(g, p) for g, p in zip(seen.gradient, seen.parameters, strict=True)]
-    return replace(seen, gradient=gradient, loss=mean_over_mesh(seen.loss, seen.parameters))
-
-
-def observed(
-    source: Bound | Together, asked: Asked, who: str, solver: Solver | None, shares: bool, on_mesh: bool
-) -> Observation:
-    """What is asked for, by the module that the wrapper wraps; averaged over processes where one shares."""
-    inner = inside(source)
-    if shares:
-        check_shared(asked, solver)
-    if on_mesh:
-        check_on_mesh(inner, asked, solver)
-    seen = observe_together(inner, tuple(request for _, request in asked), who)
-    return shared(seen, group_of(source)) if shares else seen
-
-
 def check_shared(requests: Asked, solver: Solver | None) -> None:
     """Raises: NotImplementedError for what is no mean over processes, with one ball for all of them."""
     for who, request in requests:
@@ -137,65 +119,6 @@ def check_shared(requests: Asked, solver: Solver | None) -> None:
         raise NotImplementedError(
             f"{solver} across {processes()} processes: it evaluates this one's loss alone. Use ball='rank'."
         )
-
-
-def shared(seen: Observation, group: Any = None) -> Observation:
-    """Loss, gradient and mean squares as means over processes (the mean of their means, as DistributedDataParallel's)."""
-    found = dict(seen.found)
-    for request, value in found.items():
-        if isinstance(request, MeanSquares):
-            found[request] = mean(value, group)
-    *gradient, loss = mean([*seen.gradient, seen.loss], group)
-    return replace(seen, gradient=gradient, loss=loss, found=found)
-
-
-def mean(v: Sequence[Tensor], group: Any = None) -> list[Tensor]:
-    """The mean over processes, in tensors of its own, identical in all of them."""
-    out = [t.detach().clone() for t in vec.dense(v)]
-    for work in [dist.all_reduce(t, group=group, async_op=True) for t in out]:
-        work.wait()
-    return vec.scale(out, 1 / dist.get_world_size(group))
-
-
-class SharedDivergence(Divergence):
-    """The mean over processes of each one's divergence, along a norm that they share."""
-
-    def __init__(self, own: Divergence, group: Any = None) -> None:
-        self.own, self.group, self.along, self.cap = own, group, own.along, own.cap
-
-    def __call__(self, epsilon: Vectors) -> Tensor:
-        """D(ε), the same in all processes."""
-        return mean([self.own(epsilon)], self.group)[0]
-
-    def visit(self, direction: Vectors, scale: Tensor, keep: bool) -> tuple[Tensor, Landing | None]:
-        """D at ε = scale · direction; no pass is kept, for the second one goes through the wrapper."""
-        return mean([self.own.visit(direction, scale, False)[0]], self.group)[0], None
-
-    def local_norm(self, damping: float) -> InnerProduct:
-        """Raises: NotImplementedError."""
-        raise NotImplementedError("the local norm of a divergence is not reduced over processes")
-
-
-def shared_geometry(geometry: Norm | Divergence, who: str, seen: Observation, group: Any = None) -> Norm | Divergence:
-    """Raises: NotImplementedError for a norm made of this process's predictions."""
-    if isinstance(geometry, Divergence):
-        return SharedDivergence(geometry, group)
-    if any(isinstance(request, PredictiveDistribution) for request in seen.found):
-        raise NotImplementedError(f"{who} across {processes()} processes is made of this one's predictions. Use ball='rank'.")
-    return geometry
-
-
-def group_of(source: Bound | Together | None) -> Any:
-    """The process group of the wrapper; None is the default one."""
-    return None if source is None else getattr(source.parts[0].model, "process_group", None)
-
-
-def same_buffers(source: Bound | Together) -> None:
-    """Rank 0's buffers for all, as the wrapper has them before a pass: the first one goes past it."""
-    model = source.parts[0].model
-    if processes() > 1 and isinstance(model, DistributedDataParallel) and model.broadcast_buffers:
-        for b in model.module.buffers():
-            dist.broadcast(b, dist.get_global_rank(model.process_group, 0), model.process_group)
 
 
 def _bare(bound: Bound) -> Bound:

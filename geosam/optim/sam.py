@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -21,14 +20,15 @@ from ..objectives import Gradient
 from ..observation import Metric, Objective, State, as_metric
 from ..observation.closures import Skipped, Zeroing
 from ..problem import Problem
-from . import checkpoint
+from . import checkpoint, rehearsal
+from .around import Around
 from .buffers import Statistics, check_batchnorm
 from .captured import Captured
 from .clipping import check_max_norm
-from .groups import Groups, radius, radius_key
-from .habits import METHODS, check_base, with_cure
+from .habits import with_cure
 from .held import UNTIL, Held
 from .last import Last, Perturbed
+from .line_search import line_search, searches
 from .memory import NAMES, Owners
 from .move import Copy, Move
 from .overflow import Overflow
@@ -36,7 +36,7 @@ from .passes import Both, Passes
 from .processes import check_ball, check_reduced
 from .recorder import refusal
 from .rule import Source
-from .schedules import Schedule, check_rho
+from .schedules import Schedule
 from .step import Step
 from .suitable import check_parameters
 from .told import Told
@@ -47,7 +47,7 @@ from .watch import Watch
 _PARTS = {"objective": Objective, "move": Move, "update": Update, "passes": Passes, "solver": Solver}
 
 
-class SAM(torch.optim.Optimizer):
+class SAM(Around):
     """Sharpness-aware minimisation in any geometry, around any base optimizer.
 
     A step: observation at θ → c = objective, geometry = metric.at(θ) → ε* = argmax ⟨c, ε⟩ over ‖ε‖_θ ≤ rho → gradient at
@@ -99,21 +99,16 @@ class SAM(torch.optim.Optimizer):
         max_norm: float | None = None,
         raise_nonfinite: bool = False,
     ) -> None:
-        check_base(base, SAM)
-        self._key = radius_key(base)
-        super().__init__(base.param_groups, {**base.defaults, self._key: check_rho(rho)})
-        self.base = base
+        super().__init__(base, rho)
         self.metric = Euclidean() if metric is None else metric
         self.objective = Gradient() if objective is None else objective
         self.move = Copy() if move is None else move
         self.update = Sharp() if update is None else update
         self.passes = Both() if passes is None else passes
         self.ball, self.max_norm = check_ball(ball), check_max_norm(max_norm)
-        self.steps = 0
         self.statistics, self.same_mask = Statistics(check_batchnorm(batchnorm)), bool(same_mask)
         self.solver, self.raise_nonfinite = solver, raise_nonfinite
-        closure = inspect.signature(type(base).step).parameters.get("closure")
-        self._searches = closure is not None and closure.default is inspect.Parameter.empty  # LBFGS calls it by itself
+        self._searches = searches(base)
         self.last: Last | None = None
         self.memory: dict[str, State] = {name: {} for name in NAMES}
         self.owners, self.zeroing, self.watch, self._told = Owners(), Zeroing(), Watch(), False
@@ -135,71 +130,10 @@ class SAM(torch.optim.Optimizer):
     def metric(self, metric: Metric | Norm) -> None:
         self._metric = as_metric(metric)
 
-    @property
-    def rho(self) -> float:
-        """The radius of all groups. Raises: ValueError, also where it is assigned, if they have radii of their own."""
-        radii = set(self._groups().radii)
-        if len(radii) > 1:
-            raise ValueError(
-                f"the groups have radii of their own, {sorted(radii)}: use group[{self._key!r}] of opt.param_groups"
-            )
-        return radii.pop()
-
-    @rho.setter
-    def rho(self, rho: float | Schedule) -> None:
-        _ = self.rho
-        self.defaults[self._key] = check_rho(rho)
-        for group in self.param_groups:
-            group[self._key] = self.defaults[self._key]
-
-    # The groups and the state are the base optimizer's, also after it has loaded a checkpoint and replaced them. torch's
-    # constructor, which assigns both and adds the groups, runs before there is a base.
-    @property
-    def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
-        """The base optimizer's groups, each with its radius."""
-        return self.base.param_groups
-
-    @param_groups.setter
-    def param_groups(self, groups: list[dict[str, Any]]) -> None:
-        if "base" in vars(self):
-            self.base.param_groups = groups
-
-    @property
-    def state(self) -> Any:  # type: ignore[override]
-        """The base optimizer's state."""
-        return self.base.state
-
-    @state.setter
-    def state(self, state: Any) -> None:
-        if "base" in vars(self):
-            self.base.state = state
-
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group to the base optimizer; its radius is the constructor's unless the group has its own."""
-        if "base" in vars(self):
-            check_rho(param_group.setdefault(self._key, self.defaults[self._key]))
-            self.base.add_param_group(param_group)
-
-    def _groups(self) -> Groups:
-        """The base optimizer's groups; a group that was added to it directly, or loaded, gets the constructor's radius."""
-        for group in self.param_groups:
-            group.setdefault(self._key, self.defaults[self._key])
-        return Groups(self.param_groups, self._key, self.steps)
-
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _PARTS and not (name == "solver" and value is None):
             check_instance(name, value, _PARTS[name])
         super().__setattr__(name, value)
-
-    def __getattr__(self, name: str) -> Any:
-        """What only the base optimizer has, such as ``train`` and ``eval``."""
-        if name.startswith("_") or "base" not in vars(self):
-            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
-        try:
-            return getattr(self.base, name)
-        except AttributeError:
-            told = f"; {METHODS[name]}" if name in METHODS else ""
-            raise AttributeError(f"neither SAM nor {type(self.base).__name__} has an attribute {name!r}{told}") from None
 
     def __repr__(self) -> str:
         parts = {"base": type(self.base).__name__, "metric": self.metric, "objective": self.objective}
@@ -240,12 +174,8 @@ class SAM(torch.optim.Optimizer):
         groups = self._groups()
         try:
             step = Step(self, closure, groups, scaler)
-            if step.bound is not None:
-                check_reduced(step.bound)
-            if self._searches:
-                loss = self._line_search(step.source, groups, step.is_plain and step.reads is None)
-            else:
-                loss = step.run()
+            check_reduced(step.route.problem)
+            loss = line_search(step) if self._searches else step.run()
             self.steps += 1
             if self.last is not None:
                 self.last = replace(self.last, seconds=time.perf_counter() - began)
@@ -321,32 +251,12 @@ class SAM(torch.optim.Optimizer):
         self.owners.sort(self.memory, groups.parameters, groups.names)  # before the memory is set aside for rehearsals
         return Captured(self, problem, x, y)
 
-    def _line_search(self, source: Callable[[], Any], groups: Groups, is_plain: bool) -> Tensor:
-        """For base optimizers that call a closure themselves (LBFGS): every call is one sharpness-aware gradient."""
-        if is_plain and self.max_norm is None:
-            return torch.as_tensor(self.base.step(source)).detach()
-        losses: list[Tensor] = []
-
-        def closure() -> Any:
-            step = Step(self, source, groups)
-            losses.append(step.whole(step.gradient))
-            step.withhold(groups.gradients)
-            step.clip()
-            return losses[-1]
-
-        self.base.step(closure)
-        return losses[0]
-
     def _rehearse(self) -> None:
         """For torch.distributed.checkpoint, which steps a fresh optimizer to see what it keeps. Raises: TypeError otherwise."""
-        if not checkpoint.is_rehearsal(self):
+        if not rehearsal.is_rehearsal(self):
             raise TypeError(NO_CLOSURE)
         groups = self._groups()
-        self._blank = checkpoint.blank(self, groups.parameters, groups.names)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For copies: all but hooks, as in torch, and ``step``, which may be a scheduler's wrapper."""
-        return {k: v for k, v in vars(self).items() if k != "step" and not k.startswith("_optimizer_")}
+        self._blank = rehearsal.blank(self, groups.parameters, groups.names)
 
     def state_dict(self) -> dict[str, Any]:
         """The base optimizer's state_dict, with memory and generators of objective, metric and solver under "geosam";
@@ -358,37 +268,26 @@ class SAM(torch.optim.Optimizer):
         for before in self._optimizer_state_dict_pre_hooks.values():
             before(self)
         blank = None if self.steps or any(self.memory.values()) else self._blank
-        state = {**self.base.state_dict(), checkpoint.KEY: checkpoint.saved(self, blank)}
-        for packed, group in zip(state["param_groups"], self.param_groups, strict=True):
-            packed[self._key] = radius(group, self._key, self.steps)  # a schedule is configuration, not state
-        checkpoint.share(state, self)
-        for after in self._optimizer_state_dict_post_hooks.values():
-            changed = after(self, state)
-            state = state if changed is None else changed
-        return state
+        state = checkpoint.saved(self, self._groups(), blank)
+        return _through(self._optimizer_state_dict_post_hooks, self, state)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Load all of it. A checkpoint of the plain base optimizer is accepted: then all memory is empty."""
         self.restore()
         self.held.drop()
-        state = dict(state_dict)
-        for before in self._optimizer_load_state_dict_pre_hooks.values():
-            changed = before(self, state)
-            state = state if changed is None else changed
-        state, memory = checkpoint.taken_out(state)
-        scheduled = [group.get(self._key) for group in self.param_groups]
-        if self.move.lifts:  # torch casts the state to the parameters' type
-            Step(self, lambda: None, self._groups()).lift()
-        try:
-            self.base.load_state_dict(state)
-        finally:
-            self.move.lower()
-        for group, rho in zip(self.param_groups, scheduled, strict=True):
-            if isinstance(rho, Schedule):
-                group[self._key] = rho
-        checkpoint.load(self, memory, self._groups().parameters)
+        state = _through(self._optimizer_load_state_dict_pre_hooks, self, dict(state_dict))
+        checkpoint.load(self, self._groups(), state)
+        self._groups()  # a plain base optimizer's checkpoint has no radii
         for after in self._optimizer_load_state_dict_post_hooks.values():
             after(self)
+
+
+def _through(hooks: Mapping[int, Callable[..., Any]], opt: SAM, state: dict[str, Any]) -> dict[str, Any]:
+    """The state as the hooks return it, or as they leave it."""
+    for hook in hooks.values():
+        changed = hook(opt, state)
+        state = state if changed is None else changed
+    return state
 
 
 # GradScaler sets its scale as an attribute on optimizers with this flag: so step() detects a call by a scaler.

@@ -10,7 +10,9 @@ import geosam
 from geosam import SAM
 from geosam.core import Landing
 from geosam.metrics import DiagonalEmpiricalFisher, EmpiricalFisher, Euclidean, Fisher, GradientMagnitude, KLExact
-from geosam.optim import landing, step
+from geosam.optim import landing
+from geosam.optim.routes import problem as route
+from geosam.optim.step import Step
 from tests.networks import batch_norm_net, build, draw, dropout_net, labels, mlp, network
 
 ALONG = [Euclidean(), GradientMagnitude(), DiagonalEmpiricalFisher(0.1), EmpiricalFisher(0.1)]
@@ -25,8 +27,8 @@ def taken(model, x, y, along, monkeypatch, lands):
         landing.arrive(*at)
 
     with monkeypatch.context() as patched:
-        patched.setattr(step, "arrive", arrive)
-        patched.setattr(step, "lands", lambda *at: lands and landing.lands(*at))
+        patched.setattr(route, "arrive", arrive)
+        patched.setattr(route, "lands", lambda *at: lands and landing.lands(*at))
         opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9), KLExact(along=along), rho=0.1)
         problem = geosam.Problem(model, nn.CrossEntropyLoss())
         for _ in range(3):
@@ -70,7 +72,7 @@ def test_a_parameter_of_no_optimizer_gets_its_gradient_too():
 
 def held():
     """Of what lives as long as a step, whatever is alive; by exact type, because asking some objects of torch warns."""
-    return {id(o) for o in gc.get_objects() if type(o) in (Landing, step.Step)}
+    return {id(o) for o in gc.get_objects() if type(o) in (Landing, Step)}
 
 
 def test_no_graph_outlives_the_step():

@@ -12,8 +12,8 @@ import geosam
 from geosam import SAM, Copy, Swap, metrics, objectives
 from geosam.core import vectors as vec
 from geosam.measure.ascend import ascend
+from geosam.optim.ascent import Ascent
 from geosam.optim.move import Move
-from geosam.optim.step import Step
 from geosam.solvers import MultiStep
 from tests.interrupts import STEP, interrupt_at, lines_of
 from tests.networks import Closure, build, clones, draw, labels, mlp, same
@@ -80,7 +80,7 @@ class TestSAM:
     def test_an_interrupt_before_any_line(self, move):
         """Wherever it falls, θ is whole once the step has been left."""
         codes = lines_of(Move.displace, Move.restore, move._displace, move._put_back, *STEP)
-        codes |= {c for c in Step._covector.__code__.co_consts if isinstance(c, CodeType)}
+        codes |= {c for c in Ascent._around.__code__.co_consts if isinstance(c, CodeType)}
         k, reached = 0, True
         while reached:
             k += 1

@@ -12,7 +12,7 @@ import geosam
 from geosam import SAM
 from geosam.metrics import EmpiricalFisher, Euclidean, GradientMagnitude, KLExact
 from geosam.optim.move import Copy, Move, Swap
-from geosam.optim.step import Step
+from geosam.optim.safety import Safety
 from tests.interrupts import STEP, interrupt_at, lines_of
 from tests.networks import Closure, Unruly, build, clones, draw, labels, mlp, same
 
@@ -133,7 +133,7 @@ def test_an_interrupt_before_any_line_of_a_step(move):
 
 @pytest.mark.parametrize("move", MOVES)
 def test_the_step_after_an_interrupt_starts_from_whole_weights(move):
-    codes = lines_of(Move.displace, Move.restore, move._displace, move._put_back, inspect.unwrap(Step.displaced))
+    codes = lines_of(Move.displace, Move.restore, move._displace, move._put_back, inspect.unwrap(Safety.displaced))
     k, reached = 0, True
     while reached:
         k += 1

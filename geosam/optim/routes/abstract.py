@@ -1,0 +1,74 @@
+"""What a route is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from ...core import Landing
+from ...observation import Field, Observation
+from ...observation.closures import run
+from ...problem import Bound, Together
+from ..buffers import Buffers
+from ..groups import Groups
+from ..masks import models
+from ..processes import inside
+from ..rule import Rule
+from ..sharing import Sharing
+
+
+class Route(ABC):
+    """The passes of one step.
+
+    source: what is called for a pass that leaves its gradients in ``.grad``. problem: what is observed; None with a closure
+    alone. inner: the same by the module that a wrapper wraps. scale: a GradScaler's, which gradients in ``.grad`` carry.
+    """
+
+    def __init__(
+        self,
+        source: Callable[[], Any],
+        problem: Bound | Together | None,
+        rule: Rule,
+        groups: Groups,
+        scale: float | None = None,
+    ) -> None:
+        self.source, self.problem, self.rule, self.groups, self.scale = source, problem, rule, groups, scale
+        self.inner = None if problem is None else inside(problem)
+        self.sharing = Sharing(rule.ball, problem, groups.parameters)
+        self.buffers = Buffers(rule.statistics, models(self.inner), groups.parameters)
+
+    @property
+    def leaves_gradients(self) -> bool:
+        """Whether an observation is a call of the source, which overwrites the gradients of the call before."""
+        return self.problem is None
+
+    def call(self) -> Any:
+        """What the source returns; the modules that it calls are noted."""
+        with self.buffers.calls(self.source):
+            return self.source()
+
+    def once(self) -> Tensor:
+        """A pass at the parameters as they are, its gradients in ``.grad``; its loss."""
+        return run(self.call, self.groups.parameters)
+
+    def observe(self, *fields: Field[Any]) -> Observation:
+        """What the fields need, at the parameters as they are. Raises: TypeError for one that needs more than there is."""
+        return self.sharing.observed(self.look(fields))
+
+    @abstractmethod
+    def look(self, fields: Sequence[Field[Any]]) -> Observation:
+        """The same in this process."""
+
+    @abstractmethod
+    def again(self, kept: Any | None, landing: Landing | None) -> Tensor | None:
+        """The second pass, its gradients in ``.grad``; its loss, None where the solver made the forward pass.
+
+        kept: what the update kept of the first one. landing: the solver's forward pass.
+        """
+
+    def lands(self) -> bool:
+        """Whether a forward pass of the solver may replace that of the second pass."""
+        return False

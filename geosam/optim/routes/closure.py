@@ -1,0 +1,37 @@
+"""A closure, called for each pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from ...core import Landing
+from ...core import vectors as vec
+from ...observation import Field, Observation, name_of, observe_closure
+from ..told import reads_direction
+from .abstract import Route
+
+
+class ByClosure(Route):
+    """Both passes are calls of the closure, which scales its own loss where there is a scaler."""
+
+    def look(self, fields: Sequence[Field[Any]]) -> Observation:
+        """The batch gradient and the loss."""
+        for field in fields:
+            for request in field.needs:
+                raise TypeError(f"{name_of(field)} needs {request.lacking}")
+        seen = observe_closure(self.call, self.groups.parameters, self.groups.names)
+        self.rule.told.measure(self.groups.parameters)
+        return seen if self.scale is None else replace(seen, gradient=vec.scale(seen.gradient, 1 / self.scale))
+
+    def again(self, kept: Any | None, landing: Landing | None) -> Tensor:
+        """Raises: RuntimeError where gradients of the first pass are in it, or both were clipped or scaled without a word."""
+        parameters, last = self.groups.parameters, self.rule.last
+        loss = self.rule.zeroing.run_again(self.call, parameters)
+        harmless = partial(reads_direction, self.rule, kept, self.groups.names)
+        self.rule.told.check(self.call, parameters, last, loss, self.scale is None, harmless)
+        return loss

@@ -37,15 +37,15 @@ def run(closure: Closure, parameters: Vectors, changed: bool = True) -> Tensor:
     Raises: TypeError if it returns no loss, as :class:`Skipped` where it computed no gradient either;
     RuntimeError if it never called backward.
     """
-    before = [_seen(p) for p in parameters]
+    before = [seen(p) for p in parameters]
     with torch.enable_grad():
         loss = closure()
-    still = [p.grad is None or _is(p, seen, version=True) for p, seen in zip(parameters, before, strict=True)]
+    same = [p.grad is None or still(p, known, version=True) for p, known in zip(parameters, before, strict=True)]
     if loss is None:
-        if all(same or not p.grad.any() for same, p in zip(still, parameters, strict=True)):  # type: ignore[union-attr]
+        if all(kept or not p.grad.any() for kept, p in zip(same, parameters, strict=True)):  # type: ignore[union-attr]
             raise Skipped("the closure returned None and computed no gradient, and its batch was skipped")
         raise TypeError("the closure returned None; it must return the loss (zero_grad, forward, backward, return loss)")
-    if changed and all(still):
+    if changed and all(same):
         raise RuntimeError("the closure left every gradient as it was: it must zero gradients and call loss.backward()")
     return _number(loss)
 
@@ -100,14 +100,14 @@ class Zeroing:
 
     def _pass(self, closure: Closure, parameters: Vectors, mark: bool) -> tuple[Tensor, Vectors]:
         """(the loss, the parameters whose gradient is the same tensor as before)."""
-        own = [_seen(p) for p in parameters]
+        own = [seen(p) for p in parameters]
         if mark:
             _mark(parameters)
-        before = [_seen(p) for p in parameters]
+        before = [seen(p) for p in parameters]
         loss = run(closure, parameters, changed=mark)
-        given = [_is(p, seen) for p, seen in zip(parameters, own, strict=True) if p.grad is not None]
+        given = [still(p, known) for p, known in zip(parameters, own, strict=True) if p.grad is not None]
         self.supplied = mark and bool(given) and all(given)
-        return loss, [p for p, seen in zip(parameters, before, strict=True) if _is(p, seen)]
+        return loss, [p for p, known in zip(parameters, before, strict=True) if still(p, known)]
 
     @staticmethod
     def _nan_of_itself(closure: Closure, stayed: Vectors) -> bool:
@@ -129,14 +129,15 @@ def _mark(parameters: Vectors) -> None:
         vec.affine_([_values(p) for p in held], math.nan, 0.0)
 
 
-def _seen(parameter: Tensor) -> Seen:
+def seen(parameter: Tensor) -> Seen:
+    """The parameter's gradient, to be known again."""
     return None if parameter.grad is None else (weakref.ref(parameter.grad), parameter.grad._version)
 
 
-def _is(parameter: Tensor, seen: Seen, version: bool = False) -> bool:
+def still(parameter: Tensor, known: Seen, version: bool = False) -> bool:
     """Whether the gradient is the one that was seen; with ``version`` also whether nobody has written to it."""
     g = parameter.grad
-    return seen is not None and g is not None and g is seen[0]() and (not version or g._version == seen[1])
+    return known is not None and g is not None and g is known[0]() and (not version or g._version == known[1])
 
 
 def _values(parameter: Tensor) -> Tensor:

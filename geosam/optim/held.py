@@ -1,8 +1,9 @@
-"""θ + ε* held in the parameters over a second pass that somebody else makes: a trainer, or a loop of one's own."""
+"""θ + ε* held in the parameters over a second pass that somebody else makes, and the base optimizer's step that ends it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor
 from torch.autograd.graph import register_multi_grad_hook
 
 from ..core.undo import unless_raised
+from ..observation.closures import Seen, seen, still
+from .last import Perturbed
 from .step import Step
 from .trainers import stepped
 
@@ -24,15 +27,24 @@ _UNSEEN = (
     "until='backward' is not known under fully_shard, whose gradients arrive apart from autograd's hooks: use until='step', "
     "and opt.restore() where the loop evaluates or saves in between."
 )
+_ELSEWHERE = (
+    "{} reads the gradients of both passes, and those that the base optimizer is given were not left in .grad by the backward "
+    "pass inside opt.perturbed(...). Call loss.backward() inside the block, or use opt.step(closure); for a step of the base "
+    "optimizer alone set opt.update = geosam.updates.Sharp()."
+)
 
 
 class Held:
-    """What lasts from :meth:`SAM.perturb` until the base optimizer steps. Copies hold nothing."""
+    """What lasts from :meth:`SAM.perturb`, or a block of :meth:`SAM.perturbed`, until the base optimizer steps. Copies hold
+    nothing.
+    """
 
     def __init__(self) -> None:
         self._step: Step | None = None
         self._kept: Any | None = None
         self._times = 0
+        self._left: list[Seen] | None = None
+        """The gradients that a block left, which tell its base step from another."""
         self._base: torch.optim.Optimizer | None = None
         self._backward: Any = None
 
@@ -41,16 +53,12 @@ class Held:
 
     @property
     def waits(self) -> bool:
-        """Whether the base optimizer has not stepped since."""
-        return self._step is not None
+        """Whether the base optimizer has not stepped since, and its gradients are those of the second pass."""
+        return self._step is not None and self._ours(self._step)
 
     def begin(self, step: Step, until: str) -> None:
         """Displace the parameters, which are at θ. What ``.grad`` holds stays, for the second pass to add to."""
-        if self._base is not step.rule.base:  # the hook stays: one that removes itself would change what torch iterates over
-            self._base = step.rule.base
-            inner, rule = stepped(self._base), step.rule
-            inner.register_step_pre_hook(self._before_step)
-            inner.register_step_post_hook(lambda *_: rule.move.lower())
+        self._listen(step)
         self._stop_listening()
         grads = [p.grad for p in step.parameters]
 
@@ -76,12 +84,34 @@ class Held:
             self._backward = register_multi_grad_hook(step.parameters, _ending(step), mode="any")
         elif kept is not None:
             self._join(step, kept, grads)
-        self._step = step
+        self._step, self._left = step, None
+
+    @contextmanager
+    def block(self, step: Step) -> Iterator[Perturbed]:
+        """:meth:`Step.alone`; the gradients of a second pass inside are the base optimizer's, with the update and the guard."""
+        self._listen(step)
+        self.drop()
+        with step.alone() as p:
+            yield p
+            kept, left = step.kept, [seen(q) for q in step.parameters]
+        if any(left) or kept is not None:
+            self._step, self._kept, self._times, self._left = step, kept, 1, left
+
+    def _ours(self, step: Step) -> bool:
+        return self._left is None or any(map(still, step.parameters, self._left))
+
+    def _listen(self, step: Step) -> None:
+        """Hear of the base optimizer's steps. The hook stays: one that removes itself would change what torch iterates over."""
+        if self._base is not step.rule.base:
+            self._base = step.rule.base
+            inner, rule = stepped(self._base), step.rule
+            inner.register_step_pre_hook(self._before_step)
+            inner.register_step_post_hook(lambda *_: rule.move.lower())
 
     def drop(self) -> tuple[Step | None, list[Tensor] | None]:
         """Forget the pass, and return it; its parameters are put back by the caller."""
         self._stop_listening()
-        dropped, self._step, self._kept = (self._step, self._kept), None, None
+        dropped, self._step, self._kept, self._left = (self._step, self._kept), None, None, None
         return dropped
 
     def end(self, dropped: tuple[Step | None, list[Tensor] | None]) -> bool:
@@ -112,6 +142,9 @@ class Held:
         if step is None or closure is None:
             self._end(base)
             return None
+        if self._left is not None:  # the closure's own gradients, and no block's
+            self.drop()
+            return None
 
         def second_pass() -> Any:
             loss = unless_raised(closure, step.safety.put_back)
@@ -124,9 +157,14 @@ class Held:
 
     @torch.no_grad()
     def _end(self, base: torch.optim.Optimizer) -> None:
-        """θ again; the update from both gradients, and the guard."""
+        """θ again; the update from both gradients, and the guard. Raises: RuntimeError for an update without the second one."""
+        ours = self.waits
         step, kept = self.drop()
         if step is None:
+            return
+        if not ours and kept is not None:
+            raise RuntimeError(_ELSEWHERE.format(step.rule.update))
+        if not ours:
             return
         step.safety.put_back()
         step.rule.steps += 1

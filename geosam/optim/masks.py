@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from ..core import Vectors
+from ..core.sharded import any_sharded
 from ..observation import Field, name_of
 from ..problem import Bound, Together
 from ..problem.randomness import Replay, foreign
@@ -25,8 +26,8 @@ def random_numbers(source: Bound | Together | None, parameters: Vectors, *fields
 
     Raises: NotImplementedError where the first pass is of a joined batch, whose numbers are not those of micro-batches.
     """
-    if source is None:
-        return Replay.now(parameters, foreign())
+    if source is None or any_sharded(parameters):  # of which no private copy tells what a pass draws from
+        return Replay.now(parameters, foreign(*models(source)))
     first = source.parts[0]
     drawn = first.facts(parameters).random  # which also finds the generators
     if drawn and len(source.parts) > 1 and any(field.needs for field in fields):

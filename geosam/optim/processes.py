@@ -74,8 +74,13 @@ def _check_reduced_over_mesh(model: nn.Module, parameters: Vectors) -> None:
         )
 
 
-def check_sharded(source: Bound | Together | None, ball: str) -> None:
-    """Raises: NotImplementedError for what sharded parameters do not allow."""
+def check_sharded(source: Bound | Together | None, ball: str, scaled: Vectors = ()) -> None:
+    """Raises: NotImplementedError for what sharded parameters do not allow. scaled: the parameters under a GradScaler."""
+    if any_sharded(scaled) and not all(map(is_sharded, scaled)):
+        raise NotImplementedError(
+            "torch's GradScaler takes no optimizer with both plain and sharded parameters: use bfloat16, which needs none, "
+            "or replicate the plain ones over the mesh, torch.distributed.tensor.distribute_tensor(p, mesh, [Replicate()])."
+        )
     if ball == "rank":
         raise NotImplementedError(
             "ball='rank' is one ε a process, and with sharded parameters (FSDP2, tensor parallel) a process holds a part of "

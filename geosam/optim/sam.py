@@ -160,6 +160,7 @@ class SAM(Around):
             raise TypeError(NOT_THROUGH_SCALER)
         if closure is None:
             if not self.held.waits:
+                self.held.drop()
                 self._rehearse()
             self.base.step()
             return None if self.last is None else self.last.loss.detach()
@@ -196,9 +197,12 @@ class SAM(Around):
     def perturbed(self, source: Source, scaler: Any = None) -> AbstractContextManager[Perturbed]:
         """Run the first pass; inside, the parameters sit at θ + ε*; outside they are restored bit for bit, always.
 
+        A backward pass inside may be the second one: ``base.step()`` after the block, or ``step()``, then ends the step, with
+        the update, the guard and ``max_norm``. Gradients of elsewhere are stepped with as they are.
+
         Blocks do not nest: a second one, or a step, begins by restoring θ and so ends the first.
         """
-        return Step(self, source, self._groups(), scaler).alone()
+        return self.held.block(Step(self, source, self._groups(), scaler))
 
     @undisturbed
     @torch.no_grad()

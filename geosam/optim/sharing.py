@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
@@ -22,14 +24,16 @@ class Sharing:
     """One ball for all processes, one for each, or one over the mesh of sharded parameters; alone nothing is reduced.
 
     one: whether a first pass is averaged over processes here: a closure's wrapper does it by itself, and so does FSDP2.
-    each: whether every process has a ball, and the mean of their updates is taken.
+    each: whether every process has a ball, and the mean of their updates is taken. apart: whether losses are the processes' own
+    and the gradient is of all, as of closures whose wrapper reduces: what is decided is decided by the gradient.
+    scaled: whether there is a GradScaler.
     Raises: NotImplementedError for one for each with a closure, and for what sharded parameters do not allow.
     """
 
-    def __init__(self, ball: str, problem: Bound | Together | None, parameters: Vectors) -> None:
+    def __init__(self, ball: str, problem: Bound | Together | None, parameters: Vectors, scaled: bool = False) -> None:
         self.on_mesh = any_sharded(parameters)
         if self.on_mesh:
-            check_sharded(problem, ball)
+            check_sharded(problem, ball, parameters if scaled else ())
         several = processes() > 1
         if several and problem is None and ball == "rank":
             raise NotImplementedError("ball='rank' takes problem.on(x, y): a closure's gradients are reduced by its wrapper")
@@ -38,6 +42,7 @@ class Sharing:
         self._reduces = several and problem is not None
         self.one = self._reduces and ball == "global" and not self.on_mesh
         self.each = self._reduces and ball == "rank"
+        self.apart = several and problem is None and not self.on_mesh
 
     def check(self, source: Bound | Together, asked: Asked, solver: Solver | None) -> None:
         """Raises: NotImplementedError for what processes cannot share."""
@@ -70,6 +75,10 @@ class Sharing:
                 f"{who} across {processes()} processes is made of this one's predictions. Use ball='rank'."
             )
         return own
+
+    def is_number(self, loss: Tensor) -> Tensor:
+        """Whether the loss is finite; one that others do not see is not asked."""
+        return torch.ones_like(loss, dtype=torch.bool) if self.apart else loss.abs() < math.inf
 
     def agreed(self, flag: Tensor) -> Tensor:
         """Whether it holds in all processes."""

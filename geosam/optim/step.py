@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -105,10 +104,11 @@ class Step:
     def solve(self, seen: Observation) -> tuple[Perturbation, Tensor]:
         """(ε*, the loss at θ); ε* = 0 where the loss, the covector or what was made of it is not finite."""
         found, geometry = self.ascent.solve(seen)
-        finite = found.finite & (seen.loss.abs() < math.inf).to(found.finite.device)
+        sharing = self.route.sharing
+        finite = found.finite & sharing.is_number(seen.loss).to(found.finite.device)
         if self.route.scale is not None:
-            self.rule.overflow.tell(self.scaler, self.route.sharing.agreed(finite))  # processes share the scale
-        if self.rule.raise_nonfinite and not finite:
+            self.rule.overflow.tell(self.scaler, sharing.agreed(finite))  # processes share the scale
+        if self.rule.raise_nonfinite and not sharing.agreed(finite):
             raise FloatingPointError(
                 f"the first pass is not finite: loss {seen.loss.item()}, dual norm {found.dual_norm.item()}"
             )
@@ -163,7 +163,7 @@ class Step:
         """The pass at θ of a plain step, of which the update keeps what it needs."""
         self.safety.remember()
         seen = self.observe(*self.turn.fields)
-        self.kept = self.turn.keep(seen, seen.loss.abs() < math.inf)
+        self.kept = self.turn.keep(seen, self.route.sharing.is_number(seen.loss))
         self.rule.last = unmoved(seen.loss)
         return seen
 

@@ -169,7 +169,11 @@ class Training:
         if row.dtype == "mixed":
             self.model.first.double()
         self.opt = self._optimizer({**SETTINGS[row.settings](), **(settings or {})})
-        self.problem = geosam.Problem(self.model, nn.CrossEntropyLoss())
+        self.problem = self.unknown()
+
+    def unknown(self) -> geosam.Problem:
+        """The problem, of which nothing is known yet."""
+        return geosam.Problem(self.model, nn.CrossEntropyLoss())
 
     def _optimizer(self, settings: dict[str, Any]) -> geosam.SAM:
         named, rho = list(self.model.named_parameters()), settings.pop("rho", 0.05)
@@ -239,7 +243,7 @@ class Training:
         """A copy that shares nothing."""
         other = copy.copy(self)
         other.model, other.opt = copy.deepcopy((self.model, self.opt))
-        other.problem = geosam.Problem(other.model, nn.CrossEntropyLoss())
+        other.problem = other.unknown()
         return other
 
     def weights(self) -> list[Tensor]:

@@ -145,6 +145,52 @@ def statistics_agree():
     torch.testing.assert_close(ends[0], ends[1])
 
 
+def through(opt, ddp, change=lambda loss: loss):
+    """A closure that returns another number than it differentiates."""
+
+    def closure():
+        opt.zero_grad()
+        loss = F.cross_entropy(ddp(share(X)), share(Y))
+        loss.backward()
+        return change(loss.detach())
+
+    return closure
+
+
+def a_loss_that_is_odd_in_one_process_decides_nothing_there():
+    """One that is infinite beside a gradient of all that is finite; one that stands still, as that of a scaled loss would."""
+    for number in (torch.inf, 1.0):
+        model, ddp = wrapped()
+        opt = optimizer(model, {})
+        closure = through(opt, ddp, lambda loss, number=number: loss if dist.get_rank() else torch.tensor(number))
+        for _ in range(3):
+            opt.step(closure)
+            assert bool(opt.last.finite) and not bool(opt.last.skipped)
+        same_everywhere(model)
+        opt.zero_grad()
+        opt.perturb(closure)
+        same_everywhere(model)
+        opt.restore()
+
+
+def a_pass_that_is_not_finite_in_one_process_is_so_in_all():
+    for ball, route in (("global", "closure"), ("global", "problem"), ("rank", "problem")):
+        for at in (1, 2):
+            model, ddp = wrapped()
+            opt, calls = optimizer(model, {}, ball=ball, raise_nonfinite=True), []
+
+            def spoil(module, inputs, outputs, calls=calls, at=at):
+                calls.append(outputs)
+                return outputs * (torch.inf if dist.get_rank() == 0 and len(calls) == at else 1.0)
+
+            model.register_forward_hook(spoil)
+            before = [p.clone() for p in parameters(model)]
+            problem = geosam.Problem(ddp, nn.CrossEntropyLoss()).on(share(X), share(Y))
+            with pytest.raises(FloatingPointError, match="first pass" if at == 1 else "second pass"):
+                opt.step(problem if route == "problem" else through(opt, ddp))
+            assert all(map(torch.equal, before, parameters(model))), (ball, route, at)
+
+
 def every_row(expected):
     for name, end in expected.items():
         one_ball_is_that_of_the_big_batch(name, end)
@@ -152,6 +198,8 @@ def every_row(expected):
         one_ball_a_process_is_m_sharpness(metric)
     what_would_be_wrong_is_refused()
     statistics_agree()
+    a_loss_that_is_odd_in_one_process_decides_nothing_there()
+    a_pass_that_is_not_finite_in_one_process_is_so_in_all()
 
 
 def test_two_processes(tmp_path):

@@ -7,7 +7,6 @@ import pickle
 import pytest
 import torch
 
-import geosam
 from geosam import Copy
 from tests.networks import same
 from tests.optim.faults import run
@@ -113,7 +112,7 @@ def copied(training: Training) -> Training:
 def pickled(training: Training) -> Training:
     other = copy.copy(training)
     other.model, other.opt = pickle.loads(pickle.dumps((training.model, training.opt)))
-    other.problem = geosam.Problem(other.model, torch.nn.CrossEntropyLoss())
+    other.problem = other.unknown()
     return other
 
 

@@ -37,7 +37,7 @@ class Route(ABC):
     ) -> None:
         self.source, self.problem, self.rule, self.groups, self.scale = source, problem, rule, groups, scale
         self.inner = None if problem is None else inside(problem)
-        self.sharing = Sharing(rule.ball, problem, groups.parameters)
+        self.sharing = Sharing(rule.ball, problem, groups.parameters, scale is not None)
         self.buffers = Buffers(rule.statistics, models(self.inner), groups.parameters)
 
     @property

@@ -33,5 +33,6 @@ class ByClosure(Route):
         parameters, last = self.groups.parameters, self.rule.last
         loss = self.rule.zeroing.run_again(self.call, parameters)
         harmless = partial(reads_direction, self.rule, kept, self.groups.names)
-        self.rule.told.check(self.call, parameters, last, loss, self.scale is None, harmless)
+        unscaled = self.scale is None and not self.sharing.apart  # all make the same passes
+        self.rule.told.check(self.call, parameters, last, loss, unscaled, harmless)
         return loss

@@ -77,21 +77,27 @@ class BackPACK(Engine):
         self, bound: Bound, parameters: Vectors, extension: Any
     ) -> tuple[list[Tensor | None], Tensor, list[nn.Parameter]]:
         """(gradients, losses, the leaves of a twin, which hold BackPACK's quantities)."""
-        from backpack import backpack, extend
+        from backpack import backpack, extend, memory_cleanup
 
         writes = bound.writes
         values = {id(p): p.detach().clone() if writes.parameters else p.detach() for p in bound.model.parameters()}
+        _refuse_names(bound)
         own = {id(p): nn.Parameter(values[id(p)], p.requires_grad) for p in bound.model.parameters()}
         twin, leaves = Copy(own, clones=writes.attributes).of(bound.model), [own[id(p)] for p in parameters]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # missing quantities raise below
-            ran = _watched(extend(twin))
-            outputs = bound.call_copy(twin)
-            _refuse_differentiated(twin, ran)
-            losses = bound.sample.all(outputs, bound.y)
-            _refuse_second_use(twin, losses, leaves)
-            with backpack(extension):
-                return gradients(losses.sum(), outputs, leaves), losses, leaves
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # missing quantities raise below
+                ran = _watched(extend(twin))
+                outputs = bound.call_copy(twin)
+                _refuse_differentiated(twin, ran)
+                losses = bound.sample.all(outputs, bound.y)
+                _refuse_second_use(twin, losses, leaves)
+                with backpack(extension):
+                    return gradients(losses.sum(), outputs, leaves), losses, leaves
+        finally:
+            # a module whose backward pass did not run holds its output, whose graph holds it: a cycle that no collection sees
+            for module in list(twin.modules()):
+                memory_cleanup(module)
 
 
 def _settings_kept(run: Callable[[], T]) -> T:
@@ -133,12 +139,24 @@ def _refuse_missing(bound: Bound, parameters: Vectors, found: list[Tensor | None
         )
 
 
+def _refuse_names(bound: Bound) -> None:
+    """BackPACK stores a module's input and output in attributes of it, whose names may be taken."""
+    taken = [
+        f"{name}.{k}".lstrip(".") for name, m in bound.model.named_modules() for k in ("output", "input0") if hasattr(m, k)
+    ]
+    if taken:
+        raise ValueError(
+            f"{', '.join(taken)}: BackPACK keeps what a module computes under this name. Rename it, or use engines.Func()."
+        )
+
+
 def _watched(model: nn.Module) -> set[nn.Module]:
     """The extended modules that give something to differentiate, from now on."""
     ran: set[nn.Module] = set()
 
     def note(module: nn.Module, inputs: Any, output: Any) -> None:
-        if hasattr(module, "output") and module.output.requires_grad:
+        kept = vars(module).get("output")
+        if isinstance(kept, Tensor) and kept.requires_grad:
             ran.add(module)
 
     for module in model.modules():

@@ -12,5 +12,6 @@ def plain(look: Look) -> Lead:
     if not look.train or bound is not look.bound:  # with frozen statistics the buffers are updated already
         loss, outputs, found = gradient(bound, parameters)
         return Lead(loss, found, outputs)
+    look.itself = True
     outputs = bound.call(bound.model)
     return Lead(*backward(bound, outputs, parameters), outputs)

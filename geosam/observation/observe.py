@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 
 import torch
@@ -12,6 +12,8 @@ from ..core.undo import undisturbed
 from ..problem import Bound
 from ..problem.devices import explained
 from ..problem.frozen import frozen
+from ..problem.kept import Kept, slots
+from ..problem.modules import modules, structure
 from .gradient import plain
 from .observation import Observation
 from .request import Look, Needs, Request, TakeAgain
@@ -89,7 +91,26 @@ def _look(bound: Bound, needs: Needs, parameters: Vectors, train: bool) -> Look:
         look.lead = next((lead for lead in leads if lead is not None), None) or plain(look)
         for request in needs:
             _ = look[request]
+        if train and apart is bound and not look.itself:
+            _carry(look)
     return look
+
+
+def _carry(look: Look) -> None:
+    """Leave in the model what a pass of its own leaves there, such as a recurrent state: copies of it were run.
+
+    By one more forward pass, whose writes are compared once for each structure; none where the model holds nothing.
+    """
+    bound = look.bound
+    parts = [m for m in modules(bound.model) if slots(m)]
+    key = ("carries", *structure(bound.model, look.parameters))
+    if not parts or not bound.memory.get(key, True):
+        return
+    before = Kept(parts, look.parameters)
+    with torch.no_grad(), nullcontext() if look.replay.recorded else look.replay:
+        bound.call(bound.model)
+    if key not in bound.memory:
+        bound.memory[key] = any(before.changed(lambda m: False).values())
 
 
 def _apart(bound: Bound, needs: Needs, parameters: Vectors) -> Bound:

@@ -37,11 +37,13 @@ class Look:
 
     bound: the problem. apart: the problem of per-sample quantities, itself or its twin with frozen statistics. replay: the
     random numbers of the pass. train: whether the pass belongs to a training step. lead: from the request that leads the pass.
-    leader: its engine, if it has one. rows: of the losses, by engine. found: request → its value.
+    leader: its engine, if it has one. rows: of the losses, by engine. found: request → its value. itself: whether the pass ran
+    the model itself, and no copy.
     """
 
     lead: Lead
     leader: Engine | None = None
+    itself = False
 
     def __init__(self, bound: Bound, apart: Bound, parameters: Vectors, replay: Replay, train: bool) -> None:
         self.bound, self.apart, self.parameters, self.replay, self.train = bound, apart, parameters, replay, train

@@ -1,4 +1,8 @@
-"""Buffers that passes write to, BatchNorm's running statistics among them: which pass counts, and what a broken one leaves."""
+"""What passes write to, BatchNorm's running statistics among it: which pass counts, and what a broken one leaves.
+
+Buffers, and tensors that modules hold as plain attributes, by themselves or in a list, tuple or dictionary: a recurrent state,
+the last outputs. Both passes begin with what was there before the step, so that L(θ + ε) differs from L(θ) by ε alone.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from ..core import vectors as vec
+from ..problem.kept import Kept, Slot, slots, version
 from ..problem.modules import modules
 from .holders import compiles, holders, named
 
@@ -24,23 +28,6 @@ def check_batchnorm(which: Any) -> str:
     if which not in BATCHNORM:
         raise ValueError(f"batchnorm names the passes that update running statistics: {', '.join(BATCHNORM)}; got {which!r}")
     return str(which)
-
-
-class Kept:
-    """The buffers of some modules, and their values at one time."""
-
-    def __init__(self, parts: Iterable[nn.Module]) -> None:
-        self.slots = [(m, name, b) for m in parts for name, b in m._buffers.items() if b is not None]
-        self.versions = [_version(b) for *_, b in self.slots]
-        self.values = vec.clone([b for *_, b in self.slots])
-
-    @torch.no_grad()
-    def restore(self) -> None:
-        """Give all of them their values back; may be repeated."""
-        for m, name, b in self.slots:
-            if _of(m, name) is not b:
-                m._buffers[name] = b
-        vec.copy_([b for *_, b in self.slots], self.values)
 
 
 class Statistics:
@@ -78,7 +65,7 @@ class Statistics:
 
 
 class Buffers:
-    """The buffers of the modules that a step runs, as they were before.
+    """What the modules that a step runs hold, as it was before.
 
     A problem's modules are given; a closure's are those that are called in its passes, and, where compiled code calls none,
     those that hold the parameters or that the closure reads by name. Which are written to is seen: by values the first time
@@ -89,8 +76,9 @@ class Buffers:
     def __init__(self, statistics: Statistics, roots: Iterable[nn.Module], parameters: list[Tensor]) -> None:
         self.statistics, self.roots, self.parameters = statistics, list(roots), parameters
         self._modes: dict[nn.Module, bool] = {}
-        self._quiet: list[tuple[nn.Module, str, Tensor, int]] = []
+        self._quiet: list[tuple[Slot, int]] = []
         self._before: list[Kept] = []
+        self._sums: dict[nn.Module, list[Tensor]] = {}
         self._hook: Any = None
 
     def begin(self) -> None:
@@ -101,14 +89,16 @@ class Buffers:
     def _see(self, root: nn.Module) -> None:
         new = {m: m.training for m in modules(root) if m not in self._modes}
         self._modes.update(new)
-        apart: list[nn.Module] = []
-        for m, mode in new.items():
-            if m._buffers and self.statistics.written.get(m, {}).get(mode, True):
-                apart.append(m)
-            else:
-                self._quiet += [(m, name, b, _version(b)) for name, b in m._buffers.items() if b is not None]
+        facts = self.statistics.written
+        apart = [m for m, mode in new.items() if facts.get(m, {}).get(mode, True)]
+        self._sums |= {m: _sums(m) for m in apart if new[m] not in facts.get(m, {}) and slots(m)}
+        quiet = (slot for m in new.keys() - set(apart) for slot in slots(m))
+        self._quiet += [(slot, version(slot.value)) for slot in quiet if isinstance(slot.value, Tensor)]
         if apart:
-            self._before.append(Kept(apart))
+            self._before.append(self._kept(apart))
+
+    def _kept(self, parts: Iterable[nn.Module]) -> Kept:
+        return Kept(parts, self.parameters)
 
     @contextmanager
     def calls(self, source: Any) -> Iterator[None]:
@@ -136,19 +126,22 @@ class Buffers:
             self._hook = None
 
     def between(self) -> None:
-        """After the first pass: what it wrote stays or goes, and what the second one will write."""
+        """After the first pass, before θ moves: what it wrote comes back at the end or not, and the second begins as it did."""
+        if self.statistics.which == "both":
+            return
         written = self._learn()
         if self.statistics.which == "first":
-            self.statistics.hold(Kept(written))
-        elif self.statistics.which == "second":
-            for kept in self._before:
-                kept.restore()
+            self.statistics.hold(self._kept(written))
+        # a module that set its own parameters up by this batch would do so again, at θ + ε
+        begun = {m for m, sums in self._sums.items() if any(not a.equal(b) for a, b in zip(sums, _sums(m), strict=True))}
+        for kept in self._before:
+            kept.restore(set(written) - begun)
 
     def unwritten(self, run: Callable[[], Any]) -> Any:
         """What ``run``, a further pass, returns; its writes are undone where they do not count."""
         if self.statistics.which == "both":
             return run()
-        kept = Kept(self._learn())
+        kept = self._kept(self._learn())
         try:
             return run()
         finally:
@@ -165,25 +158,19 @@ class Buffers:
             kept.restore()
 
     def _learn(self) -> list[nn.Module]:
-        """The modules whose buffers were written to."""
+        """The modules that were written to."""
         facts = self.statistics.written
-        changed = {m: True for m, name, b, version in self._quiet if _changed(m, name, b, version)}
+        changed = {m: False for m, mode in self._modes.items() if mode not in facts.get(m, {})}
+        for slot, before in self._quiet:
+            if slot.replaced or version(slot.value) != before:
+                changed[slot.module] = True
         for kept in self._before:
-            for (m, name, b), version, value in zip(kept.slots, kept.versions, kept.values, strict=True):
-                known = facts.get(m, {}).get(self._modes[m], False)
-                changed[m] = changed.get(m, False) or known or _changed(m, name, b, version) or not b.equal(value)
+            changed |= kept.changed(lambda m: facts.get(m, {}).get(self._modes[m], False))
         for m, written in changed.items():
             facts.setdefault(m, {})[self._modes[m]] = written
         return [m for m, written in changed.items() if written]
 
 
-def _changed(module: nn.Module, name: str, b: Tensor, version: int) -> bool:
-    return _of(module, name) is not b or _version(b) != version
-
-
-def _of(module: nn.Module, name: str) -> Tensor | None:
-    return dict(module._buffers).get(name)  # TorchScript's own kind of dictionary has no get
-
-
-def _version(b: Tensor) -> int:
-    return -1 if b.is_inference() else b._version
+def _sums(module: nn.Module) -> list[Tensor]:
+    """Of its own parameters, which a write to them changes."""
+    return [p.detach().sum(dtype=torch.float64) for p in module._parameters.values() if p is not None and not p.is_complex()]

@@ -76,10 +76,7 @@ class Step:
     def first_pass(self) -> Last:
         """Observe at θ, solve for ε*, displace; nothing of it in a plain step."""
         self.route.sharing.begin()
-        last = self.stay() if self.is_plain else self.rise()
-        if self.observed:
-            self.route.buffers.between()
-        return last
+        return self.stay() if self.is_plain else self.rise()
 
     def rise(self) -> Last:
         """The first three acts."""
@@ -91,7 +88,13 @@ class Step:
         if rule.same_mask:
             self.replay = random_numbers(self.route.inner, self.parameters, *fields)
         # nested calls: no name here holds what the first pass made, for the second one needs the memory
-        return self.displace(*self.solve(self.observe(*fields)))
+        return self.displace(*self.solve(self.begin(*fields)))
+
+    def begin(self, *fields: Field[Any]) -> Observation:
+        """What the fields need, at θ; what the model carries is then as before, for the passes to come."""
+        seen = self.observe(*fields)
+        self.route.buffers.between()
+        return seen
 
     def observe(self, *fields: Field[Any]) -> Observation:
         """What the fields need, at θ; a gradient of its own where later passes overwrite this one's, which is still read."""
@@ -153,6 +156,7 @@ class Step:
         """The first pass of a plain step: none, unless the update reads a metric at θ."""
         if self.turn.fields:
             self.look()
+            self.route.buffers.between()
         else:
             self.rule.last = unmoved(unknown(self.parameters), known=False)
         assert self.rule.last is not None

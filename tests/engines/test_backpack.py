@@ -1,6 +1,7 @@
 """BackPACK: what it cannot do it refuses, and it leaves no trace."""
 
 import contextlib
+import gc
 
 import pytest
 import torch
@@ -63,6 +64,56 @@ def test_backpack_leaves_no_trace_even_after_an_exception(when, what):
         with pytest.raises(RuntimeError, match=f"failed in {when}"):
             getattr(BackPACK(), what)(bound, parameters)
     assert traces(model) == before
+
+
+class Named(nn.Module):
+    """With a layer of the name that BackPACK stores outputs under."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.output = nn.Linear(4, 4), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.output(self.first(x).tanh())
+
+
+class Twice(nn.Module):
+    """A layer that the forward pass uses twice, and outputs that are no tensor of a layer inside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.head = nn.Linear(4, 4), nn.Linear(4, 3)
+        self.inside = Wrapped(self.inner)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.inside(self.inner(x))["hidden"])
+
+
+class Wrapped(nn.Module):
+    """Its layer's output in a dictionary."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"hidden": self.layer(x)}
+
+
+@pytest.mark.parametrize("make, reason", [(Named, "keeps what a module computes"), (Twice, "used more than once")])
+def test_what_backpack_refuses_leaves_nothing_in_memory(make, reason):
+    def alive() -> int:
+        gc.collect()
+        return sum(issubclass(type(o), Tensor) for o in gc.get_objects())
+
+    def refused() -> int:
+        with pytest.raises(ValueError, match=reason):
+            BackPACK().squares(bound, parameters)
+        return alive()
+
+    bound = bind(build(make), draw(6, 4), labels(6))
+    parameters = bound.parameters
+    assert refused() == refused()
 
 
 class Slope(nn.Module):

@@ -288,8 +288,8 @@ def test_a_constant_table_is_copied_once():
     opt, sizes = geosam.SAM(torch.optim.SGD(model.parameters(), lr=0.1)), []
 
     class Watched(buffers.Kept):
-        def __init__(self, parts) -> None:
-            super().__init__(parts)
+        def __init__(self, parts, parameters) -> None:
+            super().__init__(parts, parameters)
             sizes.append(sum(v.numel() for v in self.values))
 
     with pytest.MonkeyPatch.context() as patch:

@@ -126,6 +126,7 @@ def alive() -> int:
 def leaves_no_trace(line: Line) -> int:
     """How many looks were not refused."""
     setting, served = line.build(torch.float64), 0
+    setting.start()
     for p in (p for part in (setting.model, setting.loss) if isinstance(part, nn.Module) for p in part.parameters()):
         p.grad = torch.ones_like(p)
     before, held = traces(setting.model, setting.loss), 0

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ...core import Vectors, limits
 from ...norms import Factor, Factors
 from ...problem import Bound
+from ...problem.functional import without_reentrant
 from ...problem.gradient import refuse_hooks
 from ...problem.information import check_scores
 from ...problem.modules import refuse_coupled_samples
@@ -41,6 +42,7 @@ class KFAC:
         """As ``sampling.looking``."""
         return self.sampling.looking() if isinstance(self.sampling, MonteCarlo) else nullcontext()
 
+    @without_reentrant()
     def factors(self, bound: Bound, parameters: Vectors, replay: Replay) -> Factors:
         """Of the Fisher matrix, divided by n only."""
         operator = _operator_class()

@@ -6,6 +6,7 @@ import sys as _sys
 from . import ablation, engines, metrics, norms, objectives, observation, solvers
 from .ablation import ablate
 from .core import Divergence, InnerProduct, Loan, Norm, Perturbation, Relative, Solver
+from .core import names as _names
 from .measure import KL, Comparison, Length, Rise, Sharpness, ascend, calibrate, compare, sharpness
 from .observation import Metric, Needs, Objective, Observation, observe
 from .optim import SAM, Copy, Masters, Swap, passes, schedules, updates
@@ -14,6 +15,9 @@ from .solvers import solve
 
 # modules that live in a room and are public here: ``from geosam.updates import SurrogateGap``
 _sys.modules |= {f"{__name__}.{m.__name__.rpartition('.')[2]}": m for m in (likelihoods, passes, schedules, updates)}
+
+for _room in (ablation, engines, likelihoods, metrics, norms, objectives, observation, passes, schedules, solvers, updates):
+    _names.show(_room)
 
 __version__ = "0.1.0"
 
@@ -64,7 +68,7 @@ def __getattr__(name: str) -> object:
     """``geosam.testing``, imported when asked for: it needs Hypothesis."""
     if name == "testing":
         return _importlib.import_module(".testing", __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise _names.unknown(__name__, name)
 
 
 def __dir__() -> list[str]:

@@ -37,13 +37,22 @@ def ledger(chosen: Sequence[Entry], found: dict[str, Row], altered: bool) -> Tab
     return table
 
 
+def summary(chosen: Sequence[Entry], found: dict[str, Row]) -> str:
+    """How many claims have each verdict, and which."""
+    ids = {outcome: [entry.id for entry in chosen if found[entry.id].verdict.outcome is outcome] for outcome in Outcome}
+    return "\n".join(
+        f"[{COLOURS[outcome]}]{outcome.value}[/] {len(those)}: {', '.join(those)}" for outcome, those in ids.items() if those
+    )
+
+
 def invariance() -> Table:
     """Each geometry under each kind of map, as a run finds it."""
     table = Table(box=box.SIMPLE_HEAD, padding=0, title="Does ε* transform as a tangent vector under …?")
+    table.add_column("id", no_wrap=True)
     table.add_column("ε* of", overflow="fold")
     for column in COLUMNS:
         table.add_column(column, justify="center", no_wrap=True)
     for row in rows():
-        table.add_row(row.title, *(ANSWERS.get(cell.answer, cell.answer) for cell in row.cells.values()))
+        table.add_row(row.id, row.title, *(ANSWERS.get(cell.answer, cell.answer) for cell in row.cells.values()))
     table.caption = "~ only what ε* does to the outputs is determined, and that transforms. ∅ there is no argmax."
     return table

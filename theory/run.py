@@ -28,6 +28,7 @@ def run(ids: Iterable[str], instances: int, altered: bool, jobs: int) -> int:
     console.print(report.ledger(chosen, rows, altered))
     if not altered and any(entry.theorem is table for entry in chosen):
         console.print(report.invariance())
+    console.print(report.summary(chosen, rows))
     console.print(
         f"{len(chosen)} claims, {proofs} identities proved symbolically, "
         f"{sum(row.verdict.cases for row in rows.values()):,} cases, {sum(row.seconds for row in rows.values()):.1f} s"

@@ -29,6 +29,12 @@ def _selects(selector: Selector, name: str | None, parameter: Tensor) -> bool:
     return fnmatch.fnmatchcase(name, selector)
 
 
+def check_selector(selector: Any) -> None:
+    """TypeError unless it is a pattern on names, or a function; a metric in its place matches nothing."""
+    if not isinstance(selector, str) and (isinstance(selector, type) or not callable(selector)):
+        raise TypeError(f'a selector is a pattern on names ("*.bias") or a function (name, parameter) → bool; got {selector!r}')
+
+
 def _check_fits(selector: Selector, observation: Observation) -> None:
     """ValueError where nothing is selected: with a misspelt name training would have ε = 0, or not the metric."""
     named = observation.named()
@@ -55,6 +61,13 @@ class Blockwise(Remembering[Norm], Metric):
     def __post_init__(self) -> None:
         if self.p not in (2, math.inf):
             raise ValueError(f"p must be 2 (one joint ball) or math.inf (a ball each), got {self.p}")
+        if not isinstance(self.parts, Mapping) or not all(isinstance(p, tuple) and len(p) == 2 for p in self.parts.values()):
+            raise TypeError(
+                'Blockwise takes {selector: (metric, weight)}, such as {"*.bias": (geosam.metrics.Euclidean(), 0.5), ...}; '
+                f"got {self.parts!r}"
+            )
+        for selector in self.parts:
+            check_selector(selector)
         parts = {s: (as_metric(metric, f"the metric of {s!r}"), weight) for s, (metric, weight) in self.parts.items()}
         for _, weight in parts.values():
             check_radius(weight)

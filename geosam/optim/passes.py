@@ -9,6 +9,8 @@ from typing import ClassVar, Literal
 from ..core import Public
 from .schedules import check_steps
 
+__all__ = ["Both", "Every", "Kind", "Late", "Momentum", "Passes"]
+
 Kind = Literal["both", "plain", "again", "momentum"]
 """Both passes; the base optimizer's own step; ε* of the last first pass again; ε* from the base optimizer's momentum."""
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from ..core import Public, check_radius
 
+__all__ = ["Constant", "Cosine", "FollowLR", "Linear", "Schedule", "WarmUp"]
+
 
 class Schedule(Public, ABC):
     """ρ by the number of steps taken, which checkpoints hold. Frozen configuration; costs nothing on a device.

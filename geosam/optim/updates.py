@@ -14,6 +14,8 @@ from ..core import Divergence, InnerProduct, Norm, Public, Vectors
 from ..core import vectors as vec
 from ..observation import Constant, Metric, as_metric
 
+__all__ = ["Natural", "Sharp", "SurrogateGap", "Update"]
+
 
 class Update(Public, ABC):
     """(∇L(θ), ∇L(θ + ε*)) ↦ the gradient that the base optimizer steps with; one that ``reads`` a metric gets its norm at θ."""

@@ -17,6 +17,8 @@ from torch.distributions.utils import _sum_rightmost
 
 from .modules import as_written
 
+__all__ = ["Likelihood", "bernoulli", "categorical", "divergence", "gaussian", "mean_kl", "of_loss"]
+
 Likelihood = Callable[[Tensor], Distribution]
 
 

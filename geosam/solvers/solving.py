@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..core import Divergence, Loan, Norm, Perturbation, Solver, Vectors, check_radius
+from torch import Tensor
+
+from ..core import Divergence, Loan, Norm, Perturbation, Solver, Vectors, brief, check_radius
 from .dual_norm import DualNorm
 from .radial import Radial
 
@@ -19,6 +21,10 @@ def solve(
     covector that was itself solved for (``Preconditioned``) is under "covector".
     """
     rho = check_radius(rho)
+    if not isinstance(geometry, Norm | Divergence):
+        raise TypeError(f"solve() needs a norm or divergence, which metric.at(problem.on(x, y)) makes; got {brief(geometry)}")
+    if isinstance(c, Tensor):
+        raise TypeError("the covector is a list of tensors in parameter order, one of which may be all there is: [c]; got one")
     if len(c) == 0:
         raise ValueError("the covector has no tensors: there is nothing to perturb")
     like = geometry.like if isinstance(geometry, Norm) else geometry.along.like

@@ -15,7 +15,12 @@ except ImportError as error:
         "geosam.testing draws its cases with Hypothesis, which is not installed: pip install hypothesis"
     ) from error
 
+import sys
+
+from ..core import names
 from . import laws, strategies
 from .check import LawViolation, check_metric, check_norm, check_objective
 
 __all__ = ["LawViolation", "check_metric", "check_norm", "check_objective", "laws", "strategies"]
+
+names.show(sys.modules[__name__])

@@ -35,6 +35,11 @@ def test_a_row_shows_claim_verdict_evidence_and_time(ran):
     assert "counterexample" in output and "2 claims, 2 identities proved symbolically, 6 cases" in output
 
 
+def test_the_verdicts_are_counted_at_the_end(ran):
+    end = ran("F6.33", "F6.34", "F1")[1].splitlines()[-3:]
+    assert end[0] == "holds 2: F6.34, F1" and end[1] == "holds with a correction 1: F6.33" and end[2].startswith("3 claims")
+
+
 def test_another_verdict_than_stated_is_a_failure(ran, monkeypatch):
     stated(monkeypatch, outcome=Outcome.FAILS)
     status, output = ran("F6.33", "F6.34")
@@ -76,13 +81,13 @@ def test_an_unknown_id_names_the_nearest(ran, wanted, near):
 
 def test_the_invariance_table_is_printed_with_its_rows(ran, monkeypatch):
     found = [
-        table.Row(f"I.{key}", row.title, "", {c: table.Cell(a, 0.0) for c, a in row.answers.items()}) for key, row in TABLE
+        table.Row(table.IDS[key], row.title, "", {c: table.Cell(a, 0.0) for c, a in row.answers.items()}) for key, row in TABLE
     ]
     monkeypatch.setattr("theory.report.rows", lambda: found)
     monkeypatch.setattr(ledger, "identities", lambda module: 0)
-    status, output = ran("I.euclidean", instances=1)
+    status, output = ran("I1", instances=1)
     assert status == 0 and "Does ε* transform as a tangent vector" in output
-    assert "tangent vector" not in ran("I.euclidean", instances=1, altered=True)[1]
+    assert "tangent vector" not in ran("I1", instances=1, altered=True)[1]
     for mark, answer in (("✓", "yes"), ("✗", "no"), ("∅", "none")):
         cells = [cell for _, row in TABLE for cell in row.answers.values()]
         assert output.count(mark) == cells.count(answer) + (mark == "∅")  # once in the caption

@@ -34,7 +34,7 @@ from theory.invariance.proofs import derive
 from theory.invariance.transformations import KINDS, Case, gaussian, rescalable
 from theory.verdict import Outcome, Trial, Verdict, judge, undecided
 
-__all__ = ["CLAIMS", "COLUMNS", "TABLE", "Instance", "check", "derive", "draw", "instance", "rows"]
+__all__ = ["CLAIMS", "COLUMNS", "IDS", "TABLE", "Instance", "check", "derive", "draw", "instance", "rows"]
 
 COLUMNS = tuple(KINDS)
 
@@ -81,6 +81,7 @@ TABLE = {
     ),
     "kl_argmax": Stated("KL argmax, loss", "+ + o o + + + +", "Kim et al. 2022, eq. 6"),
 }
+IDS = {key: f"I{number}" for number, key in enumerate(TABLE, 1)}
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,7 @@ def rows(instances: int = 3) -> list[Row]:
     """The table as these instances and the stored counterexamples find it; '?' where they contradict each other."""
     drawn = [{case.column: case for case in instance(seed).cases} for seed in range(instances)]
     return [
-        Row(f"I.{key}", stated.title, stated.source, {c: _cell(key, c, [cases[c] for cases in drawn]) for c in COLUMNS})
+        Row(IDS[key], stated.title, stated.source, {c: _cell(key, c, [cases[c] for cases in drawn]) for c in COLUMNS})
         for key, stated in TABLE.items()
     ]
 
@@ -224,4 +225,4 @@ def _claim(key: str, stated: Stated) -> Claim:
     )
 
 
-CLAIMS = {f"I.{key}": _claim(key, stated) for key, stated in TABLE.items()}
+CLAIMS = {IDS[key]: _claim(key, stated) for key, stated in TABLE.items()}

@@ -6,6 +6,7 @@ from typing import Any
 
 from ...problem import Bound, Together
 from ..groups import Groups
+from ..habits import check_source
 from ..overflow import scale_of
 from ..rule import Rule, Source
 from ..trainers import wrapped
@@ -18,6 +19,7 @@ from .trainer import ByTrainer
 def route(source: Source, rule: Rule, groups: Groups, scaler: Any = None) -> Route:
     """scaler: a GradScaler. Raises: TypeError for what is no source; as :class:`geosam.optim.sharing.Sharing`."""
     given: Any = Together(source) if isinstance(source, list | tuple) else source
+    check_source(given, scaler)
     held = wrapped(given)
     if held is not None:
         if scaler is not None:
@@ -26,6 +28,4 @@ def route(source: Source, rule: Rule, groups: Groups, scaler: Any = None) -> Rou
     scale = scale_of(scaler, groups.parameters[0])
     if isinstance(given, Bound | Together):
         return ByProblem(given, rule, groups, scale)
-    if not callable(given):
-        raise TypeError(f"step() needs a closure or problem.on(x, y), got {type(source).__name__}")
     return ByClosure(given, None, rule, groups, scale)

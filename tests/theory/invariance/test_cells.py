@@ -5,7 +5,7 @@ import pytest
 
 from theory.invariance import geometries
 from theory.invariance.cells import GEOMETRIES, YES, Tangent
-from theory.invariance.table import CLAIMS, TABLE, instance, stored
+from theory.invariance.table import CLAIMS, IDS, TABLE, instance, stored
 from theory.verdict import Outcome
 
 
@@ -35,4 +35,4 @@ def test_a_wrong_metric_in_a_row_is_caught(monkeypatch, key, wrong):
         return found._replace(epsilon=found.epsilon * np.append(1 + 1e-4, np.ones(side.theta.size - 1)))
 
     monkeypatch.setitem(GEOMETRIES, key, Tangent(step, right.rows))
-    assert CLAIMS[f"I.{key}"].check(instance(0)).outcome is Outcome.FAILS
+    assert CLAIMS[IDS[key]].check(instance(0)).outcome is Outcome.FAILS

@@ -10,7 +10,7 @@ from tests.theory.invariance.cases import cases
 from theory.invariance import table
 from theory.invariance.cells import NO, NONE, OUTPUTS, YES
 from theory.invariance.counterexamples import COUNTEREXAMPLES
-from theory.invariance.table import CLAIMS, COLUMNS, TABLE, Instance, rows
+from theory.invariance.table import CLAIMS, COLUMNS, IDS, TABLE, Instance, rows
 from theory.verdict import Outcome
 
 
@@ -24,13 +24,13 @@ def test_rows_hold_to_rounding():
 def test_no_legal_case_refutes_a_row(column, data):
     case = data.draw(cases(column, widest=True))
     for key in TABLE:
-        verdict = CLAIMS[f"I.{key}"].check(Instance((case,)))
+        verdict = CLAIMS[IDS[key]].check(Instance((case,)))
         assert verdict.outcome in (Outcome.HOLDS, Outcome.UNDECIDED), (key, verdict)
 
 
 def test_a_run_finds_the_table_that_is_stated():
     for row, (key, stated) in zip(rows(), TABLE.items(), strict=True):
-        assert row.id == f"I.{key}" and {column: cell.answer for column, cell in row.cells.items()} == stated.answers
+        assert row.id == IDS[key] and {column: cell.answer for column, cell in row.cells.items()} == stated.answers
         for cell in row.cells.values():
             assert (cell.answer == YES) == (not cell.counterexample)
             assert (cell.worst_error < 1e-9) == (cell.answer in (YES, OUTPUTS))
@@ -38,7 +38,7 @@ def test_a_run_finds_the_table_that_is_stated():
 
 @pytest.mark.parametrize("key", TABLE)
 def test_each_row_says_in_words_what_its_cells_say(key):
-    claim, answers = CLAIMS[f"I.{key}"], TABLE[key].answers
+    claim, answers = CLAIMS[IDS[key]], TABLE[key].answers
     assert claim.outcome is Outcome.HOLDS and TABLE[key].title in claim.text
     assert claim.tex.count(r"\checkmark") == list(answers.values()).count(YES)
     assert claim.tex.count(r"\times") == list(answers.values()).count(NO)

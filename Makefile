@@ -56,7 +56,7 @@ dist: $(READY)  ## build the sdist and the wheel, and check them; a release: mak
 	@.ci/dist $(TAG)
 
 clean:  ## remove what builds and tests left behind; .venv stays
-	@rm -rf docs/_build docs/gallery docs/theory docs/zoo.md docs/figures.md docs/api/summary.md docs/trainers_table.md docs/sg_execution_times.rst build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf docs/_build docs/gallery docs/theory docs/zoo.md docs/figures.md docs/api/summary.md docs/trainers_table.md docs/choose_table.md docs/sg_execution_times.rst build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 # One resolver run for everything: torchvision (through BackPACK) fits exactly one torch.

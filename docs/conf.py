@@ -8,6 +8,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
+import choose_page
 import figures_page
 import summary_page
 import theory_pages
@@ -29,7 +30,7 @@ extensions = [
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build", "examples", "trainers_table.md"]
+exclude_patterns = ["_build", "examples", "trainers_table.md", "choose_table.md"]
 
 html_theme = "furo"
 html_title = "geosam"
@@ -100,10 +101,11 @@ def to_torch(app, env, node, contnode):
 
 
 def setup(app):
-    """Register the docstring filter, the links to torch, and the pages of theory, figures, zoo, trainers and all parts."""
+    """Register the docstring filter, the links to torch, and the pages of theory, figures, matches, zoo, trainers and all parts."""
     app.connect("missing-reference", to_torch)
     app.connect("builder-inited", theory_pages.write)
     app.connect("builder-inited", figures_page.write)
+    app.connect("builder-inited", choose_page.write)
     app.connect("builder-inited", zoo_page.write)
     app.connect("builder-inited", trainers_page.write)
     app.connect("builder-inited", summary_page.write)

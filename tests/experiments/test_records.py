@@ -14,6 +14,7 @@ from experiments.common.study import Study
 from experiments.compare.study import Compare
 from experiments.frontier.config import Config
 from experiments.frontier.study import Frontier
+from experiments.match.study import Matched
 from experiments.overhead.study import study as overhead
 from experiments.toy.config import Config as Toy
 from geosam.ablation import read
@@ -23,6 +24,7 @@ ROOT = RECORDS.parent
 STUDIES: dict[str, tuple[Study, int]] = {
     "bound": (Bound(), 12),
     "compare": (Compare(), 36),
+    "match": (Matched(3), 36),
     "overhead": (overhead("small", None, "cpu", quick=False), 1),
     "frontier": (Frontier(Config(seeds=(0, 1, 2))), 6),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass
 
 import torch
@@ -64,7 +65,7 @@ def train(run: Run) -> Found:
     for epoch in range(AFTER + 1):
         row = geosam.compare(problem.on(*probe), metric, rho=rho).rows[0]
         found.length.append(row.length)
-        found.kl.append(row.kl)
+        found.kl.append(math.nan if row.kl is None else row.kl)
         found.accuracy.append((model(split.test_x).argmax(1) == split.test_y).double().mean().item())
         for batch in next(epochs) if epoch < AFTER else ():
             opt.step(problem.on(*batch))

@@ -16,7 +16,9 @@ from ..common.study import Part
 from .run import AFTER, BEFORE, GEOMETRIES, Found, Run, train
 
 KLS = (0.3, 0.1, 0.01)
-WORDS = f"Length of ε* and accuracy at a radius calibrated once, at epoch 0 here, after {BEFORE} epochs of SGD. Lines are seeds."
+WORDS = (
+    f"Length of ε* and accuracy at a radius calibrated once, at epoch 0 here, after {BEFORE} epochs of SGD. Lines are seeds."
+)
 HEAD = ["KL at the match", "geometry", "‖ε*‖₂ at the match", f"after {AFTER} epochs", "KL then", "accuracy then, points"]
 
 

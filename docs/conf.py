@@ -101,7 +101,7 @@ def to_torch(app, env, node, contnode):
 
 
 def setup(app):
-    """Register the docstring filter, the links to torch, and the pages of theory, figures, matches, zoo, trainers and all parts."""
+    """Register the docstring filter, the links to torch, and the pages made at the build."""
     app.connect("missing-reference", to_torch)
     app.connect("builder-inited", theory_pages.write)
     app.connect("builder-inited", figures_page.write)

@@ -47,7 +47,7 @@ class Found(BaseModel):
 
 
 def train(run: Run) -> Found:
-    """A perceptron 64-64-10 on 960 of the digits; the rest is test. Batches of 60, learning rate 0.1, momentum after the match."""
+    """A perceptron 64-64-10 on 960 of the digits; the rest is test. Batches of 60, rate 0.1, momentum after the match."""
     split = digits(960, seed=run.seed)
     with drawn_from(run.seed):
         model = nn.Sequential(nn.Flatten(), *mlp(64, 64, 10))

@@ -38,7 +38,7 @@ class Matched:
         found = [(run, record.result) for run, record in finished.of(Run)]
         return Page(
             "A radius that was matched once",
-            "Geometries that spend the same KL at one point need not go on doing so, nor be of use: a perceptron on the digits.",
+            "Geometries that spend the same KL at one point need not go on doing so, nor be of use: the digits.",
             Picture("overview", WORDS, partial(curves, found), partial(curves, found, True)),
             table(found),
         )

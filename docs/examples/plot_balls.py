@@ -36,7 +36,7 @@ geometries = {
 }
 theta = model.weight.detach().flatten()
 angles = torch.linspace(0, 2 * torch.pi, 181)
-fig, axes = plt.subplots(2, 3, figsize=(8, 5.5), sharex=True, sharey=True, layout="constrained")
+fig, axes = plt.subplots(2, 3, figsize=(6, 4.8), sharex=True, sharey=True, layout="constrained")
 grid = torch.linspace(-0.6, 0.6, 61)
 losses = torch.stack([torch.stack([bound.surface().loss([torch.tensor([[a, b]])]) for a in grid]) for b in grid])
 for (name, geometry), ax in zip(geometries.items(), axes.flat, strict=True):
@@ -48,7 +48,7 @@ for (name, geometry), ax in zip(geometries.items(), axes.flat, strict=True):
     ax.contourf(grid, grid, losses, levels=20, cmap="Greys")
     ax.plot(*ring.T, color="tab:blue")
     ax.annotate("", epsilon.tolist(), (0, 0), arrowprops={"color": "tab:red", "width": 1.5, "headwidth": 7})
-    ax.set_title(f"{name}, ρ = {rho:.2g}")
+    ax.set_title(f"{name}\nρ = {rho:.2g}", fontsize=12)
     ax.set_aspect("equal")
     ax.set_xlim(-0.6, 0.6)
     ax.set_ylim(-0.6, 0.6)

@@ -56,7 +56,7 @@ print(comparison)
 
 # %%
 # The same cosines as a picture.
-fig, ax = plt.subplots(figsize=(7, 6), layout="constrained")
+fig, ax = plt.subplots(figsize=(6, 5.4), layout="constrained")
 image = ax.imshow(comparison.cosine, vmin=0, vmax=1, cmap="viridis")
 ax.set_xticks(range(len(comparison.names)), comparison.names, rotation=60, ha="right")
 ax.set_yticks(range(len(comparison.names)), comparison.names)

@@ -45,7 +45,7 @@ compared = geosam.compare(problem.on(x[1000:1064], y[1000:1064]), approximations
 print(compared)
 
 # %%
-fig, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+fig, ax = plt.subplots(figsize=(6, 4), layout="constrained")
 for k, row in enumerate(compared.rows):
     ax.plot(1000 * row.seconds, row.efficiency, "o", color=f"C{k}", label=row.name)
 ax.set_xscale("log")

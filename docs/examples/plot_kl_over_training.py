@@ -55,7 +55,7 @@ for name, metric in methods.items():
             opt.step(problem.on(*batch))
 
 # %%
-fig, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
+fig, axes = plt.subplots(2, 1, figsize=(6, 6.4), layout="constrained")
 for ax, values, label in zip(axes, (spent, lengths), ("KL that ε* spends (nats)", "‖ε*‖₂"), strict=True):
     for name, line in values.items():
         dashed = "--" if name == "Fisher SAM as published" else "-"  # it lies on SAM's line

@@ -66,7 +66,7 @@ print(compared)
 
 # %%
 layers = list(compared.rows[0].share)
-fig, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+fig, ax = plt.subplots(figsize=(6, 4), layout="constrained")
 for k, row in enumerate(compared.rows):
     ax.barh([i + 0.27 * (1 - k) for i in range(len(layers))], [row.share[layer] for layer in layers], 0.25, label=row.name)
 ax.set_yticks(range(len(layers)), layers)

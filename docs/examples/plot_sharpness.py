@@ -40,7 +40,7 @@ for name, rho in (("SGD", 0.0), ("SAM", 0.2)):
 print(probes["SAM"][-1][0], probes["SAM"][-1][1], sep="\n\n")
 
 # %%
-fig, axes = plt.subplots(1, 3, figsize=(9, 3.2), layout="constrained")
+fig, axes = plt.subplots(3, 1, figsize=(5.5, 7.5), layout="constrained")
 for ax, measure in zip(axes, ("average", "worst", "eigenvalue"), strict=True):
     for name, color in (("SGD", "tab:blue"), ("SAM", "tab:orange")):
         for place, (geometry, style) in enumerate((("Euclidean", "-"), ("ASAM", "--"))):

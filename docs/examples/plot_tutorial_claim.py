@@ -135,8 +135,8 @@ epsilon = [0.01 * DIRECTION[:, None] / fisher.norm([DIRECTION[:, None]])]
 print(float(kl(epsilon)), float(fisher.norm(epsilon) ** 2 / 2))
 
 # %%
-# A γ of the paper's eq. 6, KL ≤ γ², is a ball of radius √2 γ in its eq. 8, so that the two are radii which differ by √2. geosam's
-# budget is KL ≤ ρ²/2, which agrees with ‖ε‖_F ≤ ρ. ``python -m theory F2`` is this test with more of everything: a
+# A γ of the paper's eq. 6, KL ≤ γ², is a ball of radius √2 γ in its eq. 8, so that the two are radii which differ by √2.
+# geosam's budget is KL ≤ ρ²/2, which agrees with ‖ε‖_F ≤ ρ. ``python -m theory F2`` is this test with more of everything: a
 # derivation that SymPy reduces to zero, several families of models, and the altered claim beside the claim. To add a claim of
 # another paper, copy a file of ``theory/``: text, source, ``derive``, ``instance``, ``check``, and the verdict that it states.
 # For geometries the laws are written already: :doc:`/laws`.

@@ -34,10 +34,11 @@ class Last:
     realised: Tensor | float = math.nan
 
     def numbers(self) -> dict[str, float]:
-        """All of it as plain numbers for a logger, by name, the report's numbers under "report/…"; one host read each."""
+        """All that was measured, as plain numbers for a logger, by name; the report's under "report/…". One host read each."""
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "report"}
         reported = {f"report/{k}": v for k, v in self.report.items() if isinstance(v, Tensor | int | float)}
-        return {name: float(value) for name, value in (own | reported).items()}
+        measured = {k: v for k, v in (own | reported).items() if isinstance(v, Tensor) or not math.isnan(v)}
+        return {name: float(value) for name, value in measured.items()}
 
 
 def unknown(parameters: Vectors) -> Tensor:

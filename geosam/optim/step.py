@@ -101,7 +101,7 @@ class Step:
         self.observed = True
         seen = self.route.observe(*fields)
         revisits = self.rule.solver is not None and self.rule.solver.revisits
-        return seen.owned() if revisits or (self.turn.fields and self.route.leaves_gradients) else seen
+        return seen.owned() if revisits or (self.turn.fields and self.route.problem is None) else seen
 
     @torch.no_grad()
     def solve(self, seen: Observation) -> tuple[Perturbation, Tensor]:

@@ -51,7 +51,7 @@ class Turn:
     @torch.no_grad()
     def settle(self, kept: Any, gradient: Vectors) -> None:
         """The same where both gradients are that at θ, ε* = 0."""
-        if self.route.leaves_gradients:
+        if self.route.leaves():
             self.apply(kept)
             return
         turned = self.rule.update.at_rest(kept, self.route.sharing.mean(gradient), self.parameters)

@@ -1,6 +1,8 @@
 """The natural gradient: what it costs, whose norm it uses, and where it is refused."""
 
 import copy
+from functools import partial
+from unittest import mock
 
 import pytest
 import torch
@@ -39,6 +41,34 @@ def test_it_takes_no_pass_more_than_the_step_without_it(ball, rho, each):
         opt.step(bound)
         counts.append((model.passes - before)["forward"])
     assert counts[-1] == each  # structure and rows are checked in the first steps
+
+
+def test_a_trainers_closure_is_called_in_a_step_without_epsilon():
+    """What it adds to a pass, here clipping, is in the update; the norm is the problem's at θ."""
+    _, opt, problem = training(EmpiricalFisher(0.1), rho=0.0)
+    bound, lengths = problem.on(X, Y), []
+
+    def trainers(model, closure):
+        loss = closure()
+        lengths.append(nn.utils.clip_grad_norm_(model.parameters(), 1e-3).item())
+        return loss
+
+    _, alone, other = training(EmpiricalFisher(0.1), rho=0.0)
+    alone.step(other.on(X, Y))
+    loss = opt.step(partial(trainers, problem.model, bound))
+    assert len(lengths) == 1 and loss == alone.last.loss
+    for p, q in zip(problem.model.parameters(), other.model.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad * (1e-3 / lengths[0]), rtol=2e-3, atol=1e-9)
+
+
+def test_what_is_raised_in_a_step_without_epsilon_leaves_memory_as_it_was():
+    _, opt, problem = training(Euclidean(), updates.Natural(Averaged(DiagonalEmpiricalFisher(), 0.9)), rho=0.0)
+    bound = problem.on(X, Y)
+    opt.step(bound)
+    before = copy.deepcopy(opt.memory)
+    with mock.patch.object(opt.base, "step", side_effect=ZeroDivisionError), pytest.raises(ZeroDivisionError):
+        opt.step(bound)
+    torch.testing.assert_close(opt.memory, before, rtol=0, atol=0)
 
 
 def test_the_ball_s_own_norm_is_made_once(monkeypatch):

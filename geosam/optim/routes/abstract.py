@@ -40,11 +40,6 @@ class Route(ABC):
         self.sharing = Sharing(rule.ball, problem, groups.parameters, scale is not None)
         self.buffers = Buffers(rule.statistics, models(self.inner), groups.parameters)
 
-    @property
-    def leaves_gradients(self) -> bool:
-        """Whether an observation is a call of the source, which overwrites the gradients of the call before."""
-        return self.problem is None
-
     def call(self) -> Any:
         """What the source returns; the modules that it calls are noted."""
         with self.buffers.calls(self.source):
@@ -68,6 +63,10 @@ class Route(ABC):
 
         kept: what the update kept of the first one. landing: the solver's forward pass.
         """
+
+    @abstractmethod
+    def leaves(self) -> bool:
+        """Whether ``.grad`` holds the source's own pass after an observation at θ, which a trainer's closure makes now."""
 
     def lands(self) -> bool:
         """Whether a forward pass of the solver may replace that of the second pass."""

@@ -36,3 +36,7 @@ class ByClosure(Route):
         unscaled = self.scale is None and not self.sharing.apart  # all make the same passes
         self.rule.told.check(self.call, parameters, last, loss, unscaled, harmless)
         return loss
+
+    def leaves(self) -> bool:
+        """The observation was that pass."""
+        return True

@@ -42,6 +42,10 @@ class ByProblem(Route):
             return None
         return self.problem()
 
+    def leaves(self) -> bool:
+        """An observation leaves none."""
+        return False
+
     def lands(self) -> bool:
         """Where nothing else sees the second pass."""
         return isinstance(self.problem, Bound) and lands(self.problem, self.groups.parameters)

@@ -30,3 +30,8 @@ class ByTrainer(Route):
     def again(self, kept: Any | None, landing: Landing | None) -> Tensor:
         """Of the closure."""
         return self.once()
+
+    def leaves(self) -> bool:
+        """After a call, for what the trainer adds to a pass is done in every step."""
+        self.once()
+        return True

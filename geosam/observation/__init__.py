@@ -6,7 +6,6 @@ Never imports any of them, nor solvers.
 
 from .closures import observe_closure
 from .distribution import PredictiveDistribution
-from .drawing import Sampled
 from .draws import LabelDraws
 from .factors import KroneckerFactors
 from .field import Constant, Field, Metric, Objective, Remembering, State, as_metric, name_of
@@ -15,6 +14,7 @@ from .observation import Observation
 from .observe import observe
 from .request import Lead, Look, Needs, Request
 from .rows import PerSampleGradients
+from .sampled import Sampled
 from .squares import MeanSquares
 from .together import observe_together
 

@@ -3,53 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from ..core import Vectors, limits
 from ..core import vectors as vec
 from ..core.undo import Attempt
 from ..engines import Captured, Choice, Engine
 from ..engines.verify import Verified
-from ..engines.weighted import Weighted
 from ..predictive import Predictive
 from ..problem import Bound
 from ..problem.gradient import refuse_hooks
-from ..problem.information import check_scores
-from ..problem.likelihoods import Likelihood
 from ..problem.randomness import Replay
-from ..rows import Rows
 from ..sampling import Sampling
 from .request import TakeAgain
+from .sampled import Sampled
+from .scores import Seen, add_checked, cotangents, scored
 from .verified import handing_over, settle, trusted
-
-
-@dataclass(frozen=True, eq=False)
-class Sampled:
-    """The value of :class:`LabelDraws`. how: a description, for reports.
-
-    rows: of the K·n cotangents. squares: their mean squares. coordinates: (α [K, n], spanned [n]) with
-    Jᵢᵀ∂ℓᵢ/∂zᵢ = Σ_k α_kᵢ row_kᵢ for the samples that are spanned. cotangents: u, [K, n, ...], where products replace rows;
-    mean_diagonal: then tr(F)/P, if requested and computed from rows.
-    """
-
-    how: str
-    rows: Rows | None = None
-    squares: Vectors | None = None
-    coordinates: tuple[Tensor, Tensor] | None = None
-    cotangents: Tensor | None = None
-    mean_diagonal: Tensor | None = None
-
-    def restrict(self, index: Sequence[int]) -> Sampled:
-        """The same labels, for some of the parameters."""
-        rows = None if self.rows is None else self.rows.restrict(index)
-        squares = None if self.squares is None else [self.squares[i] for i in index]
-        return replace(self, rows=rows, squares=squares, mean_diagonal=None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,25 +39,25 @@ class Drawing:
 
     def refusal(self) -> str | None:
         """Why no rows are formed, or None."""
-        seen = self.bound.structure(self.parameters)
-        if self.limit is None and seen.view is not None:
+        facts = self.bound.structure(self.parameters)
+        if self.limit is None and facts.view is not None:
             raise TypeError(
                 "per-sample scores of labels need outputs that are one tensor, batch first, and this model gives "
-                f"{type(seen.outputs).__name__}. Wrap it, or use Fisher(), which has products in their place."
+                f"{type(facts.outputs).__name__}. Wrap it, or use Fisher(), which has products in their place."
             )
         if self.limit is None:
             return None
-        count = self.sampling.count(seen.entries) * self.bound.n
-        if seen.view is not None:
+        count = self.sampling.count(facts.entries) * self.bound.n
+        if facts.view is not None:
             return "the outputs are not one tensor"
-        if seen.coupled and self.sampling.random:
+        if facts.coupled and self.sampling.random:
             raise ValueError(
                 "labels are drawn for each sample alone, and here samples meet: a normalisation uses the batch's own "
                 "statistics. Use sampling=metrics.Exact(), Problem(..., frozen_statistics=True), or put it in eval mode."
             )
-        if seen.coupled:
+        if facts.coupled:
             return "samples meet in a normalisation"
-        if seen.random:
+        if facts.random:
             return "the forward pass draws random numbers"
         if count > self.limit:
             return f"{count} rows exceed the limit of {self.limit}"
@@ -105,7 +79,7 @@ class Drawing:
             return most
 
         def tried() -> int:
-            drawn = self._seen(self.engine, part(self.bound, 0, 2), self.bound.replay()).drawn
+            drawn = self._seen(self.engine, self.bound.part(0, 2), self.bound.replay()).drawn
             return drawn.held // drawn.n
 
         shapes, attempt = tuple(tuple(t.shape) for t in self.parameters), Attempt()
@@ -125,7 +99,7 @@ class Drawing:
         if weighted is not None:
             weighted.add(captured.rows)
             weighted.add_drawn(drawn, seen.cotangents)
-            settle(check, _draws, seen.random)
+            settle(check, add_checked, seen.random)
         assert self.bound.likelihood is not None
         how = f"Gram matrix of {drawn.n} rows"
         if self.limit is None:
@@ -139,15 +113,10 @@ class Drawing:
         how = f"conjugate gradients: {why}"
         refuse_hooks(self.bound, self.parameters)
         if self.sampling.random:
-            return Sampled(how, cotangents=self._cotangents(predictive.likelihood, predictive.outputs))
-        seen = self.bound.structure(self.parameters)
-        alone = self.scale and not (seen.coupled or seen.random or self._failed() in self.bound.memory)
+            return Sampled(how, cotangents=cotangents(self.sampling, self.bound, predictive.likelihood, predictive.outputs))
+        facts = self.bound.structure(self.parameters)
+        alone = self.scale and not (facts.coupled or facts.random or self._failed() in self.bound.memory)
         return Sampled(how, mean_diagonal=self._mean_diagonal(replay) if alone else None)
-
-    def _cotangents(self, likelihood: Likelihood, outputs: Tensor) -> Tensor:
-        if self.sampling.random:
-            self.bound.once(("scores", *outputs.shape[1:]), lambda: check_scores(likelihood, outputs))
-        return self.sampling.cotangents(likelihood, outputs)
 
     def _mean_diagonal(self, replay: Replay) -> Tensor | None:
         """From mean squares of rows, which linear layers give without forming them; None where the engine has no rows."""
@@ -172,14 +141,14 @@ class Drawing:
         total, count, random, weighted = None, 0, False, check.weights(False)
         for start in range(0, self.bound.n, width):
             with handing_over(check):
-                seen = self._seen(check.engine, part(self.bound, start, start + width), replay)
+                seen = self._seen(check.engine, self.bound.part(start, start + width), replay)
             if weighted is not None:
                 weighted.add_drawn(seen.drawn, seen.cotangents)
             sums = vec.scale(seen.drawn.mean_squares(), seen.drawn.n)
             total, count = sums if total is None else vec.add(total, sums), count + seen.drawn.n
             random |= seen.random
         if weighted is not None:
-            settle(check, partial(_draws, width=width), random)
+            settle(check, partial(add_checked, width=width), random)
         assert total is not None
         return Sampled(f"mean squares of {count} rows, {width} samples at a time", squares=vec.scale(total, 1 / count))
 
@@ -195,50 +164,5 @@ class Drawing:
         held = self._row_bytes(rows * self.bound.n)
         return min(self.bound.n, max(1, limits.CHUNK // max(1, rows * held)))
 
-    def _seen(self, engine: Engine, bound: Bound, replay: Replay) -> _Seen:
-        found: list[Any] = []
-
-        def draw(outputs: Tensor) -> Tensor:
-            assert bound.likelihood is not None
-            found.extend([outputs.detach(), replay.over])
-            with replay.outside():  # labels are drawn once, whatever pass their rows come from
-                found.append(self._cotangents(bound.likelihood, outputs))
-            return cast(Tensor, found[2])
-
-        captured = engine.capture(bound, self.parameters, draw)
-        assert captured.drawn is not None
-        outputs, random, cotangents = found
-        return _Seen(captured, captured.drawn, outputs, cotangents, random)
-
-
-class _Seen(NamedTuple):
-    """random: whether the pass has used random numbers."""
-
-    captured: Captured
-    drawn: Rows
-    outputs: Tensor
-    cotangents: Tensor
-    random: bool
-
-
-def _draws(engine: Engine, bound: Bound, parameters: Vectors, weighted: Weighted, width: int | None = None) -> None:
-    """Adds rows of one cotangent a sample; of the losses too, unless the samples are taken ``width`` at a time."""
-    step = width or bound.n
-    for start in range(0, bound.n, step):
-        cotangents: list[Tensor] = []
-
-        def draw(outputs: Tensor, cotangents: list[Tensor] = cotangents) -> Tensor:
-            cotangents.append(weighted.draw(outputs))
-            return cotangents[0]
-
-        captured = engine.capture(part(bound, start, start + step), parameters, draw)
-        assert captured.drawn is not None
-        weighted.add_drawn(captured.drawn, cotangents[0])
-        if width is None:
-            weighted.add(captured.rows)
-
-
-def part(bound: Bound, start: int, stop: int) -> Bound:
-    """Some samples of the batch."""
-    x, y = tree_map(lambda t: t[start:stop] if isinstance(t, Tensor) else t, (bound.x, bound.y))
-    return replace(bound, x=x, y=y, n=min(stop, bound.n) - start)
+    def _seen(self, engine: Engine, bound: Bound, replay: Replay) -> Seen:
+        return scored(self.sampling, engine, bound, self.parameters, replay)

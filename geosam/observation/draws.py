@@ -13,9 +13,10 @@ from ..engines import Choice, Engine
 from ..problem import Bound
 from ..sampling import Sampling
 from .distribution import LACKING, PredictiveDistribution, check_likelihood
-from .drawing import Drawing, Sampled
+from .drawing import Drawing
 from .request import Lead, Look, Request, TakeAgain
 from .rows import mean_gradient
+from .sampled import Sampled
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map
 
-from ..core.sharded import any_sharded
 from ..problem import Problem
-from ..problem.modules import training_modes
 from ..problem.randomness import Replay, foreign
+from .fixed import CAPTURABLE, Fixed, check_capturable, stale
 from .groups import Groups
 from .last import Last
 from .recorder import CudaGraph, Recorder, refusal
@@ -47,7 +46,7 @@ class Captured:
         groups = optimizer._groups()
         device = groups.parameters[0].device
         recorder = recorder or CudaGraph(device)
-        _check(optimizer, groups)
+        check_capturable(optimizer, groups)
         self._optimizer, self._problem = optimizer, problem
         self._x, self._y = tree_map(lambda t: t.to(device, copy=True) if isinstance(t, Tensor) else t, (x, y))
         bound = problem.on(self._x, self._y)
@@ -56,13 +55,13 @@ class Captured:
         self._rates = [torch.zeros((), device=device) for _ in optimizer.base.param_groups]
         self._stretch = torch.ones((), dtype=torch.float64, device=device)
         self._radii = [1.0] * len(groups.radii) if groups.at_rest else groups.radii
-        self._facts = self._now(groups)
+        self._fixed = Fixed(optimizer, problem.model, groups)
         self._replay = self._recorded(recorder, groups, device)
 
     def __call__(self, x: Any, y: Any) -> Tensor:
         """One step on a batch like the recorded one; the loss at θ, detached."""
         optimizer, groups = self._optimizer, self._optimizer._groups()
-        self._check_fixed(groups)
+        self._fixed.check(groups)
         _fill((self._x, self._y), (x, y))
         if groups.at_rest or optimizer.passes.kind(optimizer.steps) != "both" or not self._adopted():
             loss = optimizer.step(self._bound)
@@ -96,7 +95,7 @@ class Captured:
                 if self._structure != structure or not all(map(_alike, first, second)):
                     raise refusal("what it remembers changes its shape, or holds a number that the host counts")
                 if any(isinstance(leaf, Tensor) and leaf.device != device for leaf in second):
-                    raise refusal(f"it keeps state on another device than the parameters'; {_CAPTURABLE}")
+                    raise refusal(f"it keeps state on another device than the parameters'; {CAPTURABLE}")
                 self._state = [leaf.clone() if isinstance(leaf, Tensor) else leaf for leaf in second]
                 return recorder.record(self._take_and_keep)
         finally:
@@ -119,7 +118,7 @@ class Captured:
     @torch.no_grad()
     def _take(self) -> None:
         groups = self._optimizer._groups()
-        groups.stretch = self._stretch if _scales(self._optimizer) else None
+        groups.stretch = self._stretch if self._scales else None
         step = Step(self._optimizer, self._bound, groups)
         step.kind = "both"
         loss = step.run()
@@ -146,6 +145,11 @@ class Captured:
             write(self._optimizer, self._state, self._structure)
         return True
 
+    @property
+    def _scales(self) -> bool:
+        """Whether ε* is proportional to the radius."""
+        return self._optimizer.solver is None or self._optimizer.solver.homogeneous
+
     def _follow_schedules(self, groups: Groups) -> None:
         for group, rate in zip(self._optimizer.base.param_groups, self._rates, strict=True):
             if "lr" in group:
@@ -153,63 +157,10 @@ class Captured:
         shares = [now / then for now, then in zip(groups.radii, self._radii, strict=True) if then]
         pinned = all(now == 0 for now, then in zip(groups.radii, self._radii, strict=True) if not then)
         if not pinned or max(shares) > min(shares) * (1 + 1e-9):
-            raise _stale("the groups' radii relative to each other")
-        if max(shares) != 1 and not _scales(self._optimizer):
-            raise _stale("the radius, which this solver's ε* is not proportional to,")
+            raise stale("the groups' radii relative to each other")
+        if max(shares) != 1 and not self._scales:
+            raise stale("the radius, which this solver's ε* is not proportional to,")
         self._stretch.fill_(max(shares))
-
-    def _now(self, groups: Groups) -> dict[str, Any]:
-        """What the graph has fixed, by a name for errors."""
-        optimizer, kind = self._optimizer, groups.parameters[0].device.type
-        settings = set(optimizer.base.defaults) - {"lr", groups.key}
-        return {
-            "the parameters": [(id(p), p.data_ptr()) for p in groups.parameters],
-            "the groups' settings": [_constant(group[k]) for group in optimizer.base.param_groups for k in sorted(settings)],
-            "the model's training mode": training_modes(self._problem.model),
-            "autocast": (torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)),
-            "the optimizer's parts": [
-                optimizer.metric,
-                optimizer.objective,
-                optimizer.solver,
-                optimizer.passes,
-                optimizer.max_norm,
-                id(optimizer.update),
-                id(optimizer.move),
-            ],
-        }
-
-    def _check_fixed(self, groups: Groups) -> None:
-        now = self._now(groups)
-        for name, then in self._facts.items():
-            if now[name] != then:
-                raise _stale(name)
-
-
-_CAPTURABLE = (
-    "an optimizer that can be captured has its counters on the device: Adam(..., capturable=True), SGD(..., fused=True)"
-)
-
-
-def _check(optimizer: Optimizer, groups: Groups) -> None:
-    """Raises where it is known beforehand that a graph would be wrong."""
-    if optimizer.move.lifts:
-        raise refusal(f"{type(optimizer.move).__name__} changes the type of the parameters while the base optimizer steps")
-    if optimizer.raise_nonfinite:
-        raise refusal("raise_nonfinite=True reads on the host whether the passes were finite")
-    if optimizer.same_mask:
-        raise refusal("same_mask=True sets random numbers back, which a graph cannot")
-    if any_sharded(groups.parameters):
-        raise refusal("the parameters are sharded over processes, which is not captured")
-    if len({p.device for p in groups.parameters}) > 1:
-        raise refusal("the parameters are on several devices")
-    for group in optimizer.base.param_groups:
-        if not group.get("capturable", True):
-            raise refusal(f"capturable is False; {_CAPTURABLE}")
-        if "capturable" not in group and not group.get("fused", True):
-            raise refusal(
-                f"{type(optimizer.base).__name__} without fused=True reads its learning rate on the host, so that no schedule "
-                "could change it; pass fused=True"
-            )
 
 
 def _beside(model: nn.Module, device: torch.device) -> Replay:
@@ -217,20 +168,6 @@ def _beside(model: nn.Module, device: torch.device) -> Replay:
     found = Replay.now([torch.empty(0)], foreign(model))
     own = device.type == "cpu"
     return Replay(found.streams[own:], found.states[own:])
-
-
-def _scales(optimizer: Optimizer) -> bool:
-    return optimizer.solver is None or optimizer.solver.homogeneous
-
-
-def _stale(name: str) -> RuntimeError:
-    return RuntimeError(
-        f"{name} changed since the step was captured, and a graph repeats what it recorded. Call opt.captured again."
-    )
-
-
-def _constant(value: Any) -> Any:
-    return id(value) if isinstance(value, Tensor) else value
 
 
 def _alike(a: Any, b: Any) -> bool:

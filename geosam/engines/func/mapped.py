@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from ..problem.functional import Call
-from ..problem.losses import SampleLoss
+from ...problem.functional import Call
+from ...problem.losses import SampleLoss
 
 Function = Callable[..., Any]
 

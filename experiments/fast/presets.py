@@ -42,7 +42,7 @@ def cifar10() -> Protocol:
 
 
 def small() -> Protocol:
-    """The same code on 2,500 images in batches of 125, with an eighth of the widths, tuned on 625 others in four runs a method."""
+    """The same code on 2,500 images in batches of 125, an eighth of the widths, four tuning runs a method on 625 others."""
     whole = cifar10()
     return replace(
         whole,

@@ -86,6 +86,7 @@ class Scene:
         metric, parts = METRICS[name.split(", ")[0] if name in PARTS else name], PARTS.get(name, {})
         self.opt = geosam.SAM(torch.optim.SGD(self.model.parameters(), lr=0.0), metric, rho=0.05, **parts)
         x, y = torch.randn(8, 5), torch.randint(3, (8,))
+        self.writes = 2 if parts.get("batchnorm") == "both" else 1
         self.source = geosam.Problem(self.model, nn.CrossEntropyLoss(), frozen_statistics=frozen).on(x, y)
 
     def step(self) -> None:
@@ -218,7 +219,7 @@ class Moments:
             where = traceback.extract_tb(error.__traceback__)[-3:-1]
         self.hit += 1
         after = scene.state()
-        if scene.passes() == passes + 1:  # the step had been finished
+        if scene.passes() == passes + scene.writes:  # the step had been finished
             before["buffers"] = after["buffers"]
         changed = [key for key in before if before[key] != after[key]]
         if changed:

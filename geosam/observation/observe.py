@@ -56,7 +56,7 @@ def observe(point: Bound | Observation, needs: Needs = (), who: str = "this requ
             request.check(point, who)
         if needs or not train:
             point.facts(parameters)
-        look = None
+        look, kept = None, Kept(modules(point.model) if train and needs else ())
         while look is None:  # ends: each repetition is recorded by what asks for it
             replay = point.replay()
             try:
@@ -64,6 +64,7 @@ def observe(point: Bound | Observation, needs: Needs = (), who: str = "this requ
                     look = _look(point, needs, parameters, train)
             except TakeAgain:
                 replay.rewind()
+                kept.restore()
     return Observation(look.theta, look.lead.gradient, look.lead.loss, names, {r: look.found[r] for r in needs})
 
 

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 import geosam
 from geosam.core import vectors as vec
@@ -15,6 +16,7 @@ from geosam.metrics import (
     Fisher,
     GradientMagnitude,
     KLExact,
+    KroneckerFisher,
     ParameterScaled,
 )
 from geosam.observation import LabelDraws, MeanSquares, PerSampleGradients, PredictiveDistribution
@@ -211,3 +213,31 @@ def test_blocks_keep_what_the_gradient_remembers():
         for seen in [geosam.observe(geosam.Problem(model, nn.CrossEntropyLoss()).on(x, y), metric.needs)]
     )
     assert vec.norm(vec.add(whole, part, -1.0)) < 1e-5 * vec.norm(whole)
+
+
+class Recomputing(nn.Module):
+    """Its hidden block is recomputed by a reentrant checkpoint, which one engine refuses after its forward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm, self.hidden, self.last = nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Linear(4, 4), nn.Linear(4, 3)
+        self.count: Tensor
+        self.register_buffer("count", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.count.add_(1)
+        return self.last(checkpoint(self.hidden, self.norm(self.first(x)).tanh(), use_reentrant=True))
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")  # a checkpoint's, without a graph
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_pass_that_is_taken_again_updates_buffers_once(frozen: bool) -> None:
+    model = build(Recomputing)
+    if not frozen:
+        model.norm.eval()
+    bound = geosam.Problem(model, nn.CrossEntropyLoss(), frozen_statistics=frozen).on(draw(6, 5), labels(6))
+    for k in 1, 2:
+        geosam.observe(bound, EmpiricalFisher().needs, train=True)
+        assert model.count == k and model.norm.num_batches_tracked == (k if frozen else 0)
+    with pytest.raises(RuntimeError, match=r"use_reentrant=False"):
+        KroneckerFisher(0.1, rest=Euclidean()).at(bound)

@@ -58,7 +58,8 @@ class Kept:
 
     def __init__(self, parts: Iterable[nn.Module], parameters: Iterable[Tensor] = ()) -> None:
         taken = {_memory(p) for p in parameters}
-        self.slots = [slot for m in parts for slot in slots(m)]
+        self.names = {m: frozenset(vars(m)) for m in parts}
+        self.slots = [slot for m in self.names for slot in slots(m)]
         found = [(slot.module, t) for slot in self.slots for t in _tensors(slot.value) if _memory(t) not in taken]
         self.owners, self.tensors = [m for m, _ in found], [t for _, t in found]
         self.versions = [version(t) for t in self.tensors]
@@ -67,6 +68,10 @@ class Kept:
     @torch.no_grad()
     def restore(self, only: Collection[nn.Module] | None = None) -> None:
         """Give all of them their values back, or those of some modules; may be repeated."""
+        for m in self.names:
+            if only is None or m in only:
+                for name in self._born(m):
+                    vars(m).pop(name)
         for slot in self.slots:
             if only is None or slot.module in only:
                 slot.restore()
@@ -76,18 +81,23 @@ class Kept:
 
     def changed(self, known: Callable[[nn.Module], bool]) -> dict[nn.Module, bool]:
         """module → whether it was written to, or is ``known`` to be."""
-        found = {slot.module: known(slot.module) for slot in self.slots}
+        found = {m: known(m) or bool(self._born(m)) for m in self.names}
         for slot in self.slots:
             found[slot.module] = found[slot.module] or slot.replaced
         for m, t, before, value in zip(self.owners, self.tensors, self.versions, self.values, strict=True):
             found[m] = found[m] or version(t) != before or not t.equal(value)
         return found
 
+    def _born(self, module: nn.Module) -> list[str]:
+        """Plain attributes that came into being since."""
+        held = vars(module)
+        return [name for name in held.keys() - self.names[module] if _carried(held[name])] if _own(module) else []
+
 
 def slots(module: nn.Module) -> list[Slot]:
     """Of one module."""
     found = [Slot(module, module._buffers, name, b, None) for name, b in module._buffers.items()]
-    if hasattr(module, "no_sync") or gathers(module):  # what a wrapper of processes keeps is its own affair
+    if not _own(module):
         return found
     held = vars(module)
     for name in held.keys() - _STANDARD:
@@ -95,6 +105,11 @@ def slots(module: nn.Module) -> list[Slot]:
         if value is None or _carried(value):
             found.append(Slot(module, held, name, value, value.copy() if isinstance(value, list | dict) else None))
     return found
+
+
+def _own(module: nn.Module) -> bool:
+    """Whether its attributes are the model's: what a wrapper of processes keeps is its own affair."""
+    return not (hasattr(module, "no_sync") or gathers(module))
 
 
 def _tensors(value: Any) -> list[Tensor]:

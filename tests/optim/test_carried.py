@@ -27,7 +27,7 @@ class Carrying(nn.Module):
         self.how, self.cell, self.out = how, nn.GRUCell(3, 2), nn.Linear(2, 3)
         if how == "buffer":
             self.register_buffer("state", torch.zeros(4, 2))
-        else:
+        elif how != "born":
             self.state = {"tuple": None, "list": [torch.zeros(4, 2)], "dict": {}}.get(how, torch.zeros(4, 2))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -38,6 +38,8 @@ class Carrying(nn.Module):
     def read(self) -> Tensor:
         if self.how == "tuple":
             return torch.zeros(4, 2).to(self.out.weight) if self.state is None else self.state[0]
+        if self.how == "born":
+            return getattr(self, "state", torch.zeros(4, 2).to(self.out.weight))
         if self.how == "dict":
             return self.state.get("h", torch.zeros(4, 2).to(self.out.weight))
         return (self.state[0] if self.how == "list" else self.state).to(self.out.weight).clone()
@@ -88,7 +90,7 @@ def by_hand(model: Carrying) -> None:
     model.write(h)
 
 
-HOW = ("attribute", "in place", "tuple", "list", "dict", "buffer")
+HOW = ("attribute", "born", "in place", "tuple", "list", "dict", "buffer")
 WAYS = [
     *((how, "problem") for how in HOW),
     ("in place", "closure"),

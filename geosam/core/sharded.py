@@ -28,7 +28,7 @@ def is_sharded(t: Any) -> bool:
 
 
 def any_sharded(v: Iterable[Tensor]) -> bool:
-    """Whether one of them is. Plain tensors are told by their types, and nothing else is asked of them."""
+    """Whether one of them is. Plain tensors are recognised by their types alone."""
     return not torch.compiler.is_compiling() and not {*map(type, v)} <= _PLAIN and any(map(is_sharded, v))
 
 
@@ -61,7 +61,7 @@ def placed_as(t: Any, like: Any) -> Any:
 
 
 def _replicate() -> Any:
-    from torch.distributed.tensor import Replicate  # imported by whoever made the DTensor: it takes a second
+    from torch.distributed.tensor import Replicate  # the import takes a second; making a DTensor has paid for it
 
     return Replicate()
 

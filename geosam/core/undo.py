@@ -104,7 +104,7 @@ class Attempt:
     """What torch or the model may refuse, where another way is known.
 
     Made before a ``try``. In its ``except``, ``refused(error)`` comes first: torch is as it was before, and an exception that
-    is no refusal goes on. Its class cannot tell: a signal may raise any, and torch may turn that into another.
+    is no refusal goes on. Its class does not decide: a signal may raise any, and torch may turn that into another.
     """
 
     def __init__(self) -> None:

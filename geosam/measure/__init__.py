@@ -6,8 +6,10 @@ Never imports optim, metrics or testing; parameters, buffers and the random stat
 
 from .ascend import ascend
 from .calibrate import KL, Length, Match, Rise, calibrate
-from .compare import Comparison, Row, compare
-from .sharpness import Sharpness, sharpness
+from .compare import compare
+from .comparison import Comparison, Row
+from .rises import Sharpness
+from .sharpness import sharpness
 
 __all__ = [
     "KL",

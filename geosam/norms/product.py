@@ -27,17 +27,24 @@ class Block:
         return v.restrict(self.index) if isinstance(v, Pulled) else [v[i] for i in self.index]
 
 
-def _assemble(blocks: Sequence[Block], parts: Sequence[Vectors]) -> list[Tensor]:
-    return vec.assemble((block.index, part) for block, part in zip(blocks, parts, strict=True))
+@dataclass(frozen=True, eq=False)
+class OfBlocks(Norm):
+    """A norm made of the norms of blocks that cover all parameters."""
 
+    blocks: Sequence[Block]
+    like: Vectors | None = None
 
-def _reports(blocks: Sequence[Block]) -> Mapping[str, Any]:
-    """The blocks' reports by position; ``converged``, if any block reports it, is whether all did."""
-    parts = {b: block.norm.report for b, block in enumerate(blocks) if block.norm.report}
-    if not parts:
-        return {}
-    converged = [part["converged"] for part in parts.values() if "converged" in part]
-    return {"blocks": parts, **({"converged": all(converged)} if converged else {})}
+    @property
+    def report(self) -> Mapping[str, Any]:
+        """blocks: position → the block's report; converged: whether all iterative blocks did."""
+        parts = {b: block.norm.report for b, block in enumerate(self.blocks) if block.norm.report}
+        if not parts:
+            return {}
+        converged = [part["converged"] for part in parts.values() if "converged" in part]
+        return {"blocks": parts, **({"converged": all(converged)} if converged else {})}
+
+    def _assemble(self, parts: Sequence[Vectors]) -> list[Tensor]:
+        return vec.assemble((block.index, part) for block, part in zip(self.blocks, parts, strict=True))
 
 
 def _over(norm: Tensor, weight: float) -> Tensor:
@@ -46,23 +53,15 @@ def _over(norm: Tensor, weight: float) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class JointBall(Norm):
+class JointBall(OfBlocks):
     """One ball for all: ‖ε‖² = Σ_b (‖ε_b‖_b / w_b)², ♯c_b = w_b² ♯_b c_b, ‖c‖*² = Σ_b (w_b ‖c_b‖_b*)²."""
-
-    blocks: Sequence[Block]
-    like: Vectors | None = None
-
-    @property
-    def report(self) -> Mapping[str, Any]:
-        """blocks: position → the block's report; converged: whether all iterative blocks did."""
-        return _reports(self.blocks)
 
     def ascend(self, c: Vectors) -> tuple[Vectors, Tensor]:
         """(♯c, ‖c‖*). A weight of 0 pins its block without a division."""
         parts = [block.norm.ascend(block.of(c)) for block in self.blocks]
         sharp = [vec.scale(v, b.weight**2) for b, (v, _) in zip(self.blocks, parts, strict=True)]
         squares = [(b.weight * d).square() for b, (_, d) in zip(self.blocks, parts, strict=True)]
-        return _assemble(self.blocks, sharp), vec.gathered(squares).sum().sqrt()
+        return self._assemble(sharp), vec.gathered(squares).sum().sqrt()
 
     def norm(self, v: Vectors) -> Tensor:
         """‖v‖."""
@@ -70,16 +69,8 @@ class JointBall(Norm):
 
 
 @dataclass(frozen=True, eq=False)
-class JointInnerProduct(InnerProduct):
+class JointInnerProduct(OfBlocks, InnerProduct):
     """The joint ball of inner products, itself one: G = blockdiag(G_b / w_b²)."""
-
-    blocks: Sequence[Block]
-    like: Vectors | None = None
-
-    @property
-    def report(self) -> Mapping[str, Any]:
-        """blocks: position → the block's report; converged: whether all iterative blocks did."""
-        return _reports(self.blocks)
 
     def ascend(self, c: Vectors) -> tuple[Vectors, Tensor]:
         """(♯c, ‖c‖*), as for any joint ball."""
@@ -95,7 +86,7 @@ class JointInnerProduct(InnerProduct):
             vec.scale(b.norm.flat(b.of(v)), b.weight**-2) if b.weight else vec.map(_pinned, b.of(v))  # type: ignore[attr-defined]
             for b in self.blocks
         ]
-        return _assemble(self.blocks, parts)
+        return self._assemble(parts)
 
     def norm(self, v: Vectors) -> Tensor:
         """‖v‖."""
@@ -104,7 +95,7 @@ class JointInnerProduct(InnerProduct):
     def coloured(self, normal: Normal, like: Vectors) -> list[Tensor]:
         """w_b A_b z_b, with independent z_b; 0 for a pinned block."""
         parts = [vec.scale(b.norm.coloured(normal, b.of(like)), b.weight) for b in self.blocks]  # type: ignore[attr-defined]
-        return _assemble(self.blocks, parts)
+        return self._assemble(parts)
 
     def logdet(self) -> Tensor:
         """Σ_b (log det G_b − 2 P_b log w_b), infinite where a block is pinned. Raises: ValueError without ``like``."""
@@ -121,16 +112,8 @@ def _pinned(t: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class BallEach(Norm):
+class BallEach(OfBlocks):
     """A ball for each: ‖ε‖ = max_b ‖ε_b‖_b / w_b, ‖c‖* = Σ_b w_b ‖c_b‖_b*, ♯c_b = ‖c‖* w_b ♯_b c_b / ‖c_b‖_b*."""
-
-    blocks: Sequence[Block]
-    like: Vectors | None = None
-
-    @property
-    def report(self) -> Mapping[str, Any]:
-        """blocks: position → the block's report; converged: whether all iterative blocks did."""
-        return _reports(self.blocks)
 
     def ascend(self, c: Vectors) -> tuple[Vectors, Tensor]:
         """(♯c, ‖c‖*). A block whose covector is 0 gets ♯c_b = 0."""
@@ -141,7 +124,7 @@ class BallEach(Norm):
             vec.scale(v, torch.where(d == 0, 0, total.to(d.device) * b.weight / d))
             for b, (v, d) in zip(self.blocks, parts, strict=True)
         ]
-        return _assemble(self.blocks, sharp), total
+        return self._assemble(sharp), total
 
     def norm(self, v: Vectors) -> Tensor:
         """‖v‖."""

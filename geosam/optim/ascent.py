@@ -32,7 +32,7 @@ class Ascent:
         found = solve(geometry, c, 1.0 if radius is None else radius, rule.solver, loan)
         if (stretch := self.groups.stretch) is not None:
             found = replace(found, scale=found.scale * stretch, radius=found.radius * stretch)
-        rule.watch.hear(found.beside)
+        rule.watch.check_length(found.beside)
         if found.memory:
             memory["solver"] = found.memory
         return found, geometry

@@ -1,4 +1,4 @@
-"""θ + ε* held in the parameters over a second pass that somebody else makes, and the base optimizer's step that ends it."""
+"""θ + ε* held in the parameters over a second pass that a trainer or a user's loop makes, until the base optimizer's step."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Held:
         self._kept: Any | None = None
         self._times = 0
         self._left: list[Seen] | None = None
-        """The gradients that a block left, which tell its base step from another."""
+        """The gradients that a block left, by which its base step is recognised."""
         self._base: torch.optim.Optimizer | None = None
         self._backward: Any = None
 
@@ -101,7 +101,7 @@ class Held:
         return self._left is None or any(map(still, step.parameters, self._left))
 
     def _listen(self, step: Step) -> None:
-        """Hear of the base optimizer's steps. The hook stays: one that removes itself would change what torch iterates over."""
+        """Put hooks on the base optimizer, which stay: one that removes itself would change what torch iterates over."""
         if self._base is not step.rule.base:
             self._base = step.rule.base
             inner, rule = stepped(self._base), step.rule

@@ -29,7 +29,7 @@ def arrive(bound: Bound, parameters: Vectors, landing: Landing) -> None:
     with torch.enable_grad():
         loss = bound.batch_loss(landing.outputs)
         # to the leaves, so that each gradient is dense and separate: autograd may give one tensor to two of them. Not with
-        # inputs=: reentrant checkpoints leave out the parameters that they use, without a word where nothing else leads to them
+        # inputs=: reentrant checkpoints leave out the parameters that they use, silently where nothing else leads to them
         bound.differentiated(loss).backward()
     for held, leaf in zip(parameters, landing.parameters, strict=True):
         if held.grad is None:

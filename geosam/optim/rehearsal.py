@@ -41,7 +41,7 @@ def everyone(opt: Holder) -> list[Tensor]:
 
 
 def is_read() -> bool:
-    """Whether torch.distributed.checkpoint asks, which keeps less than all; nobody else gets more than the state."""
+    """Whether torch.distributed.checkpoint asks, which keeps less than all; any other caller gets the state alone."""
     frame: FrameType | None = sys._getframe()
     while frame is not None and frame.f_globals.get("__name__") != _READER:
         frame = frame.f_back

@@ -11,13 +11,13 @@ from ..core import Solver
 from ..observation import Metric, Objective, State
 from ..observation.closures import Zeroing
 from ..problem import Bound
+from .audit import Audit
 from .buffers import Statistics
 from .last import Last
 from .memory import Owners
 from .move import Move
 from .overflow import Overflow
 from .passes import Passes
-from .told import Told
 from .updates import Update
 from .watch import Watch
 
@@ -44,7 +44,7 @@ class Rule(Protocol):
     statistics: Statistics
     same_mask: bool
     overflow: Overflow
-    told: Told
+    audit: Audit
     last: Last | None
 
     @property

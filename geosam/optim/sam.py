@@ -22,6 +22,7 @@ from ..observation.closures import Skipped, Zeroing
 from ..problem import Problem
 from . import checkpoint, rehearsal
 from .around import Around
+from .audit import Audit
 from .buffers import Statistics, check_batchnorm
 from .captured import Captured
 from .clipping import check_max_norm
@@ -39,7 +40,6 @@ from .rule import Source
 from .schedules import Schedule
 from .step import Step
 from .suitable import check_parameters
-from .told import Told
 from .trainers import NO_CLOSURE, NOT_THROUGH_SCALER, check_accumulation
 from .updates import Sharp, Update
 from .watch import Watch
@@ -111,8 +111,8 @@ class SAM(Around):
         self._searches = searches(base)
         self.last: Last | None = None
         self.memory: dict[str, State] = {name: {} for name in NAMES}
-        self.owners, self.zeroing, self.watch, self._told = Owners(), Zeroing(), Watch(), False
-        self.overflow, self.told = Overflow(), Told()
+        self.owners, self.zeroing, self.watch, self._warned = Owners(), Zeroing(), Watch(), False
+        self.overflow, self.audit = Overflow(), Audit()
         self.held = Held()
         self._blank: dict[str, State] | None = None
         groups = self._groups()
@@ -184,15 +184,15 @@ class SAM(Around):
         except Skipped as skipped:
             if self.held.end(dropped):  # by a trainer whose closure has nothing left to compute
                 return None if self.last is None else self.last.loss.detach()
-            self._tell(skipped)
+            self._warn(skipped)
             return None
 
     step.hooked = True  # type: ignore[attr-defined]
 
-    def _tell(self, skipped: Skipped) -> None:
-        if not self._told:
-            self._told = True
-            warnings.warn(f"{skipped}; no more is said of later ones", stacklevel=4)
+    def _warn(self, skipped: Skipped) -> None:
+        if not self._warned:
+            self._warned = True
+            warnings.warn(f"{skipped}; later ones are skipped without a warning", stacklevel=4)
 
     def perturbed(self, source: Source, scaler: Any = None) -> AbstractContextManager[Perturbed]:
         """Run the first pass; inside, the parameters sit at θ + ε*; outside they are restored bit for bit, always.
@@ -207,7 +207,7 @@ class SAM(Around):
     @undisturbed
     @torch.no_grad()
     def perturb(self, source: Source, until: str = "step", scaler: Any = None) -> Last | None:
-        """The first pass as one line of anybody's loop: θ sits at θ + ε* while a trainer makes the second.
+        """The first pass as one line of any training loop: θ sits at θ + ε* while a trainer makes the second.
 
         The trainer's forward and backward, its scaling, clipping and accumulation go on as they are; what ``.grad`` holds
         already is kept. until="step": θ is back, bit for bit, when the base optimizer is about to step, or where ``restore``,
@@ -229,7 +229,7 @@ class SAM(Around):
         try:
             self.held.begin(Step(self, source, self._groups(), scaler), until)
         except Skipped as skipped:
-            self._tell(skipped)
+            self._warn(skipped)
             return None
         return self.last
 

@@ -110,7 +110,7 @@ class Step:
         sharing = self.route.sharing
         finite = found.finite & sharing.is_number(seen.loss).to(found.finite.device)
         if self.route.scale is not None:
-            self.rule.overflow.tell(self.scaler, sharing.agreed(finite))  # processes share the scale
+            self.rule.overflow.report(self.scaler, sharing.agreed(finite))  # processes share the scale
         if self.rule.raise_nonfinite and not sharing.agreed(finite):
             raise FloatingPointError(
                 f"the first pass is not finite: loss {seen.loss.item()}, dual norm {found.dual_norm.item()}"
@@ -130,7 +130,7 @@ class Step:
         last = Last(loss, found.dual_norm, radius, found.finite, torch.zeros_like(found.finite), found.report)
         self.rule.last = replace(last, **lengths)
         if lengths:
-            self.rule.watch.hear_rounding(self.rule.last)
+            self.rule.watch.check_rounding(self.rule.last)
         return self.rule.last
 
     def second_pass(self) -> Tensor | None:
@@ -189,7 +189,7 @@ class Step:
             yield p
 
     def first_alone(self) -> Last:
-        """The first pass of a step whose second one is somebody else's: an exception leaves the buffers as they were."""
+        """The first pass of a step whose second one a trainer makes: an exception leaves the buffers as they were."""
         last = self.safety.whole(self.first_pass)
         if self.replay is not None:
             self.replay.rewind()

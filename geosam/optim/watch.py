@@ -29,37 +29,37 @@ class Watch:
     """
 
     def __init__(self) -> None:
-        self.steps, self.told = 0, False
-        self.rounded, self.told_rounding = 0, False
+        self.steps, self.warned = 0, False
+        self.rounded, self.warned_rounding = 0, False
 
     def unit(self, parameters: Vectors) -> Tensor | None:
         """The unit of a step in which it is due."""
         self.steps += 1
-        return None if self.told or self.steps & (self.steps - 1) else average_size(parameters)
+        return None if self.warned or self.steps & (self.steps - 1) else average_size(parameters)
 
-    def hear_rounding(self, last: Last) -> None:
+    def check_rounding(self, last: Last) -> None:
         """Of a step whose parameters are below float32. Warns at most once; reads a number in steps 1, 2, 4, 8, … only."""
         self.rounded += 1
         captured = last.loss.is_cuda and torch.cuda.is_current_stream_capturing()
-        due = not (self.told_rounding or captured or self.rounded & (self.rounded - 1))
+        due = not (self.warned_rounding or captured or self.rounded & (self.rounded - 1))
         if due and last.realised < UNREALISED * last.length:
-            self.told_rounding = True
+            self.warned_rounding = True
             warnings.warn(
                 f"ε* is {float(last.length):.2g} long, and {float(last.realised):.2g} of it was realised: the rest is "
                 "below the spacing of the parameters' precision, and steps are the base optimizer's own. Keep parameters in "
-                "float32 and compute under torch.autocast, or raise rho. Said once.",
+                "float32 and compute under torch.autocast, or raise rho. Shown once.",
                 Unrealised,
                 stacklevel=2,
             )
 
-    def hear(self, size: float | None) -> None:
+    def check_length(self, size: float | None) -> None:
         """Of a step's ``beside``. Warns at most once."""
-        if size is not None and size > EXTREME and not self.told:
-            self.told = True
+        if size is not None and size > EXTREME and not self.warned:
+            self.warned = True
             warnings.warn(
                 f"ε* is {size:.2g} of the weights' average singular values in length, above {EXTREME}: KL is flat here, as it "
                 "is at random initialisation, and the budget lets ε* go so far that training may not start. Warm the radius up "
-                "(opt.rho = rho * min(1, (step + 1) / 200)), or limit the length by KLExact(cap=...). Said once.",
+                "(opt.rho = rho * min(1, (step + 1) / 200)), or limit the length by KLExact(cap=...). Shown once.",
                 LongPerturbation,
                 stacklevel=2,
             )

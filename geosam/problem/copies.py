@@ -200,7 +200,7 @@ def _alike(a: Any, b: Any) -> bool:
 
 
 def _own(kind: type, name: str) -> bool:
-    """Whether a class says itself how it is copied."""
+    """Whether a class defines how it is copied."""
     return getattr(kind, name, None) is not getattr(object, name, None)
 
 

@@ -62,7 +62,7 @@ def refuse_hidden(root: Tensor, values: Vectors, u: Tensor, found: Vectors) -> N
     """RuntimeError where ``found``, ⟨u, root⟩'s gradients by the graph, are not those of a backward pass, whose graph is kept.
 
     Reentrant checkpoints reach the parameters that they use by a backward pass of their own, and not by the graph: these seem
-    to be used nowhere, and torch says nothing.
+    to be used nowhere, and torch gives no error.
     """
     if calls_python(root) and not agree(found, filled(gradients(root, root, values, u=u), values)):
         raise RuntimeError(REENTRANT)

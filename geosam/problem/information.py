@@ -142,7 +142,7 @@ def _local(new: Any, old: Any) -> Tensor:
 
 
 def _is_curvature(likelihood: Likelihood, z: Tensor, product: Callable[[Tensor], Tensor]) -> bool:
-    """Whether KL(p_{z±δ} ‖ p_z) is ½ δᵀHδ for some small irregular δ, on both sides; the first that agrees tells."""
+    """Whether KL(p_{z±δ} ‖ p_z) is ½ δᵀHδ for some small irregular δ, on both sides; one that agrees is enough."""
     signs = _signs(z)
     resolved = False
     for size in (1 + z.abs(), z.abs()):

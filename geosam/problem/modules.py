@@ -72,6 +72,6 @@ def refuse_coupled_samples(model: nn.Module) -> None:
 
 
 def as_written(module: nn.Module) -> bool:
-    """Whether a call computes what the type says: no hook changes it, and no other ``forward`` was put in its place."""
+    """Whether a call computes what its class defines: no hook changes it, and no other ``forward`` was put in its place."""
     hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
     return "forward" not in vars(module) and not any(hooks)

@@ -1,4 +1,4 @@
-"""What a few forward passes at θ tell about a model, found once for each structure."""
+"""What a few forward passes at θ show about a model, found once for each structure."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def probe(training: Forward, every: Vectors, evaluation: Forward, theta: Vectors
         raise ValueError(
             "two forward passes at the same parameters, with the same random numbers, differ. The model draws from a source "
             "that cannot be set back (a numpy Generator, os.urandom, the time) or keeps something from pass to pass, so that "
-            "differences between passes say nothing about θ. Draw from torch's, Python's or numpy's global stream or from a "
+            "differences between passes show nothing about θ. Draw from torch's, Python's or numpy's global stream or from a "
             "torch.Generator, keep what lasts in buffers, or use a metric and objective that need the gradient only: Euclidean."
         )
     graded = plain is None or not agree(first, plain)

@@ -52,7 +52,7 @@ class Problem:
         self._read_loss()
 
     def _read_loss(self) -> None:
-        """What the loss says by its type. A hook that is put on it, or taken off, later makes it another one."""
+        """What is known of the loss by its type. A hook that is put on it, or taken off, later makes it another one."""
         self._written = _is_as_written(self.loss)
         self.likelihood = self._given or of_loss(self.loss)
         self.sample = sample_loss(self.loss)

@@ -48,14 +48,14 @@ def test_a_long_perturbation_is_told_once_and_the_budget_is_met():
 
 def test_the_number_is_the_length_in_that_unit(monkeypatch):
     opt, bound = start()
-    heard: list[float | None] = []
-    monkeypatch.setattr(opt.watch, "hear", heard.append)
+    seen: list[float | None] = []
+    monkeypatch.setattr(opt.watch, "check_length", seen.append)
     for _ in range(5):
         with opt.perturbed(bound) as p:
             length = vec.norm(p.epsilon)
         want = (length / average_size(list(bound.model.parameters()))).item()
-        assert heard[-1] in (None, pytest.approx(want, rel=1e-4))
-    assert [size is None for size in heard] == [False, False, True, False, True]
+        assert seen[-1] in (None, pytest.approx(want, rel=1e-4))
+    assert [size is None for size in seen] == [False, False, True, False, True]
 
 
 def test_neither_a_small_radius_nor_another_geometry_is_told():
@@ -118,4 +118,4 @@ def test_a_copy_tells_nothing_again():
     with pytest.warns(LongPerturbation):
         opt.step(bound)
     twin = copy.deepcopy(opt)
-    assert twin.watch.told and twin.watch.steps == 1
+    assert twin.watch.warned and twin.watch.steps == 1

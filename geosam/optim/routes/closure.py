@@ -12,7 +12,7 @@ from torch import Tensor
 from ...core import Landing
 from ...core import vectors as vec
 from ...observation import Field, Observation, name_of, observe_closure
-from ..told import reads_direction
+from ..audit import reads_direction
 from .abstract import Route
 
 
@@ -25,16 +25,16 @@ class ByClosure(Route):
             for request in field.needs:
                 raise TypeError(f"{name_of(field)} needs {request.lacking}")
         seen = observe_closure(self.call, self.groups.parameters, self.groups.names)
-        self.rule.told.measure(self.groups.parameters)
+        self.rule.audit.measure(self.groups.parameters)
         return seen if self.scale is None else replace(seen, gradient=vec.scale(seen.gradient, 1 / self.scale))
 
     def again(self, kept: Any | None, landing: Landing | None) -> Tensor:
-        """Raises: RuntimeError where gradients of the first pass are in it, or both were clipped or scaled without a word."""
+        """Raises: RuntimeError where gradients of the first pass are in it, or both were clipped or scaled unannounced."""
         parameters, last = self.groups.parameters, self.rule.last
         loss = self.rule.zeroing.run_again(self.call, parameters)
         harmless = partial(reads_direction, self.rule, kept, self.groups.names)
         unscaled = self.scale is None and not self.sharing.apart  # all make the same passes
-        self.rule.told.check(self.call, parameters, last, loss, unscaled, harmless)
+        self.rule.audit.check(self.call, parameters, last, loss, unscaled, harmless)
         return loss
 
     def leaves(self) -> bool:

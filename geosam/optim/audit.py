@@ -28,10 +28,10 @@ class Size(NamedTuple):
     norm: Tensor
     sup: Tensor
     along: Tensor
-    """Its pairing with the parameters, by which it is told from another one of the same size."""
+    """Its pairing with the parameters, which another gradient of the same size does not have."""
 
 
-class Told:
+class Audit:
     """Looks at the sizes of both passes' gradients in steps 1, 2, 4, 8, …, on an accelerator, which waits for it, in step 16.
     Sharded parameters are not looked at.
 

@@ -77,6 +77,33 @@ def test_kl_adds_forward_passes_and_no_backward():
     assert model.forwards == 1 + opt.last.report["evaluations"]  # pass 1, whose outputs D compares with, and pass 2 among D's
 
 
+def costs(route: str, metric: geosam.Metric) -> tuple[Counter[str], tuple[int, int]]:
+    """(passes, bytes) of a third step."""
+    model = build(Counting)
+    opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9), metric)
+    bound = geosam.Problem(model, nn.CrossEntropyLoss(), check="first").on(X, Y)
+
+    def step() -> None:
+        if route == "step":
+            opt.step(bound)
+        else:
+            opt.perturb(bound)
+            bound()
+            opt.base.step()
+
+    step()
+    step()
+    opt.zero_grad()
+    model.passes.clear()
+    return model.passes, peak_and_kept(step)
+
+
+@pytest.mark.parametrize("metric", [Euclidean(), GradientMagnitude(), EmpiricalFisher(0.1)], ids=repr)
+def test_perturb_costs_what_step_costs(metric):
+    (passes, size), (same, alike) = costs("step", metric), costs("perturb", metric)
+    assert passes == same and alike == pytest.approx(size, rel=0.01)
+
+
 def peak_and_kept(step: object) -> tuple[int, int]:
     """(largest, final) number of bytes above the start that tensors hold, from the profiler's record of allocations."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:

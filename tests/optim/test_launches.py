@@ -49,7 +49,7 @@ class Count(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def launches(metric: Metric, tensors: int, dtypes=(torch.float32,), **settings) -> int:
+def launches(metric: Metric, tensors: int, dtypes=(torch.float32,), by_line: bool = False, **settings) -> int:
     """Of a second step beyond the base optimizer's, with momentum and multi-tensor operations of its own."""
     with FakeTensorMode(allow_non_fake_inputs=True):
         kinds = [dtypes[i % len(dtypes)] for i in range(tensors)]
@@ -64,11 +64,19 @@ def launches(metric: Metric, tensors: int, dtypes=(torch.float32,), **settings) 
                 p.grad = g
             return loss
 
-        opt.step(closure)
+        def whole() -> None:
+            if by_line:
+                opt.perturb(closure)
+                closure()
+                base.step()
+            else:
+                opt.step(closure)
+
+        whole()
         for p in parameters:
             p.grad = None
         with Count() as step:
-            opt.step(closure)
+            whole()
         with Count() as plain:
             base.step()
         return step.launches - plain.launches
@@ -88,6 +96,12 @@ ENTRIES = [
 def test_a_geometry_of_entries_launches_as_much_for_few_tensors_as_for_many(metric, most):
     few, many = launches(metric, 3), launches(metric, 6)
     assert few == many <= most
+
+
+@pytest.mark.parametrize("settings", [{}, {"update": updates.SurrogateGap()}], ids=str)
+def test_perturb_launches_what_step_launches(settings):
+    by_step, by_line = (launches(metrics.GradientMagnitude(), 4, by_line=way, **settings) for way in (False, True))
+    assert by_line <= by_step
 
 
 @pytest.mark.parametrize(

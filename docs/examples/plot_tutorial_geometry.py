@@ -19,7 +19,7 @@ from sklearn.datasets import load_digits
 
 import geosam
 from geosam import metrics
-from geosam.ablation import Method
+from geosam.ablation import Method, Rule
 from geosam.norms import Diagonal
 from geosam.testing import check_metric
 
@@ -129,6 +129,7 @@ with tempfile.TemporaryDirectory() as folder:
         warmup=1,
         batch=50,
         match=geosam.KL(0.003),
+        rule=Rule(against="SGD, twice as long"),
         folder=folder,
     )
     frame, verdicts = results.frame(), results.verdicts()

@@ -49,6 +49,8 @@ for (name, geometry), ax in zip(geometries.items(), axes.flat, strict=True):
     ax.plot(*ring.T, color="tab:blue")
     ax.annotate("", epsilon.tolist(), (0, 0), arrowprops={"color": "tab:red", "width": 1.5, "headwidth": 7})
     ax.set_title(f"{name}\nρ = {rho:.2g}", fontsize=12)
+    ax.set_xticks([-0.4, 0, 0.4])
+    ax.set_yticks([-0.4, 0, 0.4])
     ax.set_aspect("equal")
     ax.set_xlim(-0.6, 0.6)
     ax.set_ylim(-0.6, 0.6)

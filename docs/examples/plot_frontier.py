@@ -45,11 +45,12 @@ compared = geosam.compare(problem.on(x[1000:1064], y[1000:1064]), approximations
 print(compared)
 
 # %%
-fig, ax = plt.subplots(figsize=(6, 4), layout="constrained")
+fig, ax = plt.subplots(figsize=(6, 5), layout="constrained")
 for k, row in enumerate(compared.rows):
     ax.plot(1000 * row.seconds, row.efficiency, "o", color=f"C{k}", label=row.name)
 ax.set_xscale("log")
+ax.xaxis.set_minor_formatter("")
 ax.set_xlabel("milliseconds to observe and solve")
 ax.set_ylabel("efficiency ⟨g, ε*⟩ / (‖g‖ √(2 KL))")
-fig.legend(loc="outside right upper")
+fig.legend(loc="outside lower center", ncols=2)
 plt.show()

@@ -4,8 +4,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from experiments.benchmarks import report
 from experiments.benchmarks import command as module
+from experiments.benchmarks import report
 
 
 @pytest.mark.parametrize("options, status", [((), 1), (("--quick",), 0)])

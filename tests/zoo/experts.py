@@ -47,6 +47,12 @@ def switched(s: Any, x: Tensor) -> Tensor:
     return torch.bmm(x.unsqueeze(1), s.weights[s.gate(x).argmax(1)]).squeeze(1)
 
 
+def centred(s: Any, x: Tensor) -> Tensor:
+    """The mean of each of two groups of samples is taken off."""
+    h, group = s.gate(x), torch.arange(len(x)) % 2
+    return h - torch.zeros_like(h[:2]).index_reduce(0, group, h, "mean", include_self=False)[group]
+
+
 def capacity(s: Any, x: Tensor) -> Tensor:
     """An expert takes the first two samples that come; the rest are dropped."""
     out = x.new_zeros(len(x), 3)
@@ -147,6 +153,12 @@ LINES = [
     Line("experts with a capacity that is full, cross-entropy", lambda: routed(capacity, crowded(), True), MEET, only=TOGETHER),
     Line(
         "experts that choose their samples, cross-entropy", lambda: routed(chosen, None, True, gate=gate()), MEET, only=TOGETHER
+    ),
+    Line(
+        "means of groups in the batch taken off, cross-entropy",
+        lambda: routed(centred, None, True, gate=gate(3)),
+        MEET,
+        only=TOGETHER,
     ),
     Line("experts, cross-entropy and a loss on their balance", load, BALANCE),
     Line("samples sorted inside, cross-entropy", lambda: routed(ordered)),

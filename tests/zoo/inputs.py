@@ -89,6 +89,26 @@ def distances(s: Any, x: Tensor) -> Tensor:
     return s.out((-(x[:, None] - s.centres.weight).square().sum(2)).exp())
 
 
+def pooled(s: Any, x: Tensor) -> Tensor:
+    """The nodes of each sample in the order of their first feature."""
+    h = s.first(x.view(len(x), 3, 2))
+    return s.out(h.gather(1, h[..., :1].argsort(1).expand_as(h)).flatten(1))
+
+
+def made(s: Any, x: Tensor) -> Tensor:
+    """A hypernetwork: a matrix for each sample, made from it."""
+    return s.out(torch.bmm(s.maker(x).view(-1, 3, WIDTH), x.unsqueeze(2)).squeeze(2).tanh())
+
+
+def masked(s: Any, x: Tensor, mask: Tensor) -> Tensor:
+    """Moduli of complex features, some left out."""
+    return s.out((x @ torch.view_as_complex(s.maker.weight.view(WIDTH, 4, 2))).abs() * mask)
+
+
+def complex_pair() -> tuple[Tensor, Tensor]:
+    return torch.complex(draw(N, WIDTH), draw(N, WIDTH, seed=4)), draw(N, 4, seed=5) > -0.5
+
+
 def one_output() -> Setting:
     """A vector of n numbers: no dimension but the batch."""
     return Setting(Net(lambda s, x: s.body(x).squeeze(1), body=mlp(WIDTH, 1)), nn.MSELoss(), draw(N, WIDTH), draw(N, seed=4))
@@ -109,6 +129,13 @@ LINES = [
     Line("a neural ODE, cross-entropy", lambda: classes(euler, **loop())),
     Line("Fourier transform, cross-entropy", lambda: classes(spectrum, first=nn.Linear(WIDTH, 3), out=nn.Linear(4, 3))),
     Line("sorted features, cross-entropy", lambda: classes(ranked, first=nn.Linear(WIDTH, 4), out=nn.Linear(4, 3))),
+    Line("sorted nodes, cross-entropy", lambda: classes(pooled, draw(N, 6), first=nn.Linear(2, 3), out=nn.Linear(9, 3))),
+    Line("a matrix made for each sample, cross-entropy", lambda: classes(made, maker=nn.Linear(WIDTH, 9), out=nn.Linear(3, 3))),
+    Line(
+        "complex inputs and a mask, cross-entropy",
+        lambda: classes(masked, complex_pair(), maker=nn.Linear(8, WIDTH, bias=False), out=nn.Linear(4, 3)),
+        dtypes=(torch.float64,),
+    ),
     Line(
         "distances to centres, cross-entropy", lambda: classes(distances, centres=nn.Embedding(4, WIDTH), out=nn.Linear(4, 3))
     ),

@@ -4,18 +4,18 @@ Tutorial: is the claim of a paper true?
 
 From an equation to a verdict in five steps: write the claim as a number that should be zero, draw instances, let the smallest
 counterexample speak, state what is true instead, and test the test. The claim is one of Fisher SAM's (Kim et al. 2022, eq. 8
-and appendix B): for small ε
+and appendix B): for small ε::
 
-.. math:: E_x\\, \\mathrm{KL}(p_{\\theta+\\epsilon} \\,\\|\\, p_\\theta) \\approx \\epsilon^\\top F \\epsilon .
+    E KL(p_{θ+ε} ‖ p_θ) ≈ εᵀFε
 """
 
 # %%
 # 1. Both sides as code
 # ---------------------
-# KL is evaluated, not expanded; the Fisher matrix is the model's own. A softmax of three classes over one input is enough: its
-# instances are a few numbers, and its Fisher matrix is known in closed form, :math:`\\epsilon^\\top F \\epsilon = E_x
-# \\mathrm{Var}_{k \\sim p}(\\epsilon_k x)`. In float64, so that what is left over is not rounding, and without geosam: what
-# checks a library should not be made of it.
+# KL is evaluated, not expanded; the Fisher matrix is the model's own. A softmax of three classes over one input is enough:
+# its instances are a few numbers, and its Fisher matrix is known in closed form: εᵀFε is the variance of εₖx over classes k
+# drawn from p, averaged over x. In float64, so that what is left over is not rounding, and without geosam: what checks a
+# library should not be made of it.
 import matplotlib.pyplot as plt
 import torch
 from hypothesis import given, settings

@@ -10,11 +10,12 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from weakref import WeakKeyDictionary, ref
+from weakref import ref
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.utils.weak import WeakIdKeyDictionary
 
 from ..problem.kept import Kept, Slot, slots, version
 from ..problem.modules import modules
@@ -38,7 +39,7 @@ class Statistics:
 
     def __init__(self, which: str) -> None:
         self.which = which
-        self.written: WeakKeyDictionary[nn.Module, dict[bool, bool]] = WeakKeyDictionary()
+        self.written: Any = WeakIdKeyDictionary()
         """module → its mode → whether a pass has written to its buffers."""
         self._away: list[Kept] = []
         self._holders: tuple[list[Tensor], list[ref[nn.Module]]] = ([], [])
@@ -75,10 +76,10 @@ class Buffers:
 
     def __init__(self, statistics: Statistics, roots: Iterable[nn.Module], parameters: list[Tensor]) -> None:
         self.statistics, self.roots, self.parameters = statistics, list(roots), parameters
-        self._modes: dict[nn.Module, bool] = {}
+        self._modes: dict[int, tuple[nn.Module, bool]] = {}  # by id: a module may hash by its state
         self._quiet: list[tuple[Slot, int]] = []
         self._before: list[Kept] = []
-        self._sums: dict[nn.Module, list[Tensor]] = {}
+        self._sums: list[tuple[nn.Module, list[Tensor]]] = []
         self._hook: Any = None
 
     def begin(self) -> None:
@@ -87,12 +88,12 @@ class Buffers:
             self._see(root)
 
     def _see(self, root: nn.Module) -> None:
-        new = {m: m.training for m in modules(root) if m not in self._modes}
+        new = {id(m): (m, m.training) for m in modules(root) if id(m) not in self._modes}
         self._modes.update(new)
         facts = self.statistics.written
-        apart = [m for m, mode in new.items() if facts.get(m, {}).get(mode, True)]
-        self._sums |= {m: _sums(m) for m in apart if new[m] not in facts.get(m, {}) and slots(m)}
-        quiet = (slot for m in new.keys() - set(apart) for slot in slots(m))
+        apart = [m for m, mode in new.values() if facts.get(m, {}).get(mode, True)]
+        self._sums += [(m, _sums(m)) for m in apart if m.training not in facts.get(m, {}) and slots(m)]
+        quiet = (slot for key in new.keys() - set(map(id, apart)) for slot in slots(new[key][0]))
         self._quiet += [(slot, version(slot.value)) for slot in quiet if isinstance(slot.value, Tensor)]
         if apart:
             self._before.append(self._kept(apart))
@@ -106,7 +107,7 @@ class Buffers:
         thread = threading.get_ident()
 
         def see(module: nn.Module, _: Any) -> None:
-            if module not in self._modes and threading.get_ident() == thread:
+            if id(module) not in self._modes and threading.get_ident() == thread:
                 self._see(module)
 
         if compiles():  # what is compiled would take the hook in
@@ -133,9 +134,9 @@ class Buffers:
         if self.statistics.which == "first":
             self.statistics.hold(self._kept(written))
         # a module that set its own parameters up by this batch would do so again, at θ + ε
-        begun = {m for m, sums in self._sums.items() if any(not a.equal(b) for a, b in zip(sums, _sums(m), strict=True))}
+        begun = {id(m) for m, sums in self._sums if any(not a.equal(b) for a, b in zip(sums, _sums(m), strict=True))}
         for kept in self._before:
-            kept.restore(set(written) - begun)
+            kept.restore({id(m) for m in written} - begun)
 
     def unwritten(self, run: Callable[[], Any]) -> Any:
         """What ``run``, a further pass, returns; its writes are undone where they do not count."""
@@ -160,15 +161,16 @@ class Buffers:
     def _learn(self) -> list[nn.Module]:
         """The modules that were written to."""
         facts = self.statistics.written
-        changed = {m: False for m, mode in self._modes.items() if mode not in facts.get(m, {})}
+        changed = {key: False for key, (m, mode) in self._modes.items() if mode not in facts.get(m, {})}
         for slot, before in self._quiet:
             if slot.replaced or version(slot.value) != before:
-                changed[slot.module] = True
+                changed[id(slot.module)] = True
         for kept in self._before:
-            changed |= kept.changed(lambda m: facts.get(m, {}).get(self._modes[m], False))
-        for m, written in changed.items():
-            facts.setdefault(m, {})[self._modes[m]] = written
-        return [m for m, written in changed.items() if written]
+            changed |= kept.changed(lambda m: facts.get(m, {}).get(self._modes[id(m)][1], False))
+        for key, written in changed.items():
+            m, mode = self._modes[key]
+            facts.setdefault(m, {})[mode] = written
+        return [self._modes[key][0] for key, written in changed.items() if written]
 
 
 def _sums(module: nn.Module) -> list[Tensor]:

@@ -58,40 +58,41 @@ class Kept:
 
     def __init__(self, parts: Iterable[nn.Module], parameters: Iterable[Tensor] = ()) -> None:
         taken = {_memory(p) for p in parameters}
-        self.names = {m: frozenset(vars(m)) for m in parts}
-        self.slots = [slot for m in self.names for slot in slots(m)]
+        self.names = [(m, frozenset(vars(m))) for m in parts]
+        self.slots = [slot for m, _ in self.names for slot in slots(m)]
         found = [(slot.module, t) for slot in self.slots for t in _tensors(slot.value) if _memory(t) not in taken]
         self.owners, self.tensors = [m for m, _ in found], [t for _, t in found]
         self.versions = [version(t) for t in self.tensors]
         self.values = vec.clone(self.tensors)
 
     @torch.no_grad()
-    def restore(self, only: Collection[nn.Module] | None = None) -> None:
-        """Give all of them their values back, or those of some modules; may be repeated."""
-        for m in self.names:
-            if only is None or m in only:
-                for name in self._born(m):
+    def restore(self, only: Collection[int] | None = None) -> None:
+        """Give all of them their values back, or those of some modules, by their ids; may be repeated."""
+        for m, names in self.names:
+            if only is None or id(m) in only:
+                for name in _born(m, names):
                     vars(m).pop(name)
         for slot in self.slots:
-            if only is None or slot.module in only:
+            if only is None or id(slot.module) in only:
                 slot.restore()
         found = zip(self.owners, self.tensors, self.values, strict=True)
-        pairs = [(t, v) for m, t, v in found if only is None or m in only]
+        pairs = [(t, v) for m, t, v in found if only is None or id(m) in only]
         vec.copy_([t for t, _ in pairs], [v for _, v in pairs])
 
-    def changed(self, known: Callable[[nn.Module], bool]) -> dict[nn.Module, bool]:
-        """module → whether it was written to, or is ``known`` to be."""
-        found = {m: known(m) or bool(self._born(m)) for m in self.names}
+    def changed(self, known: Callable[[nn.Module], bool]) -> dict[int, bool]:
+        """A module's id → whether it was written to, or is ``known`` to be. A module may hash by its state (torchmetrics)."""
+        found = {id(m): known(m) or bool(_born(m, names)) for m, names in self.names}
         for slot in self.slots:
-            found[slot.module] = found[slot.module] or slot.replaced
+            found[id(slot.module)] = found[id(slot.module)] or slot.replaced
         for m, t, before, value in zip(self.owners, self.tensors, self.versions, self.values, strict=True):
-            found[m] = found[m] or version(t) != before or not t.equal(value)
+            found[id(m)] = found[id(m)] or version(t) != before or not t.equal(value)
         return found
 
-    def _born(self, module: nn.Module) -> list[str]:
-        """Plain attributes that came into being since."""
-        held = vars(module)
-        return [name for name in held.keys() - self.names[module] if _carried(held[name])] if _own(module) else []
+
+def _born(module: nn.Module, names: Collection[str]) -> list[str]:
+    """Plain attributes that came into being since there were those of these names."""
+    held = vars(module)
+    return [name for name in held.keys() - names if _carried(held[name])] if _own(module) else []
 
 
 def slots(module: nn.Module) -> list[Slot]:

@@ -328,3 +328,28 @@ def test_another_thread_trains_meanwhile():
 def test_another_word_is_refused():
     with pytest.raises(ValueError, match="first, both, second"):
         geosam.SAM(torch.optim.SGD(build(net).parameters(), lr=0.1), batchnorm="never")
+
+
+class HashedByState(nn.Linear):
+    """Hashes by what it has counted, as torchmetrics' metrics do by their states."""
+
+    def __init__(self):
+        super().__init__(4, 3)
+        self.count = torch.zeros(())
+
+    def __hash__(self):
+        return hash((super().__hash__(), self.count.item()))
+
+    def forward(self, x):
+        self.count = self.count + 1
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("which, passes", [("first", 1), ("second", 1), ("both", 2)])
+def test_a_module_that_hashes_by_its_state(which, passes):
+    model = HashedByState()
+    opt = geosam.SAM(torch.optim.SGD(model.parameters(), lr=0.1), batchnorm=which)
+    bound = geosam.Problem(model, nn.CrossEntropyLoss()).on(draw(6, 4), labels(6))
+    for k in range(1, 4):
+        opt.step(bound)
+        assert model.count == k * passes

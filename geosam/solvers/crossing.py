@@ -30,9 +30,9 @@ def first_crossing(
 
     f(0) = 0 and f grows like a power of t near 0, so a straight line through the logarithms is right to leading order: two
     evaluations determine the power, and the third is usually within the tolerance. Where f is flat the step is a factor from 4
-    to ``growth``. No t above ``limit`` is tried, and f below the level there ends the search. A value that is not finite counts
-    as above the level. If no evaluation is within the tolerance, the result is below the level, so that a budget is never
-    exceeded: the evaluated point with the highest f, among equals the nearest to 0.
+    to ``growth``, from 2 on the way back. No t above ``limit`` is tried, and f below the level there ends the search. A value
+    that is not finite counts as above the level. If no evaluation is within the tolerance, the result is below the level, so
+    that a budget is never exceeded: the evaluated point with the highest f, among equals the nearest to 0.
     """
     below, low, high = [(0.0, 0.0)], 0.0, math.inf
     t, last = min(start, limit), None
@@ -63,8 +63,8 @@ def _guess(t: float, value: float, last: tuple[float, float] | None, level: floa
     if last is not None and 0 < last[1] < math.inf and last[0] != t:
         power = math.log(value / last[1]) / math.log(t / last[0])
     ratio = level / value
-    if not 0.2 < power < 5:  # flat: a power law would step too far, so step by the ratio's square, 4 at least
-        ratio, power = (max(ratio**2, 4.0) if ratio > 1 else min(ratio**2, 0.25)), 1.0
+    if not (0.2 if ratio > 1 else 0.5) < power < 5:  # flat: a power law would step too far, so step by the ratio's square
+        ratio, power = (max(ratio**2, 4.0) if ratio > 1 else min(ratio**2, 0.5)), 1.0  # f is steeper on the way back
     return t * min(max(ratio ** (1 / power), 1 / growth), growth)
 
 

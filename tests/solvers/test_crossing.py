@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from geosam.solvers import Crossing, Radial, first_crossing
@@ -64,6 +64,7 @@ def test_a_function_that_saturates_short_of_the_level_gives_its_shortfall(height
 
 
 @given(st.floats(1.05, 3), st.floats(0.3, 3), st.floats(0.2, 8))
+@example(2.0, 1.0, 7.75)
 def test_a_start_where_the_function_is_flat_above_the_level_does_not_lose_the_crossing(height, speed, reach):
     assert cross(lambda t: height * math.tanh(speed * t), 1.0, reach / speed).value > 0.4
 

@@ -29,7 +29,7 @@ STUDIES: dict[str, tuple[Study, int]] = {
     "frontier": (Frontier(Config(seeds=(0, 1, 2))), 6),
 }
 
-STUDIED = ("budget", "classify", "magnitude", "natural", "noise", "perturb", "sensitivity", "twotower")
+STUDIED = ("budget", "classify", "finetune", "magnitude", "natural", "noise", "perturb", "sensitivity", "twotower")
 ABLATIONS = {"fast": "tiny"} | dict.fromkeys(STUDIED, "digits")
 
 

@@ -48,5 +48,5 @@ for ax, measure in zip(axes, ("average", "worst", "eigenvalue"), strict=True):
             ax.semilogy(range(0, 13, 3), values, style, color=color, label=f"{name}, {geometry} ball")
     ax.set_title(measure)
     ax.set_xlabel("epoch")
-fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
 plt.show()

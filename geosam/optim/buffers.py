@@ -40,7 +40,9 @@ class Statistics:
     def __init__(self, which: str) -> None:
         self.which = which
         self.written: Any = WeakIdKeyDictionary()
-        """module → its mode → whether a pass has written to its buffers."""
+        """module → its mode → whether a pass has written to what it holds."""
+        self.holds: Any = WeakIdKeyDictionary()
+        """module → whether it holds a tensor besides its parameters; most hold none, and are not searched again."""
         self._away: list[Kept] = []
         self._holders: tuple[list[Tensor], list[ref[nn.Module]]] = ([], [])
 
@@ -93,7 +95,10 @@ class Buffers:
         facts = self.statistics.written
         apart = [m for m, mode in new.values() if facts.get(m, {}).get(mode, True)]
         self._sums += [(m, _sums(m)) for m in apart if m.training not in facts.get(m, {}) and slots(m)]
-        quiet = (slot for key in new.keys() - set(map(id, apart)) for slot in slots(new[key][0]))
+        for m in apart:
+            self.statistics.holds[m] = any(isinstance(slot.value, Tensor) for slot in slots(m))
+        still = (new[key][0] for key in new.keys() - set(map(id, apart)))
+        quiet = (slot for m in still if self.statistics.holds.get(m, True) for slot in slots(m))
         self._quiet += [(slot, version(slot.value)) for slot in quiet if isinstance(slot.value, Tensor)]
         if apart:
             self._before.append(self._kept(apart))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, NamedTuple
 
@@ -9,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ..core import vectors as vec
-from .modules import gathers
 
-_STANDARD = vars(nn.Module()).keys()
+_STANDARD = frozenset(vars(nn.Module()))
+_PLAIN = frozenset({bool, int, float, str, collections.OrderedDict})
 
 
 class Slot(NamedTuple):
@@ -101,8 +102,9 @@ def slots(module: nn.Module) -> list[Slot]:
     if not _own(module):
         return found
     held = vars(module)
-    for name in held.keys() - _STANDARD:
-        value = held[name]
+    for name, value in held.items():
+        if type(value) in _PLAIN or name in _STANDARD:
+            continue
         if value is None or _carried(value):
             found.append(Slot(module, held, name, value, value.copy() if isinstance(value, list | dict) else None))
     return found
@@ -110,7 +112,8 @@ def slots(module: nn.Module) -> list[Slot]:
 
 def _own(module: nn.Module) -> bool:
     """Whether its attributes are the model's: what a wrapper of processes keeps is its own affair."""
-    return not (hasattr(module, "no_sync") or gathers(module))
+    kind = type(module)  # of the class: a module takes long to say that it has no such attribute
+    return not (hasattr(kind, "no_sync") or hasattr(kind, "unshard"))
 
 
 def _tensors(value: Any) -> list[Tensor]:

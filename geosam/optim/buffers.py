@@ -9,18 +9,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Generic, TypeVar
 from weakref import ref
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
-from torch.utils.weak import WeakIdKeyDictionary
 
 from ..problem.kept import Kept, Slot, slots, version
 from ..problem.modules import modules
 from .holders import compiles, holders, named
 
+T = TypeVar("T")
 BATCHNORM = ("first", "both", "second")
 
 
@@ -31,6 +31,22 @@ def check_batchnorm(which: Any) -> str:
     return str(which)
 
 
+class ByModule(Generic[T]):
+    """module → a fact, by identity, as long as it lives. Torch's dictionary of this kind takes microseconds a look-up."""
+
+    def __init__(self) -> None:
+        self._found: dict[int, tuple[ref[nn.Module], T]] = {}
+
+    def get(self, module: nn.Module, default: T) -> T:
+        """The fact, or ``default``."""
+        found = self._found.get(id(module))
+        return default if found is None or found[0]() is not module else found[1]
+
+    def __setitem__(self, module: nn.Module, fact: T) -> None:
+        key, found = id(module), self._found
+        found[key] = ref(module, lambda gone: found.pop(key) if found.get(key, (None,))[0] is gone else None), fact
+
+
 class Statistics:
     """What an optimizer knows of buffers: by which of a step's passes they are written, and what ``restore`` brings back.
 
@@ -39,9 +55,9 @@ class Statistics:
 
     def __init__(self, which: str) -> None:
         self.which = which
-        self.written: Any = WeakIdKeyDictionary()
+        self.written: ByModule[dict[bool, bool]] = ByModule()
         """module → its mode → whether a pass has written to what it holds."""
-        self.holds: Any = WeakIdKeyDictionary()
+        self.holds: ByModule[bool] = ByModule()
         """module → whether it holds a tensor besides its parameters; most hold none, and are not searched again."""
         self._away: list[Kept] = []
         self._holders: tuple[list[Tensor], list[ref[nn.Module]]] = ([], [])
@@ -174,7 +190,7 @@ class Buffers:
             changed |= kept.changed(lambda m: facts.get(m, {}).get(self._modes[id(m)][1], False))
         for key, written in changed.items():
             m, mode = self._modes[key]
-            facts.setdefault(m, {})[mode] = written
+            facts[m] = {**facts.get(m, {}), mode: written}
         return [self._modes[key][0] for key, written in changed.items() if written]
 
 

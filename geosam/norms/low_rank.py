@@ -24,8 +24,8 @@ class LowRank(InnerProduct):
 
     For a pulled vector Jᵀa, (JᵀJ/n + λI)⁻¹Jᵀa = Jᵀ n(K + nλI)⁻¹a (push-through): the solve is for a alone, so that float32
     keeps its digits at every λ, and ‖Jᵀa‖*² = n aᵀK(K + nλI)⁻¹a. The batch gradient is Jᵀ1/n. Where the parts aᵢgᵢ cancel,
-    v is known to eps ‖K‖/nλ · Σ|aᵢ|‖gᵢ‖/‖Jᵀa‖, eps that of float64; only coordinates along a dependence of the rows, such as
-    opposite ones on equal rows, come near that bound, and no covector of geosam has such (docs/decisions/0007).
+    v is known to eps ‖K‖/nλ · Σ|aᵢ|‖gᵢ‖/‖Jᵀa‖, eps that of float64; only coordinates along an exact dependence of the rows,
+    as of samples with opposite gradients, come near that bound (docs/decisions/0007).
     Any other covector is solved by Woodbury's formula, (c − Jᵀ(K + nλI)⁻¹Jc)/λ, and the result is rounded to the rows' type.
 
     Products in K and Jc are float64. For float32 rows on a CPU they are computed in float32 first, in half the time, and

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from geosam.core.undo import undisturbed
 from geosam.engines import BackPACK, Func
 from tests.engines.loop import bind, loop
 from tests.moments import Boom, by_trace
@@ -142,12 +143,13 @@ def test_backpack_leaves_its_global_settings_as_they_were():
 
     model, x, y = network("mlp")
     bound, parameters = bind(model, x, y), list(model.parameters())
-    BackPACK().squares(bound, parameters)
+    squares = undisturbed(lambda: BackPACK().squares(bound, parameters))  # as an observation runs it
+    squares()
     before = dict(vars(CTX)), len(CTX.hook_handles)
-    most = by_trace(lambda: BackPACK().squares(bound, parameters), 0)
+    most = by_trace(squares, 0)
     for at in range(most // 2, most, 7):
         with contextlib.suppress(Boom):
-            by_trace(lambda: BackPACK().squares(bound, parameters), at)
+            by_trace(squares, at)
         assert (dict(vars(CTX)), len(CTX.hook_handles)) == before
 
 

@@ -110,9 +110,10 @@ class Buffers:
         self._modes.update(new)
         facts = self.statistics.written
         apart = [m for m, mode in new.values() if facts.get(m, {}).get(mode, True)]
-        self._sums += [(m, _sums(m)) for m in apart if m.training not in facts.get(m, {}) and slots(m)]
-        for m in apart:
-            self.statistics.holds[m] = any(isinstance(slot.value, Tensor) for slot in slots(m))
+        for m in (m for m in apart if m.training not in facts.get(m, {})):
+            held = slots(m)
+            self._sums += [(m, _sums(m))] if held else []
+            self.statistics.holds[m] = any(isinstance(slot.value, Tensor) for slot in held)
         still = (new[key][0] for key in new.keys() - set(map(id, apart)))
         quiet = (slot for m in still if self.statistics.holds.get(m, True) for slot in slots(m))
         self._quiet += [(slot, version(slot.value)) for slot in quiet if isinstance(slot.value, Tensor)]
@@ -190,7 +191,9 @@ class Buffers:
             changed |= kept.changed(lambda m: facts.get(m, {}).get(self._modes[id(m)][1], False))
         for key, written in changed.items():
             m, mode = self._modes[key]
-            facts[m] = {**facts.get(m, {}), mode: written}
+            known = facts.get(m, {})
+            if known.get(mode) != written:
+                facts[m] = {**known, mode: written}
         return [self._modes[key][0] for key, written in changed.items() if written]
 
 

@@ -12,7 +12,7 @@ from ..core.undo import undisturbed
 from ..problem import Bound
 from ..problem.devices import explained
 from ..problem.frozen import frozen
-from ..problem.kept import Kept, slots
+from ..problem.kept import Kept, Places, slots
 from ..problem.modules import modules, structure
 from .gradient import plain
 from .observation import Observation
@@ -56,7 +56,7 @@ def observe(point: Bound | Observation, needs: Needs = (), who: str = "this requ
             request.check(point, who)
         if needs or not train:
             point.facts(parameters)
-        look, kept = None, Kept(modules(point.model) if train and needs else ())
+        look, kept = None, Kept(Places(modules(point.model) if train and needs else ()))
         while look is None:  # ends: each repetition is recorded by what asks for it
             replay = point.replay()
             try:
@@ -107,11 +107,11 @@ def _carry(look: Look) -> None:
     key = ("carries", *structure(bound.model, look.parameters))
     if not parts or not bound.memory.get(key, True):
         return
-    before = Kept(parts, look.parameters)
+    before = Kept(Places(parts, look.parameters))
     with torch.no_grad(), nullcontext() if look.replay.recorded else look.replay:
         bound.call(bound.model)
     if key not in bound.memory:
-        bound.memory[key] = any(before.changed(lambda m: False).values())
+        bound.memory[key] = bool(before.changed())
 
 
 def _apart(bound: Bound, needs: Needs, parameters: Vectors) -> Bound:

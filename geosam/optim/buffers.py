@@ -16,11 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from ..problem.kept import Kept, Slot, slots, version
+from ..problem.kept import Kept, Places, Slot, alike, slots, version
 from ..problem.modules import modules
 from .holders import compiles, holders, named
 
 T = TypeVar("T")
+_PLACES = 4
+"""Groups of modules whose places are known: a closure calls few."""
 BATCHNORM = ("first", "both", "second")
 
 
@@ -60,6 +62,7 @@ class Statistics:
         self.holds: ByModule[bool] = ByModule()
         """module → whether it holds a tensor besides its parameters; most hold none, and are not searched again."""
         self._away: list[Kept] = []
+        self._places: list[Places] = []
         self._holders: tuple[list[Tensor], list[ref[nn.Module]]] = ([], [])
 
     def holders(self, parameters: list[Tensor]) -> list[nn.Module]:
@@ -71,6 +74,15 @@ class Statistics:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Statistics, (self.which,)
+
+    def keep(self, parts: list[nn.Module], parameters: list[Tensor]) -> Kept:
+        """What these modules hold now."""
+        places = next((p for p in self._places if p.fits(parts, parameters)), None)
+        if places is None:
+            places = Places(parts, parameters)
+            others = [p for p in self._places if not alike(p.parts, parts)]
+            self._places = [*others[1 - _PLACES :], places] if places.lasting else others
+        return Kept(places)
 
     def hold(self, kept: Kept) -> None:
         """What the coming pass writes is undone by ``restore``."""
@@ -95,6 +107,8 @@ class Buffers:
     def __init__(self, statistics: Statistics, roots: Iterable[nn.Module], parameters: list[Tensor]) -> None:
         self.statistics, self.roots, self.parameters = statistics, list(roots), parameters
         self._modes: dict[int, tuple[nn.Module, bool]] = {}  # by id: a module may hash by its state
+        self._new: set[int] = set()  # in a mode in which nothing is known of them
+        self._written: set[int] = set()
         self._quiet: list[tuple[Slot, int]] = []
         self._before: list[Kept] = []
         self._sums: list[tuple[nn.Module, list[Tensor]]] = []
@@ -108,20 +122,24 @@ class Buffers:
     def _see(self, root: nn.Module) -> None:
         new = {id(m): (m, m.training) for m in modules(root) if id(m) not in self._modes}
         self._modes.update(new)
-        facts = self.statistics.written
-        apart = [m for m, mode in new.values() if facts.get(m, {}).get(mode, True)]
-        for m in (m for m in apart if m.training not in facts.get(m, {})):
-            held = slots(m)
-            self._sums += [(m, _sums(m))] if held else []
-            self.statistics.holds[m] = any(isinstance(slot.value, Tensor) for slot in held)
-        still = (new[key][0] for key in new.keys() - set(map(id, apart)))
-        quiet = (slot for m in still if self.statistics.holds.get(m, True) for slot in slots(m))
-        self._quiet += [(slot, version(slot.value)) for slot in quiet if isinstance(slot.value, Tensor)]
+        facts, apart = self.statistics.written, []
+        for key, (m, mode) in new.items():
+            written = facts.get(m, {}).get(mode)
+            if written is None:
+                held = slots(m)
+                self._new.add(key)
+                self._sums += [(m, _sums(m))] if held else []
+                self.statistics.holds[m] = any(isinstance(slot.value, Tensor) for slot in held)
+            if written is not False:
+                apart.append(m)
+                self._written |= {key} if written else set()
+            elif self.statistics.holds.get(m, True):
+                self._quiet += [(s, version(s.value)) for s in slots(m) if isinstance(s.value, Tensor)]
         if apart:
             self._before.append(self._kept(apart))
 
-    def _kept(self, parts: Iterable[nn.Module]) -> Kept:
-        return Kept(parts, self.parameters)
+    def _kept(self, parts: list[nn.Module]) -> Kept:
+        return self.statistics.keep(parts, self.parameters)
 
     @contextmanager
     def calls(self, source: Any) -> Iterator[None]:
@@ -182,19 +200,13 @@ class Buffers:
 
     def _learn(self) -> list[nn.Module]:
         """The modules that were written to."""
+        quiet = {id(slot.module) for slot, before in self._quiet if slot.replaced or version(slot.value) != before}
+        self._written = quiet.union(*(kept.changed(self._written) for kept in self._before))
         facts = self.statistics.written
-        changed = {key: False for key, (m, mode) in self._modes.items() if mode not in facts.get(m, {})}
-        for slot, before in self._quiet:
-            if slot.replaced or version(slot.value) != before:
-                changed[id(slot.module)] = True
-        for kept in self._before:
-            changed |= kept.changed(lambda m: facts.get(m, {}).get(self._modes[id(m)][1], False))
-        for key, written in changed.items():
+        for key in self._new | quiet:
             m, mode = self._modes[key]
-            known = facts.get(m, {})
-            if known.get(mode) != written:
-                facts[m] = {**known, mode: written}
-        return [self._modes[key][0] for key, written in changed.items() if written]
+            facts[m] = {**facts.get(m, {}), mode: key in self._written}
+        return [self._modes[key][0] for key in self._written]
 
 
 def _sums(module: nn.Module) -> list[Tensor]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Sequence
+from operator import is_
 from typing import Any, NamedTuple
 
 import torch
@@ -54,58 +55,97 @@ class Slot(NamedTuple):
             self.value[:] = self.content
 
 
-class Kept:
-    """What some modules hold in buffers and plain attributes at one time. parameters: those in other hands, left alone."""
+class Places:
+    """Where some modules hold what a pass may write. parameters: those in other hands, left alone.
 
-    def __init__(self, parts: Iterable[nn.Module], parameters: Iterable[Tensor] = ()) -> None:
-        taken = {_memory(p) for p in parameters}
-        self.names = [(m, frozenset(vars(m))) for m in parts]
-        self.slots = [slot for m, _ in self.names for slot in slots(m)]
-        found = [(slot.module, t) for slot in self.slots for t in _tensors(slot.value) if _memory(t) not in taken]
-        self.owners, self.tensors = [m for m, _ in found], [t for _, t in found]
-        self.versions = [version(t) for t in self.tensors]
-        self.values = vec.clone(self.tensors)
+    Making one takes microseconds a tensor; ``fits`` tells in a tenth of that whether it can be used again.
+    """
+
+    def __init__(self, parts: Sequence[nn.Module], parameters: Sequence[Tensor] = ()) -> None:
+        self.parts, self.parameters = parts, parameters
+        self.slots = [slot for m in parts for slot in slots(m)]
+        found = [(id(slot.module), t) for slot in self.slots for t in _tensors(slot.value)]
+        taken = {_memory(p) for p in parameters} if found else set()
+        found = [(key, t) for key, t in found if _memory(t) not in taken]
+        self.owners, self.tensors = [key for key, _ in found], [t for _, t in found]
+        self.groups = [index for index, _ in vec.kinds(self.tensors)] if found else []
+        """Positions of the tensors of each type and device, which one operation takes."""
+        self._held = [(m, m.__dict__.copy()) for m in parts if _own(m)]
+        self._buffers = [(m._buffers, dict(m._buffers.items())) for m in parts]
+        self._contents = [slot for slot in self.slots if slot.content is not None]
+
+    def same(self) -> bool:
+        """Whether each module holds the same objects as then."""
+        held = [(m.__dict__, then) for m, then in self._held]
+        for now, then in held + self._buffers:
+            if len(now) != len(then) or not all(map(is_, now.values(), then.values())):
+                return False
+        return not any(slot.replaced for slot in self._contents)
+
+    def fits(self, parts: Sequence[nn.Module], parameters: Sequence[Tensor]) -> bool:
+        """Whether these would have the same places."""
+        return alike(parts, self.parts) and alike(parameters, self.parameters) and self.same()
+
+    @property
+    def lasting(self) -> bool:
+        """Whether they may be held until the next step, because no graph of this one is."""
+        return not any(t.requires_grad for slot in self.slots for t in _inside(slot.value))
+
+    def born(self) -> list[tuple[nn.Module, str]]:
+        """(module, name) of plain attributes that came into being."""
+        found = ((m, name) for m, then in self._held for name in m.__dict__.keys() - then.keys())
+        return [(m, name) for m, name in found if _carried(m.__dict__[name])]
+
+
+def alike(u: Sequence[Any], v: Sequence[Any]) -> bool:
+    """Whether both hold the same objects."""
+    return len(u) == len(v) and all(map(is_, u, v))
+
+
+class Kept:
+    """What some modules hold in buffers and plain attributes at one time."""
+
+    def __init__(self, places: Places) -> None:
+        self.places = places
+        self.versions = [*map(version, places.tensors)]
+        self.values = vec.assemble((group, vec.clone([places.tensors[i] for i in group])) for group in places.groups)
 
     @torch.no_grad()
     def restore(self, only: Collection[int] | None = None) -> None:
         """Give all of them their values back, or those of some modules, by their ids; may be repeated."""
-        for m, names in self.names:
-            if only is None or id(m) in only:
-                for name in _born(m, names):
-                    vars(m).pop(name)
-        for slot in self.slots:
-            if only is None or id(slot.module) in only:
-                slot.restore()
-        found = zip(self.owners, self.tensors, self.values, strict=True)
-        pairs = [(t, v) for m, t, v in found if only is None or id(m) in only]
-        vec.copy_([t for t, _ in pairs], [v for _, v in pairs])
+        places = self.places
+        if not places.same():
+            for m, name in places.born():
+                if only is None or id(m) in only:
+                    m.__dict__.pop(name)
+            for slot in places.slots:
+                if only is None or id(slot.module) in only:
+                    slot.restore()
+        for group in places.groups:
+            mine = [i for i in group if only is None or places.owners[i] in only]
+            vec.copy_([places.tensors[i] for i in mine], [self.values[i] for i in mine])
 
-    def changed(self, known: Callable[[nn.Module], bool]) -> dict[int, bool]:
-        """A module's id → whether it was written to, or is ``known`` to be. A module may hash by its state (torchmetrics)."""
-        found = {id(m): known(m) or bool(_born(m, names)) for m, names in self.names}
-        for slot in self.slots:
-            found[id(slot.module)] = found[id(slot.module)] or slot.replaced
-        for m, t, before, value in zip(self.owners, self.tensors, self.versions, self.values, strict=True):
-            found[id(m)] = found[id(m)] or version(t) != before or not t.equal(value)
+    def changed(self, known: Collection[int] = ()) -> set[int]:
+        """The ids of the modules that were written to, or ``known`` to be: a module may hash by its state (torchmetrics)."""
+        places = self.places
+        found = {id(m) for m in places.parts} & set(known)
+        if not places.same():
+            found |= {id(m) for m, _ in places.born()}
+            found |= {id(slot.module) for slot in places.slots if slot.replaced}
+        for key, t, before, value in zip(places.owners, places.tensors, self.versions, self.values, strict=True):
+            if key not in found and (version(t) != before or not t.equal(value)):
+                found.add(key)
         return found
-
-
-def _born(module: nn.Module, names: Collection[str]) -> list[str]:
-    """Plain attributes that came into being since there were those of these names."""
-    held = vars(module)
-    return [name for name in held.keys() - names if _carried(held[name])] if _own(module) else []
 
 
 def slots(module: nn.Module) -> list[Slot]:
     """Of one module."""
-    found = [Slot(module, module._buffers, name, b, None) for name, b in module._buffers.items()]
-    if not _own(module):
-        return found
-    held = vars(module)
-    for name, value in held.items():
-        if type(value) in _PLAIN or name in _STANDARD:
-            continue
-        if value is None or _carried(value):
+    held = module.__dict__
+    buffers = module._buffers
+    found = [Slot(module, buffers, name, b, None) for name, b in buffers.items()]
+    for name in held.keys() - _STANDARD if _own(module) else ():
+        value = held[name]
+        if value is None or (type(value) not in _PLAIN and _carried(value)):
             found.append(Slot(module, held, name, value, value.copy() if isinstance(value, list | dict) else None))
     return found
 
@@ -116,10 +156,17 @@ def _own(module: nn.Module) -> bool:
     return not (hasattr(kind, "no_sync") or hasattr(kind, "unshard"))
 
 
+def _inside(value: Any) -> list[Tensor]:
+    """The tensors that a slot holds."""
+    if isinstance(value, Tensor):
+        return [value]
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return [t for t in parts if isinstance(t, Tensor)]
+
+
 def _tensors(value: Any) -> list[Tensor]:
     """Those whose numbers are kept: no parameters, and nothing with a graph, which the next pass makes anew."""
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else (value,)
-    return [t for t in parts if isinstance(t, Tensor) and not t.requires_grad]
+    return [t for t in _inside(value) if not t.requires_grad]
 
 
 def _carried(value: Any) -> bool:

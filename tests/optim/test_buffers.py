@@ -288,8 +288,8 @@ def test_a_constant_table_is_copied_once():
     opt, sizes = geosam.SAM(torch.optim.SGD(model.parameters(), lr=0.1)), []
 
     class Watched(buffers.Kept):
-        def __init__(self, parts, parameters) -> None:
-            super().__init__(parts, parameters)
+        def __init__(self, places) -> None:
+            super().__init__(places)
             sizes.append(sum(v.numel() for v in self.values))
 
     with pytest.MonkeyPatch.context() as patch:
@@ -299,6 +299,27 @@ def test_a_constant_table_is_copied_once():
         sizes.clear()
         by_closure(opt, model)
     assert sum(sizes) == 2 * 1007  # before the step and before the second pass: those of the module that is written to
+
+
+def test_places_are_looked_for_where_something_else_lies_there():
+    model = build(net)
+    opt, found = geosam.SAM(torch.optim.SGD(model.parameters(), lr=0.1)), []
+
+    class Watched(buffers.Places):
+        def __init__(self, *args) -> None:
+            super().__init__(*args)
+            found.append(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(buffers, "Places", Watched)
+        by_closure(opt, model)
+        assert len(found) == 2  # all modules, and those that are written to
+        for _ in range(3):
+            by_closure(opt, model)
+        assert len(found) == 2
+        model[1].running_mean = torch.ones_like(model[1].running_mean)
+        by_closure(opt, model)
+        assert len(found) > 2 and found[-1].tensors[0] is model[1].running_mean
 
 
 def test_compiled_code_calls_no_module(monkeypatch):

@@ -11,7 +11,7 @@ Of sharded tensors each process takes its own parts, as on an accelerator, and s
 from ..forms import Scalar, Vectors, as_given, assemble, cast, count, dense, flatten, gathered, map, on, unflatten
 from .entries import absolute, add, add_, affine_, clone, copy_, div, div_, lerp, mul, mul_, sign, sqrt_, zeros_like
 from .multiples import axpby_, axpy, axpy_, over, scale, scale_, stepped
-from .place import reads_are_free
+from .place import kinds, reads_are_free
 from .products import dot, finite, map_dot, norm
 from .selection import keep, keep_, select
 from .sizes import absolute_sum, norms, sup, within_range
@@ -42,6 +42,7 @@ __all__ = [
     "gathered",
     "keep",
     "keep_",
+    "kinds",
     "lerp",
     "map",
     "map_dot",

@@ -8,7 +8,7 @@ from torch import Tensor
 from ..forms import Vectors
 from ..layout import alike
 from ..sharded import entrywise
-from .place import kinds
+from .place import kinds, on_host
 
 
 @entrywise
@@ -92,6 +92,8 @@ def zeros_like(v: Vectors) -> list[Tensor]:
 @entrywise
 def clone(v: Vectors) -> list[Tensor]:
     """A copy."""
+    if on_host(v):
+        return [t.detach().clone() for t in v]
     copy = [torch.empty_like(t, requires_grad=False) for t in v]
     copy_(copy, v)
     return copy
@@ -102,7 +104,7 @@ def copy_(target: Vectors, source: Vectors) -> None:
     """target ← source, in place."""
     if not target:
         return
-    if alike(target):
+    if on_host(target) or alike(target):
         torch._foreach_copy_(list(target), list(source))
         return
     for _, (to, of) in kinds(target, source):

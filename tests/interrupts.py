@@ -9,21 +9,30 @@ from typing import Any
 import torch
 
 from geosam.optim.ascent import Ascent
+from geosam.optim.buffers import Buffers, ByModule, Statistics
 from geosam.optim.descent import Descent
 from geosam.optim.routes import Route
 from geosam.optim.routes.closure import ByClosure
+from geosam.optim.routes.problem import ByProblem
+from geosam.optim.routes.trainer import ByTrainer
 from geosam.optim.safety import Safety
+from geosam.optim.sharing import Sharing
 from geosam.optim.step import Step
 from geosam.optim.turn import Turn
+from geosam.problem import kept
 
-PARTS = Step, Safety, Route, ByClosure, Ascent, Turn, Descent
-STEP = [
-    inspect.unwrap(f)
-    for part in PARTS
-    for name, f in vars(part).items()
-    if isinstance(f, FunctionType) and name not in ("displaced", "__init__")
-]
+
+def functions_of(*parts: Any) -> list[FunctionType]:
+    """Of classes and modules."""
+    found = (inspect.unwrap(getattr(f, "fget", f)) for part in parts for f in vars(part).values())
+    return [f for f in found if isinstance(f, FunctionType)]
+
+
+_GUARD = inspect.unwrap(Safety.displaced)
+STEP = functions_of(Step, Safety, Route, ByClosure, ByProblem, ByTrainer, Sharing, Ascent, Turn, Descent)
+STEP.remove(_GUARD)
 """Every line of a step but those of its context manager itself, between whose lines and the with block nobody can stand."""
+BUFFERS = functions_of(Buffers, ByModule, Statistics, kept, kept.Slot, kept.Places, kept.Kept)
 
 
 def lines_of(*functions: Callable[..., object]) -> set[CodeType]:

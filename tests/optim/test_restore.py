@@ -1,5 +1,6 @@
 """Whatever happens in a step, the weights afterwards are those before it or those of a finished update, bit for bit."""
 
+import copy
 import inspect
 from collections.abc import Callable
 from functools import partial
@@ -13,11 +14,12 @@ from geosam import SAM
 from geosam.metrics import EmpiricalFisher, Euclidean, GradientMagnitude, KLExact
 from geosam.optim.move import Copy, Move, Swap
 from geosam.optim.safety import Safety
-from tests.interrupts import STEP, interrupt_at, lines_of
+from tests.interrupts import BUFFERS, STEP, interrupt_at, lines_of
 from tests.networks import Closure, Unruly, build, clones, draw, labels, mlp, same
 
 X, Y = draw(6, 4), labels(6)
 MOVES = [Copy, Swap]
+STATISTICS = {"1.running_mean", "1.running_var", "1.num_batches_tracked"}
 
 
 def model_and_opt(move: Callable[[], Move], lr: float = 0.1, **settings: object) -> tuple[nn.Module, SAM]:
@@ -129,6 +131,29 @@ def test_an_interrupt_before_any_line_of_a_step(move):
         if not same(clones(model), values) or [p.data_ptr() for p in model.parameters()] != addresses:
             harmed.append(k)
     assert k > 40 and not harmed
+
+
+def by_trainer(bound: geosam.problem.Bound) -> Callable[[], torch.Tensor]:
+    return partial(lambda bound: bound(), bound)
+
+
+@pytest.mark.parametrize("route", [lambda bound: [bound], by_trainer], ids=["problem", "trainer"])
+def test_an_interrupt_before_any_line_with_running_statistics(route):
+    """They are those before the step or after it, and the weights are as they were; the next step starts from there."""
+    model = build(lambda: nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 3)))
+    opt = SAM(torch.optim.SGD(model.parameters(), lr=0.0))
+    source = route(geosam.Problem(model, nn.CrossEntropyLoss()).on(X, Y))
+    opt.step(source)
+    k, harmed, reached = 0, [], True
+    while reached:
+        k += 1
+        before = copy.deepcopy(model.state_dict())
+        reached = interrupt_at(k, lines_of(*STEP, *BUFFERS), partial(opt.step, source))
+        written = {name for name, value in model.state_dict().items() if not torch.equal(before[name], value)}
+        counted = int(model[1].num_batches_tracked - before["1.num_batches_tracked"])
+        if written not in (set(), STATISTICS) or counted != bool(written):
+            harmed.append(k)
+    assert k > 300 and not harmed and counted == 1
 
 
 @pytest.mark.parametrize("move", MOVES)

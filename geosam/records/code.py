@@ -8,6 +8,7 @@ import inspect
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
+from tokenize import TokenError
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -67,9 +68,14 @@ def numbers(value: Any) -> dict[str, Any]:
 
 def _text(thing: Any) -> str:
     try:
-        return inspect.getsource(thing)
-    except (OSError, TypeError):  # typed at a prompt, or made by a library
-        return repr([(code.co_code, [c for c in code.co_consts if not isinstance(c, CodeType)]) for code in _codes(thing)])
+        found = inspect.getsource(thing)
+    except (OSError, TypeError, SyntaxError, TokenError):  # typed at a prompt, from a page of text, made by a library
+        found = ""
+    name = getattr(getattr(thing, "__code__", None), "co_name", None)
+    begins = f"class {thing.__name__}" if name is None else "lambda" if name == "<lambda>" else f"def {name}"
+    if begins in found:  # the lines of another file, where what was compiled bears its name
+        return found
+    return repr([(code.co_code, [c for c in code.co_consts if not isinstance(c, CodeType)]) for code in _codes(thing)])
 
 
 def _references(thing: Any) -> Iterator[tuple[str, Any]]:

@@ -50,6 +50,20 @@ def test_nothing_in_it_changes_from_process_to_process():
     assert "<" not in text
 
 
+@pytest.mark.parametrize("page", ["words", "words of fun\n" * 9, "a \\ b\n(" + "it's\n" * 3, '"""'])
+def test_a_function_that_a_page_of_text_defines(page, tmp_path):
+    """Its file is no Python, as where the code of a manual is run: what was compiled counts."""
+    path, names = tmp_path / "page.md", {"__name__": "page"}
+    path.write_text(page)
+
+    def made(code):
+        exec(compile(code, str(path), "exec"), names)
+        return fingerprint(names["f"])
+
+    lines = "\ndef f(x):\n    return {} * x\n"
+    assert made(lines.format(2)) == made(lines.format(2)) != made(lines.format(3))
+
+
 def test_the_order_of_selectors_matters():
     one, other = {"a*": (Euclidean(), 1.0), "*": (Euclidean(), 0.0)}, {"*": (Euclidean(), 0.0), "a*": (Euclidean(), 1.0)}
     assert fingerprint(Blockwise(one)) != fingerprint(Blockwise(other))

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import get_args
 
 import pytest
 import torch
@@ -281,7 +282,7 @@ def test_the_law_refutes(law, wrong, geometry):
 
 def test_every_law_refutes_something_and_every_update_is_in_the_table():
     assert {law for law, *_ in MUTANTS} == set(LAWS)
-    own = [c for c in vars(updates).values() if isinstance(c, type) and issubclass(c, updates.Update)]
+    own = [c for c in vars(updates).values() if isinstance(c, type) and not get_args(c) and issubclass(c, updates.Update)]
     assert {type(row.update) for row in ROWS} == {*own} - {updates.Update}
 
 

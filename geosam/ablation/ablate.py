@@ -17,7 +17,8 @@ from .fitting import fitting
 from .method import Method, as_methods
 from .outcomes import Outcomes
 from .results import Results
-from .setting import Run, Setting
+from .setting import Run, Setting, check_settings
+from .statistics.scipy import special
 from .tuned import Tuned
 
 
@@ -103,9 +104,10 @@ def ablate(
     folder: of the records, a file a run, by default ``runs/ablation``. A run that has its record is not run again; one that
     was stopped goes on from its checkpoint, at most ``checkpoint`` seconds old. Several commands may share a folder. workers:
     processes; None takes as many as the device has room for. A run that fails is told in the results and leaves the others
-    alone. Raises: RuntimeError where all runs fail, OSError where the folder cannot be written.
+    alone. Raises: RuntimeError where all runs fail, ImportError without SciPy, OSError where the folder cannot be written.
     """
     ablation = planned(model, data, methods, seeds=seeds, test=test, validation=validation, batch=batch, **setting)
+    special()  # verdicts need SciPy: where it is missing, nothing is trained first
     return ablation.carry_out(folder or "runs/ablation", workers=workers, checkpoint=checkpoint, watcher=watcher)
 
 
@@ -125,11 +127,14 @@ def planned(
         raise TypeError(
             f"model is a function of the seed that makes a module, such as lambda seed: network(); got {brief(model)}"
         )
+    check_settings(setting)
     named = as_methods(methods)
     shared = Setting(model, as_data(data, test, validation, batch), **setting)
     if shared.rule.against is None:
         first = next((name for name, method in named if method.metric is not None), named[0][0])
         shared = replace(shared, rule=replace(shared.rule, against=first))
+    if not isinstance(seeds, Iterable):
+        raise TypeError(f"seeds are different numbers, such as range({seeds!r}); got {seeds!r}")
     return Ablation(shared, named, tuple(int(seed) for seed in seeds))
 
 

@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 from torch.utils.data import Dataset, default_collate
 
+from ..core import brief
+
 Batch = tuple[Any, Any]
 PROBE_SEED = 20_000  # added to a run's seed: batches in another order than the run's own
 SPLIT_SEED = 30_000
@@ -105,6 +107,10 @@ class Tensors:
 def as_data(data: Any, test: Any, validation: Any, batch: int) -> Callable[[int], Data]:
     """What makes a run's data from its seed."""
     if isinstance(data, tuple | Dataset):
+        for name, given in (("test", test), ("validation", validation)):
+            share = name == "validation" and isinstance(given, float)
+            if isinstance(given, Tensor) or not (given is None or share or hasattr(given, "__getitem__")):
+                raise TypeError(f"{name} is (x, y) or a torch data set; got {brief(given)}")
         return Tensors(data, test, validation, batch)
     if not callable(data):
         raise TypeError(f"data is (x, y), a torch data set, or seed -> Data; got {type(data).__name__}")

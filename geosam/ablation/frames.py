@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..core import extra
 from ..records import Record
 
 LONG = {"errors", "samples", "labels"}
@@ -36,8 +37,6 @@ def epochs(records: Sequence[Record[dict[str, Any]]]) -> Any:
 
 
 def _pandas() -> Any:
-    try:
+    with extra("ablation", "data frames need pandas"):
         import pandas
-    except ImportError as error:
-        raise ImportError("data frames need pandas: pip install 'geosam[ablation]'") from error
     return pandas

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..core import Norm, Solver, check_radius
+from ..core import Norm, Solver, brief, check_radius
 from ..observation import Metric, Objective, as_metric
 from ..optim import SAM
 from ..optim.updates import Update
@@ -42,6 +42,8 @@ class Method(Described):
             raise ValueError(f"stretch is how many epochs stand for one: 1 or more, got {self.stretch}")
         if self.rho is not None:
             check_radius(self.rho)
+        if self.metric is not None:
+            as_metric(self.metric)
         if self.metric is None and (self.objective, self.update, self.solver, self.rho) != (None,) * 4:
             raise ValueError("without a metric the base optimizer is alone: it has no objective, update, solver or rho")
 
@@ -62,7 +64,8 @@ def as_method(value: Any) -> Method:
     metric, *rest = value if isinstance(value, tuple) else (value,)
     if not isinstance(metric, Metric | Norm) or len(rest) > 2:
         raise TypeError(
-            f"a method is None (the base optimizer alone), a metric, (metric, objective, update) or a Method; got {value!r}"
+            "a method is None (the base optimizer alone), a metric, (metric, objective, update) or a Method; "
+            f"got {brief(value)}"
         )
     return Method(as_metric(metric), *rest)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ..core import extra
 from .outcomes import Outcomes
 from .statistics import Rule, Verdict
 from .verdicts import judged, said
@@ -38,13 +39,15 @@ class Results:
 
     def figures(self) -> dict[str, Any]:
         """matplotlib figures by name: "score" and "training"."""
-        from .figures import DRAWN
+        with extra("ablation", "figures need matplotlib"):
+            from .figures import DRAWN
 
         return {name: draw(self.outcomes) for name, draw in DRAWN.items()}
 
     def report(self, folder: str | Path) -> Path:
         """Write ``report.html``, which needs nothing else, and its pictures into ``folder``; the page's path."""
-        from .page import write_report
+        with extra("ablation", "a report's figures need matplotlib"):
+            from .page import write_report
 
         return write_report(self.outcomes, Path(folder))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -50,6 +51,14 @@ class Setting(Described):
     look: Look | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
+        for name in ("epochs", "warmup", "probes"):
+            if not isinstance(getattr(self, name), Integral):
+                raise TypeError(f"{name} must be a whole number, got {getattr(self, name)!r}")
+        if isinstance(self.optimizer, type) and issubclass(self.optimizer, torch.optim.Optimizer):
+            raise TypeError(
+                "optimizer makes one for a run, (named parameters, steps) ↦ optimizer or (optimizer, scheduler), such as "
+                f"geosam.ablation.Sgd(lr=0.1); got the class {self.optimizer.__name__}"
+            )
         if not 0 <= self.warmup < self.epochs:
             raise ValueError(f"warmup must leave an epoch to compare: got {self.warmup} of {self.epochs}")
         if not isinstance(self.match, int | float | Match | Tuned) or isinstance(self.match, bool):
@@ -60,6 +69,17 @@ class Setting(Described):
         if not (self.look is None or callable(self.look)):
             raise TypeError(f"look must be something to call with the training, got {self.look!r}")
         torch.device(self.device)
+
+
+def check_settings(given: Mapping[str, Any]) -> None:
+    """Raises: TypeError for a name that is no setting; of one that belongs elsewhere it says where."""
+    known = [f.name for f in fields(Setting) if f.name not in ("model", "data")]
+    for name in given:
+        if name not in known:
+            homes = {"optimizer=geosam.ablation.Sgd": Sgd, "geosam.ablation.Method": Method, "rule=geosam.ablation.Rule": Rule}
+            told = [f"{home}({name}=...)" for home, kind in homes.items() if name in kind.__dataclass_fields__]
+            told += ["match=0.05, the same for all"] if name == "rho" else []
+            raise TypeError(f"ablate has no {name!r}: {' or '.join(told) or 'the settings are ' + ', '.join(known)}")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..core import extra
+
 Tried = tuple[dict[str, float], float | None]
 """Values and what they came to; None where the run diverged."""
 
@@ -89,8 +91,6 @@ def _distribution(optuna: Any, axis: Log | Choice) -> Any:
 
 
 def _optuna() -> Any:
-    try:
+    with extra("tuning", "Tuned(...) needs Optuna", ", or give each method its rho"):
         import optuna
-    except ImportError as error:
-        raise ImportError("Tuned(...) needs Optuna: pip install 'geosam[tuning]', or give each method its rho") from error
     return optuna

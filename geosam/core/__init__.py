@@ -5,9 +5,10 @@ Never imports another room: models, losses and batches are unknown here.
 """
 
 from .brief import Brief, brief
-from .checks import check_instance, check_radius
+from .checks import check_callable, check_decay, check_instance, check_number, check_radius
 from .damping import Damping, Relative, check_damping, resolve, singular
 from .divergence import Divergence, Landing
+from .extra import extra
 from .geometry import InnerProduct, Norm, Normal
 from .public import Public
 from .solver import Covector, Loan, Perturbation, Solver
@@ -30,9 +31,13 @@ __all__ = [
     "Solver",
     "Vectors",
     "brief",
+    "check_callable",
     "check_damping",
+    "check_decay",
     "check_instance",
+    "check_number",
     "check_radius",
+    "extra",
     "resolve",
     "singular",
 ]

@@ -48,7 +48,8 @@ def brief(value: Any) -> str:
     if callable(value) and hasattr(value, "__qualname__"):
         return str(value.__qualname__).rpartition("<locals>.")[2]
     kind: Any = type(value)
-    return repr(value) if kind.__repr__ is not object.__repr__ else kind.__name__
+    told = kind.__name__ if kind.__repr__ is object.__repr__ else repr(value)
+    return told if "\n" not in told else kind.__name__
 
 
 def _default(f: Field[Any]) -> Any:

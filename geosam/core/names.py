@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from types import ModuleType
 
 _HERE = {
@@ -43,9 +44,17 @@ _BY_PLAIN_NAME = {_plain(name): here for name, here in _HERE.items()}
 
 def unknown(package: str, name: str) -> AttributeError:
     """The error of a name that a package does not have; one of a paper's says what to write."""
-    here = None if name.startswith("__") else _BY_PLAIN_NAME.get(_plain(name))
+    here = None if name.startswith("__") else _BY_PLAIN_NAME.get(_plain(name)) or _elsewhere(name)
     told = "" if here is None else f"; it is {here}"
     return AttributeError(f"module {package!r} has no attribute {name!r}{told}", name=name)
+
+
+def _elsewhere(name: str) -> str | None:
+    """Where the library has this name, or one that differs in case and underscores alone; None where it has none."""
+    root = sys.modules[__name__.partition(".")[0]]
+    rooms = {root.__name__: root} | {f"{root.__name__}.{k}": v for k, v in vars(root).items() if k in root.__all__}
+    found = [f"{r}.{n}" for r, room in rooms.items() for n in getattr(room, "__all__", ()) if _plain(n) == _plain(name)]
+    return " or ".join(found) or None
 
 
 def show(package: ModuleType) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..core import Divergence, Norm, Public, Vectors, check_instance
+from ..core import Divergence, Norm, Public, Vectors, check_instance, check_number
 from ..core import vectors as vec
 from ..core.undo import undisturbed
 from ..objectives import Gradient
@@ -29,8 +29,7 @@ class Match(Public, ABC):
     value: float
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.value) and self.value > 0):
-            raise ValueError(f"{type(self).__name__}(value) must be finite and positive, got {self.value}")
+        check_number(f"{type(self).__name__}(value)", self.value, positive=True)
 
     @property
     def needs(self) -> Needs:

@@ -41,6 +41,8 @@ def compare(
     check_instance("a batch", bound, Bound)
     if match is not None:
         check_instance("match", match, Match)
+    if not isinstance(metrics, Metric | Norm) and not metrics:
+        raise ValueError("there is nothing to compare: name a metric at least, such as [geosam.metrics.Euclidean()]")
     objective = objective or Gradient()
     named = metrics if isinstance(metrics, Mapping) else _named([metrics] if isinstance(metrics, Metric | Norm) else metrics)
     reference = _Reference.of(bound)

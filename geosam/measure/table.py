@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..core import extra
+
 
 @dataclass(frozen=True)
 class Table:
@@ -58,8 +60,8 @@ class Tabled(ABC):
 
     def to_pandas(self) -> Any:
         """A pandas data frame of ``records``."""
-        import pandas
-
+        with extra("ablation", "data frames need pandas"):
+            import pandas
         return pandas.DataFrame(self.records())
 
     def __str__(self) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..core import InnerProduct, Norm, Vectors
+from ..core import InnerProduct, Norm, Vectors, check_decay
 from ..core import vectors as vec
 from ..core.sharded import number
 from ..norms import Diagonal, Identity, Kronecker
@@ -33,8 +33,7 @@ class Averaged(Remembering[Norm], Metric):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "metric", as_metric(self.metric))
-        if not 0 <= self.decay < 1:
-            raise ValueError(f"decay must lie in [0, 1), got {self.decay}; 0 gives the metric itself")
+        check_decay(self.decay, "; 0 gives the metric itself")
 
     @property
     def needs(self) -> Needs:

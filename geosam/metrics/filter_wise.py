@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from ..core import check_callable, check_number
 from ..norms import Diagonal
 from ..observation import Metric, Observation
 from .parameter_scaled import Where, matrices
@@ -37,8 +37,9 @@ class FilterWise(Metric):
     filters: Where = field(default=convolutions, repr=False)
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.eta) and self.eta >= 0):
-            raise ValueError(f"eta must be finite and not negative, got {self.eta}: it is added to ‖f‖ and |w|")
+        check_number("eta", self.eta, ": it is added to ‖f‖ and |w|")
+        check_callable("where", self.where, "lambda name, parameter: parameter.dim() >= 2")
+        check_callable("filters", self.filters, "lambda name, parameter: parameter.dim() > 2")
 
     def local(self, observation: Observation) -> Diagonal:
         """The norm at the observation's parameters."""

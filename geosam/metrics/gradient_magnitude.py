@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..core import check_damping, singular
+from ..core import check_damping, check_number, singular
 from ..core import vectors as vec
 from ..norms import Diagonal
 from ..observation import Metric, Observation
@@ -30,8 +29,7 @@ class GradientMagnitude(Metric):
 
     def __post_init__(self) -> None:
         check_damping(self.damping)
-        if not (math.isfinite(self.eta) and self.eta >= 0):
-            raise ValueError(f"eta must be finite and not negative, got {self.eta}: it weighs g²")
+        check_number("eta", self.eta, ": it weighs g²")
 
     def local(self, observation: Observation) -> Diagonal:
         """The norm frozen at the observation's gradient: its ♯ is linear in any covector."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
+from ..core import check_callable, check_number
 from ..core import vectors as vec
 from ..norms import Diagonal
 from ..observation import Metric, Observation
@@ -24,8 +24,8 @@ class LayerWise(Metric):
     where: Where = field(default=matrices, repr=False)
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.eta) and self.eta >= 0):
-            raise ValueError(f"eta must be finite and not negative, got {self.eta}: it is added to ‖W‖")
+        check_number("eta", self.eta, ": it is added to ‖W‖")
+        check_callable("where", self.where, "lambda name, parameter: parameter.dim() >= 2")
 
     def local(self, observation: Observation) -> Diagonal:
         """The norm at the observation's parameters."""

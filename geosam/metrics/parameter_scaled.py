@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from ..core import check_callable, check_number
 from ..core import vectors as vec
 from ..norms import Diagonal
 from ..observation import Metric, Observation
@@ -33,8 +33,8 @@ class ParameterScaled(Metric):
     where: Where = field(default=matrices, repr=False)
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.eta) and self.eta >= 0):
-            raise ValueError(f"eta must be finite and not negative, got {self.eta}: it is added to |w|")
+        check_number("eta", self.eta, ": it is added to |w|")
+        check_callable("where", self.where, "lambda name, parameter: parameter.dim() >= 2")
 
     def local(self, observation: Observation) -> Diagonal:
         """The norm at the observation's parameters."""

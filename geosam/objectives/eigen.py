@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..core import Vectors
+from ..core import Vectors, check_number
 from ..core import vectors as vec
 from ..observation import Hessian, HessianProducts, Needs, Objective, Observation, Remembering, State
 from .average import any_of, past
@@ -35,8 +34,7 @@ class Eigen(Remembering[Vectors], Objective):
     iterations: int = 5
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.alpha) and self.alpha >= 0):
-            raise ValueError(f"alpha must be finite and not negative, got {self.alpha}; 0 gives the gradient's direction")
+        check_number("alpha", self.alpha, "; 0 gives the gradient's direction")
         for name, count in (("every", self.every), ("iterations", self.iterations)):
             if isinstance(count, bool) or not isinstance(count, int) or count < 1:
                 raise ValueError(f"{name} must be a whole number ≥ 1, got {count!r}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..core import Damping, Relative, Vectors, check_damping, resolve
+from ..core import Damping, Relative, Vectors, check_damping, check_decay, check_number, resolve
 from ..core import vectors as vec
 from ..core.sharded import own, totals
 from ..observation import Objective, Observation, Remembering, State
@@ -36,10 +36,8 @@ class NoiseWeighted(Remembering[Vectors], Objective):
     damping: Damping = Relative(0.1)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.decay < 1:
-            raise ValueError(f"decay must lie in [0, 1), got {self.decay}")
-        if not (math.isfinite(self.exponent) and self.exponent >= 0):
-            raise ValueError(f"exponent must be finite and not negative, got {self.exponent}; 0 gives the plain gradient")
+        check_decay(self.decay)
+        check_number("exponent", self.exponent, "; 0 gives the plain gradient")
         check_damping(self.damping)
         if (self.damping.ratio if isinstance(self.damping, Relative) else self.damping) == 0:
             raise ValueError("damping = 0 divides by the noise of entries that have none. Use damping > 0, e.g. Relative(0.1)")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-from ..core import Vectors
+from ..core import Vectors, check_decay, check_number
 from ..core import vectors as vec
 from ..observation import Objective, Observation, Remembering, State
 from .average import any_of, averaged, past
@@ -27,10 +26,8 @@ class Residual(Remembering[Vectors], Objective):
     decay: float = 0.9
 
     def __post_init__(self) -> None:
-        if not 0 < self.decay < 1:
-            raise ValueError(f"decay must lie in (0, 1), got {self.decay}; 0 leaves nothing of the gradient")
-        if not (math.isfinite(self.sigma) and self.sigma >= 0):
-            raise ValueError(f"sigma must be finite and not negative, got {self.sigma}; 0 gives the plain gradient")
+        check_decay(self.decay, "; 0 leaves nothing of the gradient", zero=False)
+        check_number("sigma", self.sigma, "; 0 gives the plain gradient")
 
     def step(self, observation: Observation, state: State) -> tuple[Vectors, State]:
         """(g_t − σ m_t, {"average": m_t})."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..core import Vectors
+from ..core import Vectors, check_decay
 from ..observation import Objective, Observation, Remembering, State
 from .average import averaged, past
 
@@ -20,8 +20,7 @@ class Smoothed(Remembering[Vectors], Objective):
     decay: float = 0.9
 
     def __post_init__(self) -> None:
-        if not 0 <= self.decay < 1:
-            raise ValueError(f"decay must lie in [0, 1), got {self.decay}; 0 gives the plain gradient")
+        check_decay(self.decay, "; 0 gives the plain gradient")
 
     def step(self, observation: Observation, state: State) -> tuple[Vectors, State]:
         """(d_t, {"average": d_t})."""

@@ -70,6 +70,8 @@ class Around(torch.optim.Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group to the base optimizer; its radius is the constructor's unless the group has its own."""
         if "base" in vars(self):
+            if not isinstance(param_group, dict):
+                raise TypeError(f"a group is a dict, {{'params': [...]}}; got {type(param_group).__name__}")
             check_rho(param_group.setdefault(self._key, self.defaults[self._key]))
             self.base.add_param_group(param_group)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ..core import Vectors
+from ..core import Vectors, check_number
 from ..core import vectors as vec
 
 
@@ -15,8 +15,8 @@ def check_max_norm(max_norm: Any) -> float | None:
     """The bound, None for none. Raises: ValueError unless it is a positive number."""
     if max_norm is None:
         return None
-    if not float(max_norm) > 0:
-        raise ValueError(f"max_norm must be a positive number, or None for no clipping; got {max_norm!r}")
+    if max_norm != math.inf:
+        check_number("max_norm", max_norm, "; None for no clipping", positive=True)
     return float(max_norm)
 
 

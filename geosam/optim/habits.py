@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Any
 
 from torch import Tensor, nn
@@ -21,6 +22,8 @@ _PARTS = {"metric": metrics, "objective": objectives, "solver": solvers, "update
 _PLACES = {
     "adaptive": "Adaptive SAM is a metric: metric=geosam.metrics.ParameterScaled().",
     "gamma": "The radius, Fisher SAM's gamma, is rho.",
+    "radius": "The radius is rho.",
+    "epsilon": "The radius is rho.",
     "m": "m-sharpness is opt.perturb(...) before each micro-batch, or ball='rank' over processes.",
     "scaler": "A GradScaler goes to opt.step(source, scaler=scaler).",
     "closure": "A closure goes to opt.step(closure).",
@@ -85,6 +88,16 @@ def check_base(base: Any, wrapper: type) -> None:
     if not isinstance(base, Optimizer) or isinstance(base, wrapper):
         got = f"the class {base.__name__}" if isinstance(base, type) else type(base).__name__
         raise TypeError(f"base must be a torch optimizer that holds the parameters, e.g. torch.optim.SGD; got {got}. {_WRITE}")
+
+
+def check_assigned(opt: Any, name: str, settings: Callable[..., None]) -> None:
+    """Raises: AttributeError for an attribute that no step would read: a setting of the base's groups, or a misspelt one of
+    SAM's, the arguments of ``settings``.
+    """
+    if name in opt.base.defaults:
+        raise AttributeError(f"{name} is a setting of groups: for group in opt.param_groups: group[{name!r}] = ...")
+    if near := get_close_matches(name, inspect.signature(settings).parameters, 1, 0.9):
+        raise AttributeError(f"SAM has no {name!r}; it is opt.{near[0]}")
 
 
 def check_source(source: Any, scaler: Any) -> None:

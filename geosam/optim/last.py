@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -32,6 +32,16 @@ class Last:
     seconds: float = math.nan
     length: Tensor | float = math.nan
     realised: Tensor | float = math.nan
+
+    def __getattr__(self, name: str) -> NoReturn:
+        """Raises: AttributeError that lists what there is."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        own, reported = ", ".join(f.name for f in fields(self)), ", ".join(self.report) or "nothing"
+        raise AttributeError(
+            f"opt.last has no {name!r}; it has {own}, and report[...] of {reported}. ε itself is p.epsilon in "
+            "'with opt.perturbed(source) as p'"
+        )
 
     def numbers(self) -> dict[str, float]:
         """All that was measured, as plain numbers for a logger, by name; the report's under "report/…". One host read each."""

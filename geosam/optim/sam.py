@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
-from ..core import Norm, Solver, check_instance
+from ..core import Norm, Solver, brief, check_instance
 from ..core.undo import undisturbed
 from ..metrics import Euclidean
 from ..objectives import Gradient
@@ -26,7 +26,7 @@ from .audit import Audit
 from .buffers import Statistics, check_batchnorm
 from .captured import Captured
 from .clipping import check_max_norm
-from .habits import with_cure
+from .habits import check_assigned, with_cure
 from .held import UNTIL, Held
 from .last import Last, Perturbed
 from .line_search import line_search, searches
@@ -133,6 +133,8 @@ class SAM(Around):
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _PARTS and not (name == "solver" and value is None):
             check_instance(name, value, _PARTS[name])
+        if type(self) is SAM and "_blank" in vars(self) and not (name in vars(self) or hasattr(SAM, name) or name[0] == "_"):
+            check_assigned(self, name, SAM.__init__)
         super().__setattr__(name, value)
 
     def __repr__(self) -> str:
@@ -222,7 +224,8 @@ class SAM(Around):
         base optimizers that call closures themselves; RuntimeError, in the backward pass, for a second one after "backward".
         """
         if until not in UNTIL:
-            raise ValueError(f"until is one of {', '.join(UNTIL)}, got {until!r}")
+            cure = "; a batch is one source, opt.perturb(problem.on(x, y))" if isinstance(until, Tensor) else ""
+            raise ValueError(f"until is one of {', '.join(UNTIL)}, got {brief(until)}{cure}")
         if self._searches:
             raise TypeError(f"{type(self.base).__name__} calls a closure several times in a step: use opt.step(closure)")
         self.restore()

@@ -114,4 +114,12 @@ class FollowLR(_Between):
 
 def check_rho(rho: Any) -> Any:
     """A schedule as it is, else as :func:`geosam.core.check_radius`."""
-    return rho if isinstance(rho, Schedule) else check_radius(rho)
+    if isinstance(rho, Schedule):
+        return rho
+    try:
+        return check_radius(rho)
+    except TypeError as error:
+        raise TypeError(
+            f"{error}. One that changes is a schedule, such as geosam.schedules.WarmUp(0.05, 200); one that meets a match is "
+            "geosam.calibrate(problem.on(x, y), metric, geosam.KL(0.01))"
+        ) from None

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
 from torch.utils._pytree import tree_leaves
 
-from ..core import brief
+from ..core import brief, check_callable
 from .bound import Bound
 from .likelihoods import Likelihood, of_loss
 from .losses import Loss, canonical, sample_loss
@@ -47,6 +47,8 @@ class Problem:
                 "Problem(model, loss) takes a module and a loss to call, e.g. torch.nn.CrossEntropyLoss(), in this order; got "
                 f"{brief(model)} and {brief(loss)}"
             )
+        if likelihood is not None:
+            check_callable("likelihood", likelihood, "lambda outputs: torch.distributions.Categorical(logits=outputs)")
         self.model, self.loss, self._given = model, canonical(loss), likelihood
         self.frozen_statistics, self.check = bool(frozen_statistics), check
         self._read_loss()
@@ -66,6 +68,8 @@ class Problem:
         sizes = {t.shape[0] if t.dim() else None for t in tree_leaves((x, y)) if isinstance(t, Tensor)}
         if len(sizes) != 1 or None in sizes:
             shapes = [tuple(t.shape) for t in tree_leaves((x, y)) if isinstance(t, Tensor)]
+            if not shapes:
+                raise TypeError(f"a batch is of tensors: torch.as_tensor(x); got {type(x).__name__} and {type(y).__name__}")
             raise ValueError(f"inputs and targets must share their first dimension, the batch; got shapes {shapes}")
         (n,) = sizes
         if not n:

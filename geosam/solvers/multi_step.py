@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from ..core import Covector, Divergence, Loan, Norm, Perturbation, Solver, Vectors
+from ..core import Covector, Divergence, Loan, Norm, Perturbation, Solver, Vectors, check_number
 from ..core import vectors as vec
 from ..core.sharded import number
 from .dual_norm import DualNorm
@@ -37,8 +36,7 @@ class MultiStep(Solver):
     def __post_init__(self) -> None:
         if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 1:
             raise ValueError(f"steps must be a whole number ≥ 1, got {self.steps!r}; 1 is DualNorm()")
-        if not (math.isfinite(self.step) and self.step > 0):
-            raise ValueError(f"step must be finite and positive, got {self.step}: a share of rho")
+        check_number("step", self.step, ": a share of rho", positive=True)
 
     @property
     def revisits(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core import Divergence, Landing, Loan, Norm, Perturbation, Solver, Vectors
+from ..core import Divergence, Landing, Loan, Norm, Perturbation, Solver, Vectors, check_number
 from ..core import vectors as vec
 from .crossing import first_crossing
 from .dual_norm import DualNorm
@@ -32,6 +32,9 @@ class Radial(Solver):
     start: float = 1.0
     land: bool = False
     unit: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        check_number("tolerance", self.tolerance, positive=True)
 
     def borrow(self, loan: Loan) -> Radial:
         """Starts from the last step's t, and keeps the forward pass where the loan allows."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core import Divergence, Vectors
+from ..core import Divergence, Vectors, extra
 from ..core import vectors as vec
 
 _REACH = 1e3  # in radii of the ball's quadratic model: a maximum farther out does not belong to that ball
@@ -207,8 +207,6 @@ class Search:
 
 
 def _scipy() -> Any:
-    try:
+    with extra("constrained", "solvers.Constrained needs SciPy", ", or use Radial()"):
         from scipy import optimize
-    except ImportError as error:
-        raise ImportError("solvers.Constrained needs SciPy: pip install 'geosam[constrained]', or use Radial()") from error
     return optimize

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from torch import Tensor
@@ -25,6 +26,9 @@ def solve(
         raise TypeError(f"solve() needs a norm or divergence, which metric.at(problem.on(x, y)) makes; got {brief(geometry)}")
     if isinstance(c, Tensor):
         raise TypeError("the covector is a list of tensors in parameter order, one of which may be all there is: [c]; got one")
+    if not isinstance(c, Sequence):
+        cure = "list(c.values())" if isinstance(c, Mapping) else "list(c)"
+        raise TypeError(f"the covector is a list of tensors in parameter order, {cure}; got {type(c).__name__}")
     if len(c) == 0:
         raise ValueError("the covector has no tensors: there is nothing to perturb")
     like = geometry.like if isinstance(geometry, Norm) else geometry.along.like

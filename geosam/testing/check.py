@@ -12,7 +12,7 @@ from hypothesis.errors import Flaky
 from hypothesis.strategies import DrawFn, SearchStrategy
 from torch import Tensor
 
-from ..core import Divergence, Norm, Vectors
+from ..core import Divergence, Norm, Vectors, check_instance
 from ..norms import LowRank
 from ..observation import Metric, Objective, Observation, as_metric, name_of, observe
 from ..problem import Bound
@@ -53,6 +53,9 @@ def check_norm(
     profile. tolerance: relative; by default √eps of the space's type, which any ♯ can reach. laws: which, by default
     all that fit the type. covector: norm ↦ strategy of the covectors to try. Raises: LawViolation.
     """
+
+    if not isinstance(norm, SearchStrategy):
+        check_instance("norm", norm, Norm)
 
     @st.composite
     def located(draw: DrawFn) -> tuple[Norm, Drawn]:

@@ -226,6 +226,14 @@ def test_the_plan_trains_nothing():
         ({"rule": Rule(against="ASAM")}, "none of the methods"),
         ({"seeds": (1, 1)}, "different numbers"),
         ({"match": replace(TUNED, seed=1)}, "a seed of its own"),
+        ({"lr": 0.1}, r"no 'lr': optimizer=geosam\.ablation\.Sgd\(lr="),
+        ({"rho": 0.1}, r"no 'rho': geosam\.ablation\.Method\(rho=\.\.\.\) or match=0\.05"),
+        ({"epoch": 3}, "no 'epoch': the settings are epochs, warmup"),
+        ({"epochs": "10"}, "epochs must be a whole number, got '10'"),
+        ({"seeds": 5}, r"such as range\(5\)"),
+        ({"test": torch.randn(4, 2)}, r"test is \(x, y\)"),
+        ({"optimizer": torch.optim.SGD}, r"such as geosam\.ablation\.Sgd\(lr=0\.1\); got the class SGD"),
+        ({"methods": {"SAM": 0.05}}, "a metric, .* or a Method; got 0.05"),
     ],
 )
 def test_what_makes_no_ablation_is_refused_before_anything_runs(changes, error, tmp_path):

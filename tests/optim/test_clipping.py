@@ -96,6 +96,6 @@ def test_gradients_that_are_not_finite_are_withheld_and_not_clipped():
 @pytest.mark.parametrize("wrong", [0, -1.0, math.nan])
 def test_bounds(wrong):
     base = torch.optim.SGD(build(mlp).parameters(), lr=0.1)
-    with pytest.raises(ValueError, match="max_norm must be a positive number"):
+    with pytest.raises(ValueError, match="max_norm must be finite and positive"):
         geosam.SAM(base, max_norm=wrong)
     assert "max_norm: 2.0" in repr(geosam.SAM(base, max_norm=2))

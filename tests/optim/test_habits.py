@@ -34,6 +34,27 @@ HABITS = {
         r"\{selector: \(metric, weight\)\}",
     ),
     "a list of blocks": (lambda: metrics.Blockwise([metrics.Euclidean()]), r"\{selector: \(metric, weight\)\}"),
+    "a mapping for a list": (lambda: geosam.solve(geosam.norms.Sup(), {"w": BOUND.x}, 0.1), r"list\(c.values\(\)\)"),
+    "a generator for a list": (lambda: geosam.solve(geosam.norms.Sup(), MODEL.parameters(), 0.1), r"list\(c\); got generator"),
+    "a name of the radius": (lambda: geosam.SAM(base(), radius=0.1), "The radius is rho"),
+    "a match for the radius": (
+        lambda: geosam.SAM(base(), rho=geosam.KL(0.01)),
+        r"geosam.calibrate\(problem.on\(x, y\), metric",
+    ),
+    "a function for a schedule": (lambda: geosam.SAM(base(), rho=lambda step: 0.1), r"geosam.schedules.WarmUp\("),
+    "a word for a bound": (lambda: geosam.SAM(base(), max_norm="1"), "max_norm must be a number, got '1'"),
+    "a word for a number": (lambda: metrics.GradientMagnitude(eta="1"), "eta must be a number, got '1'"),
+    "a word for a match": (lambda: geosam.KL("small"), r"KL\(value\) must be a number, got 'small'"),
+    "a word for a decay": (lambda: geosam.objectives.Smoothed("slow"), "decay must be a number, got 'slow'"),
+    "a word for a selection": (lambda: metrics.ParameterScaled(where="weight"), r"where is a function, such as lambda name"),
+    "a word for a likelihood": (
+        lambda: geosam.Problem(MODEL, torch.nn.CrossEntropyLoss(), "categorical"),
+        r"likelihood is a function, such as lambda outputs: torch.distributions",
+    ),
+    "lists for tensors": (lambda: PROBLEM.on(BOUND.x.tolist(), [0, 1]), r"torch.as_tensor\(x\); got list and list"),
+    "a list for a group": (lambda: geosam.SAM(base()).add_param_group(list(MODEL.parameters())), r"\{'params': \[...\]\}"),
+    "an optimizer for a batch": (lambda: metrics.Euclidean().at(geosam.SAM(base())), r"problem.on\(x, y\); got SAM$"),
+    "a metric for a norm": (lambda: geosam.testing.check_norm(metrics.Euclidean()), "norm must be an instance of Norm"),
 }
 
 
@@ -48,6 +69,44 @@ def test_habits(name):
 def test_methods_of_other_codes(method):
     with pytest.raises(AttributeError, match=rf"{method!r}; .*(opt\.|SAM)"):
         getattr(geosam.SAM(base()), method)()
+
+
+@pytest.mark.parametrize("name, cure", [("metrics", r"it is opt\.metric"), ("lr", r"group\['lr'\] = ")])
+def test_what_no_step_would_read_cannot_be_assigned(name, cure):
+    opt = geosam.SAM(base())
+    with pytest.raises(AttributeError, match=cure):
+        setattr(opt, name, 0.1)
+    opt.note, opt._note = "a note of one's own", 1
+
+
+def test_a_batch_for_one_source():
+    with pytest.raises(ValueError, match=r"a batch is one source, opt\.perturb\(problem\.on\(x, y\)\)"):
+        geosam.SAM(base()).perturb(BOUND.x, BOUND.y)
+    with pytest.raises(ValueError, match=r"name a metric at least, such as \[geosam\.metrics\.Euclidean\(\)\]"):
+        geosam.compare(BOUND, [], rho=0.1)
+    with pytest.raises(ValueError, match="tolerance must be finite and positive"):
+        geosam.solvers.Radial(tolerance=-1)
+
+
+def test_a_number_that_a_step_does_not_have():
+    opt = geosam.SAM(base())
+    opt.step(BOUND)
+    with pytest.raises(AttributeError, match=r"no 'kl'; it has loss, dual_norm, radius, .* p\.epsilon"):
+        _ = opt.last.kl
+
+
+@pytest.mark.parametrize(
+    "room, name, place",
+    [
+        (geosam, "Euclidean", "geosam.metrics.Euclidean"),
+        (metrics, "Sup", "geosam.norms.Sup"),
+        (geosam.engines, "Backpack", "geosam.engines.BackPACK"),
+        (geosam.schedules, "warm_up", "geosam.schedules.WarmUp"),
+    ],
+)
+def test_a_name_of_another_room(room, name, place):
+    with pytest.raises(AttributeError, match=f"it is {place}$"):
+        getattr(room, name)
 
 
 def test_a_constructor_of_ones_own_keeps_its_errors():

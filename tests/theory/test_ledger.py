@@ -1,6 +1,7 @@
 """The ledger: which claims there are, in which order, and which instances decide them."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,11 @@ def test_ids_are_in_the_order_of_the_papers():
 
 def test_the_ids_asked_for_come_in_the_order_asked_for():
     assert [entry.id for entry in ledger.entries(["G1", "F4"])] == ["G1", "F4"]
+
+
+def test_the_readme_knows_how_many_claims_there_are():
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert f"`make theory` runs {len(ledger.entries())} claims" in readme
 
 
 def test_no_instances_decide_nothing():

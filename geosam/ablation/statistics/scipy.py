@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...core import extra
+
 
 def stats() -> Any:
     """scipy.stats."""
@@ -16,9 +18,7 @@ def special() -> Any:
 
 
 def _scipy() -> Any:
-    try:
+    with extra("ablation", "the statistics of an ablation need SciPy"):
         import scipy.special
         import scipy.stats
-    except ImportError as error:
-        raise ImportError("the statistics of an ablation need SciPy: pip install 'geosam[ablation]'") from error
     return scipy

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...core import Vectors, limits
+from ...core import Vectors, extra, limits
 from ...norms import Factor, Factors
 from ...problem import Bound
 from ...problem.functional import without_reentrant
@@ -128,13 +128,8 @@ class _Scores(nn.Module):
 
 
 def _operator_class() -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's warnings about what curvlinops' dependencies use
-            from curvlinops import KFACLinearOperator
-    except ImportError as error:
-        raise ImportError(
-            "KroneckerFisher takes its factors from curvlinops, which is not installed: pip install 'geosam[kronecker]' "
-            "(curvlinops-for-pytorch==3.0.1)"
-        ) from error
+    why = "KroneckerFisher takes its factors from curvlinops, which is not installed"
+    with extra("kronecker", why, " (curvlinops-for-pytorch==3.0.1)"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's warnings about what curvlinops' dependencies use
+        from curvlinops import KFACLinearOperator
     return KFACLinearOperator

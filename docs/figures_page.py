@@ -28,9 +28,9 @@ def write(app) -> None:
 def page(rows) -> str:
     """Figures 1 to 5."""
     lines = [
-        "# The figures of Fisher SAM, again",
+        "# The figures of Fisher SAM, redrawn",
         "",
-        "Ours, with what agrees with Kim et al. (ICML 2022) and what does not.",
+        "Each figure of Kim et al. (ICML 2022), drawn from our own runs: what agrees with the paper, and what does not.",
         "",
     ]
     lines += [raw(f"<style>\n{style()}\n</style>"), "", "## Figure 1: the loss of the toy", ""]
@@ -57,7 +57,7 @@ def hunted(figure: int, rival: str) -> list[str]:
     hunts = [(job, Found.model_validate(kept[job.figure, job.won])) for job in Config().hunts() if job.figure == figure]
     said = " ".join(f"**{'As printed' if job.won else 'The reverse'}.** {caption(job, result)}" for job, result in hunts)
     counts = [
-        f"{each['design']} {each['wins']:,} : {each['losses']:,} at the minima,"
+        f"with {each['design']}, {each['wins']:,} : {each['losses']:,} at the minima and"
         f" {each['crossed']:,} : {each['recrossed']:,} on their sides"
         for each in TOY["duels"]
         if (each["loss"], each["rival"], each["where"]) == ("the figure's", rival, "all")
@@ -66,7 +66,8 @@ def hunted(figure: int, rival: str) -> list[str]:
         *shown(Picture(f"figure-{figure}", f"{DRAWN} {said}", partial(paths, hunts))),
         f"**Agrees**: there are settings at which {rival} goes to the sharp minimum and FSAM to the flat one; start, learning"
         " rate and radius are not printed, so that these were searched for. **Does not**: there are settings of the reverse"
-        f" too. Of {TOY['settings']:,} random ones FSAM : {rival} is, with {'; with '.join(counts)}.",
+        f" too. Among {TOY['settings']:,} random settings, those where FSAM ends flat and {rival} sharp, against the reverse,"
+        f" are: {'; '.join(counts)}.",
         "",
     ]
 

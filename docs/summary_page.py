@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from pathlib import Path
 from types import ModuleType
 
-from theory_pages import cell, replace
+from theory_pages import RECORDS, cell, replace
 
 import geosam
 
@@ -37,6 +38,20 @@ READS = {
     "KroneckerFactors": "Kronecker factors",
     "HessianProducts": "Hessian products",
 }
+HEAD = ["", "it is", "it reads", "it costs", "source"]
+TIMED = {
+    "ParameterScaled": "copy, ParameterScaled",
+    "GradientMagnitude": "copy, GradientMagnitude",
+    "EmpiricalFisher": "EmpiricalFisher",
+    "DiagonalEmpiricalFisher": "DiagonalEmpiricalFisher",
+    "Fisher": "Fisher, Exact, ten iterations of CG",
+    "KLExact": "KL along ḡ²",
+}
+MEASURED = (
+    "What a metric costs is a whole step over the Euclidean one on one CPU core, the least and the largest of two or three"
+    " networks (`experiments/records/benchmarks`): `Fisher()` by ten iterations, `KLExact` along `GradientMagnitude()`. Empty:"
+    " not measured."
+)
 
 
 def write(app) -> None:
@@ -45,12 +60,32 @@ def write(app) -> None:
 
 
 def page() -> str:
-    lines = ["# Summary", "", "Every part in a line: what it is, what it reads besides the gradient, where it comes from."]
+    lines = [
+        "# Summary",
+        "",
+        "Every part in a line: what it is, what it reads besides the gradient, what it costs, its source.",
+    ]
     for title, room in ROOMS.items():
-        lines += ["", f"## {title.capitalize()}", "", "| | it is | it reads | it costs | source |", "|---|---|---|---|---|"]
         names = sorted(getattr(room, "__all__", vars(room)))
-        lines += [row(title, name, thing) for name in names if (thing := part(room, name)) is not None]
+        rows = [row(title, name, thing) for name in names if (thing := part(room, name)) is not None]
+        kept = [i for i in range(len(HEAD)) if any(cells[i] for cells in rows)]
+        table = [[cells[i] for i in kept] for cells in (HEAD, ["---"] * len(HEAD), *rows)]
+        lines += ["", f"## {title.capitalize()}", "", *([MEASURED, ""] if title == "metrics" else [])]
+        lines += [f"| {' | '.join(cells)} |" for cells in table]
     return "\n".join([*lines, ""])
+
+
+def measured() -> dict[str, str]:
+    """By metric, the least and the largest of a whole step over the Euclidean one in the records."""
+    ratios: dict[str, list[float]] = {}
+    for record in ("step", "fisher_cost"):
+        runs = json.loads((RECORDS / "benchmarks" / f"{record}.json").read_text(encoding="utf-8"))["runs"]["pinned"]
+        for jobs in (run["jobs"] for run in runs.values() if "jobs" in run):
+            for name, job in TIMED.items():
+                if job in jobs:
+                    floor = jobs.get("copy, Euclidean", {"ratio": 1.0})["ratio"]
+                    ratios.setdefault(name, []).append(jobs[job]["ratio"] / floor)
+    return {name: f"{min(found):.2f} to {max(found):.2f}" for name, found in ratios.items()} | {"Euclidean": "1"}
 
 
 def part(room: ModuleType, name: str) -> type | None:
@@ -60,13 +95,13 @@ def part(room: ModuleType, name: str) -> type | None:
     return thing if wanted and issubclass(thing, BASES) else None
 
 
-def row(room: str, name: str, thing: type) -> str:
+def row(room: str, name: str, thing: type) -> list[str]:
     text = inspect.getdoc(thing) or ""
     first = " ".join(text.split("\n\n")[0].split())
     whole = " ".join(text.split())
-    told = [found(r"[Cc]osts (.*?)\.(?: |$)", whole), found(r"Source: (.*?)(?:\. Raises|\.?$)", whole)]
-    link = f"{{py:class}}`~geosam.{room}.{name}`"
-    return f"| {' | '.join([link, literal(first), cell(reads(thing)), *map(literal, told)])} |"
+    cost = measured().get(name, "") if room == "metrics" else found(r"[Cc]osts (.*?)\.(?: |$)", whole)
+    first, source = first.partition(" Source: ")[0], found(r"Source: (.*?)(?:\. Raises|\.?$)", whole)
+    return [f"{{py:class}}`~{ROOMS[room].__name__}.{name}`", literal(first), cell(reads(thing)), literal(cost), literal(source)]
 
 
 def found(pattern: str, text: str) -> str:
@@ -75,8 +110,8 @@ def found(pattern: str, text: str) -> str:
 
 
 def literal(text: str) -> str:
-    """Unicode mathematics as it stands, and ``code`` as code."""
-    parts = re.split(r"``(.+?)``", text)
+    """Unicode mathematics as it stands, and ``code`` and names of classes as code."""
+    parts = re.split(r"(?:``|:\w+:`~?)(.+?)`+", text)
     return "".join(f"`{part}`" if i % 2 else cell(part) for i, part in enumerate(parts))
 
 

@@ -25,11 +25,12 @@ def page() -> str:
     """What is right, what is refused, why: a table a family."""
     whole = sum(not line.refused for line in LINES.values())
     lines = [
-        "# The zoo",
+        "# What works and what is refused",
         "",
-        f"{len(LINES)} models and losses. On each, every quantity below equals a loop over single samples and dense matrices in"
-        " float64: to 1e-9 relative, where the model is in float32 to 1e-5 (products and sharpness 1e-4). Or it is refused, and"
-        f' the line has words of the reason. On {whole} lines nothing is refused. `make test ARGS="-m zoo"` runs all of it.',
+        f"The zoo: {len(LINES)} models and losses. On each, every quantity below equals a loop over single samples and dense"
+        " matrices in float64: to 1e-9 relative, where the model is in float32 to 1e-5 (products and sharpness 1e-4). Or it is"
+        f" refused, and the line has words of the reason. On {whole} lines nothing is refused."
+        ' `make test ARGS="-m zoo"` runs all of it.',
         "",
         *(f"- {title}: {', '.join(GROUPS[group])}" for group, title in TITLES.items()),
         "- sharpness: the worst rise and the largest eigenvalue",

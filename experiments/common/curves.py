@@ -10,13 +10,13 @@ from matplotlib.axes import Axes
 
 from geosam.ablation import Results
 
-from .methods import ASAM, EQUAL, FSAM, FULL, SAM, SGD
+from .methods import ASAM, FSAM, FULL, SAM, SGD
 
 Curves = Mapping[str, Sequence[tuple[float, float]]]
 """By name, points (x, y) from left to right."""
 
 # Okabe and Ito's, darkened as in ``frontier``; what has no colour of its own is grey and has a dash of its own
-COLOURS = {SGD: "#5b6370", EQUAL: "#5b6370", SAM: "#0072b2", ASAM: "#00795a", FSAM: "#c1440e", FULL: "#b36b00"}
+COLOURS = {SGD: "#5b6370", SAM: "#0072b2", ASAM: "#00795a", FSAM: "#c1440e", FULL: "#b36b00"}
 DASHES = ("--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (2, 2)))
 
 

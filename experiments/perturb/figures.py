@@ -49,7 +49,7 @@ def _figure(results: Results) -> Figure:
     drawn = panels(results)
     kinds = list(dict.fromkeys(name.partition(", ")[0] for name in drawn))
     geometries = list(dict.fromkeys(name.partition(", ")[2] for name in drawn))
-    figure = Figure(figsize=(2.1 * len(geometries) + 0.4, 2.1 * len(kinds) + 0.9))
+    figure = Figure(figsize=(1.75 * len(geometries) + 0.4, 2.1 * len(kinds) + 0.9))
     grid = figure.subplots(len(kinds), len(geometries), sharex=True, sharey=True, squeeze=False)
     handles = list[Any]()
     for row, kind in zip(grid, kinds, strict=True):
@@ -57,7 +57,7 @@ def _figure(results: Results) -> Figure:
             curves = drawn.get(f"{kind}, {geometry}")
             axes.set_visible(curves is not None)
             handles = lines(axes, curves) if curves else handles
-            axes.set_title(f"{kind}, {geometry}")
+            axes.set_title(f"{kind},\n{geometry}")
             axes.set_xscale("log")
     figure.supxlabel("α")
     figure.supylabel("test accuracy, points")

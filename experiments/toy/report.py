@@ -242,13 +242,14 @@ def _share(row: pd.Series, value: str, low: str, high: str) -> str:
 def caption(job: Hunt, found: Found) -> str:
     """The setting of a row of figure 2 or 3, in words."""
     if not found.of:
-        return "No setting of the grid ends so, under any protocol."
+        return "No setting of the grid ends this way, under any protocol."
     (mu, sigma), where = found.start, "at its minimum" if found.strict else "at its minimum or on its side"
     steps = f"{found.depth} grid step{'s' if found.depth > 1 else ''}"
     return (
-        f"Start ({mu:g}, {sigma:g}), lr {found.lr:g}, ρ = {found.rho:.3g} for FSAM and {found.rival_rho:.3g} for {job.rival} "
-        f"({found.protocol}). Of {found.among:,} settings searched with this lr {found.of:,} end so, each method {where}; "
-        f"this is the one deepest among them, {steps} from the next that does not or from the grid’s edge."
+        f"Start ({mu:g}, {sigma:g}), learning rate {found.lr:g}, ρ = {found.rho:.3g} for FSAM and {found.rival_rho:.3g} for "
+        f"{job.rival} ({found.protocol}). Of the {found.among:,} settings that were tried at this learning rate, {found.of:,} "
+        f"end this way, each method {where}. Shown is the one that lies deepest among them, {steps} from the nearest that ends "
+        "otherwise or from the edge of the grid."
     )
 
 

@@ -76,8 +76,12 @@ def check_settings(given: Mapping[str, Any]) -> None:
     known = [f.name for f in fields(Setting) if f.name not in ("model", "data")]
     for name in given:
         if name not in known:
-            homes = {"optimizer=geosam.ablation.Sgd": Sgd, "geosam.ablation.Method": Method, "rule=geosam.ablation.Rule": Rule}
-            told = [f"{home}({name}=...)" for home, kind in homes.items() if name in kind.__dataclass_fields__]
+            homes: dict[str, Any] = {
+                "optimizer=geosam.ablation.Sgd": Sgd,
+                "geosam.ablation.Method": Method,
+                "rule=geosam.ablation.Rule": Rule,
+            }
+            told = [f"{home}({name}=...)" for home, kind in homes.items() if name in {f.name for f in fields(kind)}]
             told += ["match=0.05, the same for all"] if name == "rho" else []
             raise TypeError(f"ablate has no {name!r}: {' or '.join(told) or 'the settings are ' + ', '.join(known)}")
 

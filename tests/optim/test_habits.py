@@ -6,6 +6,7 @@ import torch
 import geosam
 from geosam import metrics
 from geosam.optim.habits import METHODS
+from geosam.testing import check_norm
 
 MODEL = torch.nn.Linear(3, 2)
 PROBLEM = geosam.Problem(MODEL, torch.nn.CrossEntropyLoss())
@@ -54,7 +55,7 @@ HABITS = {
     "lists for tensors": (lambda: PROBLEM.on(BOUND.x.tolist(), [0, 1]), r"torch.as_tensor\(x\); got list and list"),
     "a list for a group": (lambda: geosam.SAM(base()).add_param_group(list(MODEL.parameters())), r"\{'params': \[...\]\}"),
     "an optimizer for a batch": (lambda: metrics.Euclidean().at(geosam.SAM(base())), r"problem.on\(x, y\); got SAM$"),
-    "a metric for a norm": (lambda: geosam.testing.check_norm(metrics.Euclidean()), "norm must be an instance of Norm"),
+    "a metric for a norm": (lambda: check_norm(metrics.Euclidean()), "norm must be an instance of Norm"),
 }
 
 

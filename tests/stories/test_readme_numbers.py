@@ -31,7 +31,7 @@ ROWS = {
     ),
 }
 
-STUDY = {"frontier": Frontier(Config(seeds=(0, 1, 2))), "compare": Compare()}
+FRONTIER, COMPARE = Frontier(Config(seeds=(0, 1, 2))), Compare()
 COUNTED = {2: "Two", 3: "Three", 11: "Eleven", 12: "Twelve", 13: "Thirteen"}
 
 
@@ -40,9 +40,9 @@ def record(name):
     return found, found["runs"]["pinned"]
 
 
-def kept(name):
+def kept(study, name):
     """The records of a study."""
-    (part,) = STUDY[name].parts()
+    (part,) = study.parts()
     store = records_of(part, ROOT / "experiments/records" / name)
     return [store.load(job) for job in part.jobs]
 
@@ -90,7 +90,7 @@ def test_growth():
 
 def test_what_a_fisher_buys():
     """The ranges under the frontier: medians over seeds, of every network and every checkpoint but the first."""
-    summary = summarise(STUDY["frontier"].config, kept("frontier"))
+    summary = summarise(FRONTIER.config, kept(FRONTIER, "frontier"))
     low, high = reach(summary)["local"]
     assert f"As KL → 0 the exact Fisher's is {low:.3f} to {high:.3f} in every run." in README
     epochs = [epoch for epoch in summary.config.looks.epochs if epoch >= 1]
@@ -110,7 +110,7 @@ def test_what_a_fisher_buys():
 
 
 def test_what_the_comparison_trains():
-    records, config = kept("compare"), STUDY["compare"].config
+    records, config = kept(COMPARE, "compare"), COMPARE.config
     training = config.training
     assert f"{training.train_size} digits with {training.label_noise:.0%} wrong".replace("%", " %") in README
     assert f"a CNN of {records[0].result.parameters:,} parameters" in README
@@ -135,3 +135,27 @@ def test_how_many_examples_there_are():
     tutorials = [path for path in examples if path.stem.startswith("plot_tutorial")]
     named = COUNTED[len(tutorials)], COUNTED[len(examples) - len(tutorials)]
     assert "{} tutorials and a gallery of {} examples".format(*named).lower() in README
+
+
+def test_what_choosing_says_that_a_geometry_costs():
+    """The least and the largest of a whole step over the Euclidean one, of the networks that were timed."""
+    page = (ROOT / "docs/choose.md").read_text(encoding="utf-8")
+
+    def spread(name, *wanted):
+        runs = [run["jobs"] for run in record(name)[1].values() if "jobs" in run]
+        ratios = [
+            jobs[job]["ratio"] / jobs.get("copy, Euclidean", {"ratio": 1})["ratio"]
+            for jobs in runs
+            for job in wanted
+            if job in jobs
+        ]
+        return f"{min(ratios):.2f} to {max(ratios):.2f}"
+
+    for metric, found in {
+        "`ParameterScaled()`": spread("step", "copy, ParameterScaled"),
+        "`GradientMagnitude(eta=1.0)`": spread("step", "copy, GradientMagnitude"),
+        "`EmpiricalFisher()`": spread("fisher_cost", "EmpiricalFisher"),
+        "`DiagonalEmpiricalFisher()`": spread("fisher_cost", "DiagonalEmpiricalFisher"),
+        "`KLExact(along=...)`": spread("fisher_cost", "KL along ḡ²", "KL along the diagonal"),
+    }.items():
+        assert re.search(rf"\| {re.escape(metric)} \| {found}(,| \|)", page), (metric, found)

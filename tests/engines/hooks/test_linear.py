@@ -1,9 +1,11 @@
 """Factors of a linear layer are the rows that they stand for."""
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from geosam.core import limits
 from geosam.engines.hooks.linear import Linear
 from geosam.rows import Materialised
 
@@ -20,8 +22,16 @@ def factors(draw_):
 
 
 @settings(deadline=None)
-@given(factors(), st.sampled_from([torch.float32, torch.float64]))
-def test_factors_are_the_rows_that_they_stand_for(case, dtype):
+@given(factors(), st.sampled_from([torch.float32, torch.float64]), st.booleans())
+def test_factors_are_the_rows_that_they_stand_for(case, dtype, tight):
+    """tight: a sample and an output at a time, and no Gram matrix of the inputs is kept."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("BLOCK", "GRAM") if tight else ():
+            patch.setattr(limits, name, 0)
+        check_factors(case, dtype)
+
+
+def check_factors(case, dtype):
     (a, delta, has), tolerance = case, 1e-12 if dtype == torch.float64 else 1e-5
     a, delta = a.to(dtype), delta.to(dtype)
     shapes = [s for s, h in zip([(delta.shape[3], a.shape[2]), (delta.shape[3],)], has, strict=True) if h]

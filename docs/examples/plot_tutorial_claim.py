@@ -40,7 +40,8 @@ def sides(weights, times):
     return list(zip(kl.tolist(), [t**2 for t in times], strict=True))
 
 
-print(sides([0.0, 0.0, 0.0], [1e-1, 1e-2, 1e-3]))
+for kl, square in sides([0.0, 0.0, 0.0], [1e-1, 1e-2, 1e-3]):
+    print(f"KL {kl:.3e}   εᵀFε {square:.0e}")
 
 # %%
 # 2. "≈" as a number

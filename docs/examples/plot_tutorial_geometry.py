@@ -11,6 +11,7 @@ what was shown and what was not. The network is small, so that all of it runs wh
 # -------------------------
 # scikit-learn's digits, 400 of them to train on, a fifth with wrong labels, and a perceptron.
 import tempfile
+import textwrap
 from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
@@ -32,7 +33,8 @@ train_y[:80] = torch.randint(10, (80,), generator=torch.Generator().manual_seed(
 
 def network(seed):
     torch.manual_seed(seed)
-    return torch.nn.Sequential(torch.nn.Linear(64, 48), torch.nn.ReLU(), torch.nn.Linear(48, 10))
+    first, last = torch.nn.Linear(64, 48), torch.nn.Linear(48, 10)
+    return torch.nn.Sequential(first, torch.nn.ReLU(), last)
 
 
 def accuracy(model):
@@ -59,7 +61,9 @@ problem = geosam.Problem(model, loss)
 for _ in range(10):
     for chosen in torch.randperm(400).split(50):
         opt.step(problem.on(train_x[chosen], train_y[chosen]))
-print(f"SAM: {accuracy(model):.3f}, and of the last step: {opt.last.numbers()}")
+print(f"SAM: {accuracy(model):.3f}, and of the last step:")
+for name, value in opt.last.numbers().items():
+    print(f"    {name}: {value:.3g}")
 
 # %%
 # Two numbers of one seed say nothing about which is better; that is what step 5 is for.
@@ -134,7 +138,7 @@ with tempfile.TemporaryDirectory() as folder:
     )
     frame, verdicts = results.frame(), results.verdicts()
 for name, said in verdicts.items():
-    print(f"{name}: {said}")
+    print(*textwrap.wrap(f"{name}: {said}", 80, subsequent_indent="    "), sep="\n")
 
 # %%
 # 6. Reading the verdict

@@ -61,14 +61,14 @@ class SAMTrainer(Trainer):
 
         def closure() -> Tensor:
             model.zero_grad()
-            with _reducing(model):
-                with self.compute_loss_context_manager():
-                    loss: Tensor = self.compute_loss(model, dict(inputs))
-                (loss if scaler is None else scaler.scale(loss)).backward()
+            with self.compute_loss_context_manager():
+                loss: Tensor = self.compute_loss(model, dict(inputs))
+            (loss if scaler is None else scaler.scale(loss)).backward()
             return loss
 
         if self.problem is None:
-            self.sam.perturb(closure, scaler=scaler)
+            with _reducing(model):
+                self.sam.perturb(closure, scaler=scaler)
         else:
             self.sam.perturb(self.problem(model, inputs))
         try:

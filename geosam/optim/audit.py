@@ -12,11 +12,11 @@ from torch import Tensor
 
 from ..core import Norm, Vectors
 from ..core import vectors as vec
-from ..core.sharded import any_sharded
 from ..objectives import Gradient
 from ..observation import Observation
 from ..observation.closures import run
 from .last import Last
+from .sharing import Sharing
 
 SCALED = 256.0
 """From this many times the loss's own rise on, a predicted one is looked into: scales are 2¹⁰ and more."""
@@ -32,9 +32,10 @@ class Size(NamedTuple):
 
 
 class Audit:
-    """Looks at the sizes of both passes' gradients in steps 1, 2, 4, 8, …, on an accelerator, which waits for it, in step 16.
-    Sharded parameters are not looked at.
+    """Looks at the sizes of both passes' gradients in steps 1, 2, 4, 8, …, on an accelerator, which waits for it, in step 16,
+    and so with sharded parameters.
 
+    Processes look at the same numbers, of gradients that they share and of the mean of their losses: all make the same passes.
     Two different gradients of one norm, or of one largest entry, were clipped; a loss that rises by less than 1/256 of what its
     gradient predicts was scaled. Only then the closure is called again, to be certain.
     """
@@ -47,7 +48,7 @@ class Audit:
         """The first pass's gradients."""
         self.steps += 1
         due = self.steps == 16 or (not self.steps & (self.steps - 1) and vec.reads_are_free(parameters))
-        self.first = size(parameters) if due and not any_sharded(parameters) else None
+        self.first = size(parameters) if due else None
 
     def check(
         self,
@@ -57,6 +58,7 @@ class Audit:
         loss: Tensor,
         unscaled: bool,
         harmless: Callable[[Tensor, Vectors, Vectors], bool],
+        sharing: Sharing,
     ) -> None:
         """Of the second pass, which gave this loss. The parameters may be moved: Move brings them back.
 
@@ -64,12 +66,12 @@ class Audit:
         gradient. Raises: RuntimeError.
         """
         first, self.first = self.first, None
-        if first is None or last is None or not last.finite or (second := size(parameters)) is None:
+        if first is None or last is None or not last.finite or (second := size(parameters)) is None or not sharing.audits:
             return
         if (how := clipped(first, second)) is not None:
-            check_clipping(closure, parameters, how, partial(harmless, loss, parameters))
-        if unscaled and last.dual_norm * last.radius > SCALED * (loss - last.loss).abs():
-            check_scale(closure, parameters)
+            check_clipping(closure, parameters, how, partial(harmless, loss, parameters), sharing)
+        if unscaled and last.dual_norm * last.radius > SCALED * sharing.joint_loss(loss - last.loss.to(loss)).abs():
+            check_scale(closure, parameters, sharing)
 
 
 def size(parameters: Vectors) -> Size | None:
@@ -78,8 +80,7 @@ def size(parameters: Vectors) -> Size | None:
     g = [p.grad for p in held if p.grad is not None]
     if not g or any(t.layout != torch.strided for t in g):
         return None
-    largest = torch.stack([torch.linalg.vector_norm(t, math.inf).double() for t in g if t.numel()]).amax()
-    return Size(vec.norm(g), largest, vec.dot([p.detach() for p in held], g))
+    return Size(vec.norm(g), vec.sup(g), vec.dot([p.detach() for p in held], g))
 
 
 def clipped(first: Size, second: Size) -> str | None:
@@ -92,8 +93,10 @@ def clipped(first: Size, second: Size) -> str | None:
 
 
 @torch.no_grad()
-def check_clipping(closure: Callable[[], Any], parameters: Vectors, how: str, harmless: Callable[[Vectors], bool]) -> None:
-    """Call the closure once more, and compare what its backward pass left with what it leaves.
+def check_clipping(
+    closure: Callable[[], Any], parameters: Vectors, how: str, harmless: Callable[[Vectors], bool], sharing: Sharing
+) -> None:
+    """Call the closure once more, and compare what its backward pass left, reduced, with what it leaves.
 
     Raises: RuntimeError, unless a clipped norm is harmless.
     """
@@ -109,16 +112,19 @@ def check_clipping(closure: Callable[[], Any], parameters: Vectors, how: str, ha
     finally:
         for handle in handles:
             handle.remove()
-    pairs = [(before[id(p)], p.grad) for p in parameters if id(p) in before and p.grad is not None]
-    if not pairs:
+    held = [(p, p.grad) for p in parameters if p.grad is not None]  # in all processes the same, unlike those that are reached
+    if not held:
         return
-    raw, left = ([pair[k] for pair in pairs] for k in (0, 1))
+    left = [g for _, g in held]
+    raw = sharing.joint([before[id(p)] if id(p) in before else torch.zeros_like(g) for p, g in held])
     if how == "value":
         bound = vec.sup(left).item()
-        found = vec.sup(raw) > bound and all(torch.equal(r.clamp(-bound, bound), t) for r, t in pairs)
+        cut = vec.map(lambda t: t.clamp(-bound, bound), raw)
+        found = bool(vec.sup(raw) > bound) and bool(vec.sup(vec.add(cut, left, -1.0)) < 1e-5 * bound)
     else:
         factor = (vec.dot(raw, left) / vec.dot(raw, raw)).item()
-        found = factor < 0.999 and vec.norm(vec.axpy(left, -factor, raw)) < 1e-3 * vec.norm(left) and not harmless(left)
+        parallel = bool(vec.norm(vec.axpy(left, -factor, raw)) < 1e-3 * vec.norm(left))
+        found = factor < 0.999 and parallel and not harmless(left)
     if found:
         raise RuntimeError(
             f"the closure clips gradients by {how}, and so the first pass's, which the metric or update reads. Use "
@@ -128,7 +134,7 @@ def check_clipping(closure: Callable[[], Any], parameters: Vectors, how: str, ha
 
 
 @torch.no_grad()
-def check_scale(closure: Callable[[], Any], parameters: Vectors) -> None:
+def check_scale(closure: Callable[[], Any], parameters: Vectors, sharing: Sharing) -> None:
     """Compare, a little further along the gradient and with the same random numbers, the loss's rise with the gradient's.
 
     Raises: RuntimeError.
@@ -144,8 +150,9 @@ def check_scale(closure: Callable[[], Any], parameters: Vectors) -> None:
         far = run(closure, parameters, changed=False)
     vec.copy_(parameters, here)
     near = run(closure, parameters, changed=False)
-    rise, predicted = abs((far.double() - near.double()).item()), reach * length
-    visible = 100 * torch.finfo(near.dtype).eps * abs(near.item()) if near.is_floating_point() else math.inf
+    there, level = sharing.joint_loss(far).item(), sharing.joint_loss(near).item()
+    rise, predicted = abs(there - level), reach * length
+    visible = 100 * torch.finfo(near.dtype).eps * abs(level) if near.is_floating_point() else math.inf
     if rise > visible and predicted > SCALED / 4 * rise:
         raise RuntimeError(
             f"the closure differentiates about {predicted / rise:.0f} times the loss that it returns. With a GradScaler pass "

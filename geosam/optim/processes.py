@@ -36,11 +36,20 @@ def check_ball(ball: Any) -> str:
     return str(ball)
 
 
-def inside(source: Bound | Together) -> Bound | Together:
-    """The problem on the module that ``DistributedDataParallel`` wraps: a first pass needs no reduction of its gradients."""
+def wrapper(model: nn.Module | None) -> DistributedDataParallel | None:
+    """The module itself, or what ``torch.compile`` was given; None for another one."""
+    inner = getattr(model, "_orig_mod", model)
+    return inner if isinstance(inner, DistributedDataParallel) else None
+
+
+def inside(source: Bound | Together, around: DistributedDataParallel | None = None) -> Bound | Together:
+    """The problem on the module that ``DistributedDataParallel`` wraps: a first pass needs no reduction of its gradients.
+
+    around: the wrapper, where the problem has the bare module.
+    """
     if isinstance(source, Together):
-        return Together([_bare(part) for part in source.parts])
-    return _bare(source)
+        return Together([_bare(part, around) for part in source.parts])
+    return _bare(source, around)
 
 
 def check_reduced(source: Bound | Together | None) -> None:
@@ -50,11 +59,24 @@ def check_reduced(source: Bound | Together | None) -> None:
     model, parameters = source.parts[0].model, source.parts[0].parameters
     if any_sharded(parameters):
         _check_reduced_over_mesh(model, parameters)
-    elif processes() > 1 and not isinstance(model, DistributedDataParallel):
+    elif processes() > 1 and wrapper(model) is not None:
+        check_synchronised(wrapper(model))
+    elif processes() > 1:
         raise NotImplementedError(
             f"{processes()} processes train together, and nobody would reduce the gradients of this problem's second pass: the "
             "weights would drift apart. Give the wrapped model to the problem, Problem(DistributedDataParallel(model), loss), "
             "or use opt.perturb(problem.on(x, y)) and make the second pass through the wrapper."
+        )
+
+
+def check_synchronised(around: DistributedDataParallel | None) -> None:
+    """Raises: NotImplementedError inside of the wrapper's ``no_sync()``, where gradients are each process's own."""
+    if around is not None and not around.require_backward_grad_sync:
+        raise NotImplementedError(
+            "inside no_sync() gradients are each process's own: with ball='global' ε* would be another one in each, and after "
+            "a step so would be the weights. Make this call outside of no_sync(); a closure may use it for all of its "
+            "micro-batches but the last. opt.perturb(problem.on(x, y)) averages its first pass by itself, and with ball='rank' "
+            "has one ε* a process."
         )
 
 
@@ -86,7 +108,7 @@ def check_sharded(source: Bound | Together | None, ball: str, scaled: Vectors = 
             "ball='rank' is one ε a process, and with sharded parameters (FSDP2, tensor parallel) a process holds a part of "
             "one ε. Use ball='global', or DistributedDataParallel."
         )
-    if source is not None and any(isinstance(part.model, DistributedDataParallel) for part in source.parts):
+    if source is not None and any(wrapper(part.model) is not None for part in source.parts):
         raise NotImplementedError(
             "DistributedDataParallel around sharded parameters: its reduction would be left out in the first pass. Use "
             "fully_shard on a mesh of two dimensions, one of them for tensor parallelism."
@@ -126,8 +148,10 @@ def check_shared(requests: Asked, solver: Solver | None) -> None:
         )
 
 
-def _bare(bound: Bound) -> Bound:
-    if not isinstance(bound.model, DistributedDataParallel):
-        return bound
-    module: nn.Module = bound.model.module
-    return replace(bound, model=module)
+def _bare(bound: Bound, around: DistributedDataParallel | None) -> Bound:
+    """A static graph's hooks count gradients in the first backward pass that they see: it must not be this one."""
+    found = wrapper(bound.model)
+    module: nn.Module = bound.model if found is None else found.module
+    around = found or around
+    hookless = around is not None and around.static_graph
+    return replace(bound, model=module, hookless=hookless) if found is not None or hookless else bound

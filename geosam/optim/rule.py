@@ -18,6 +18,7 @@ from .memory import Owners
 from .move import Move
 from .overflow import Overflow
 from .passes import Passes
+from .replicas import Replicas
 from .updates import Update
 from .watch import Watch
 
@@ -45,6 +46,7 @@ class Rule(Protocol):
     same_mask: bool
     overflow: Overflow
     audit: Audit
+    replicas: Replicas
     last: Last | None
 
     @property

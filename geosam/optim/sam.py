@@ -36,6 +36,7 @@ from .overflow import Overflow
 from .passes import Both, Passes
 from .processes import check_ball, check_reduced
 from .recorder import refusal
+from .replicas import Replicas
 from .rule import Source
 from .schedules import Schedule
 from .step import Step
@@ -112,7 +113,7 @@ class SAM(Around):
         self.last: Last | None = None
         self.memory: dict[str, State] = {name: {} for name in NAMES}
         self.owners, self.zeroing, self.watch, self._warned = Owners(), Zeroing(), Watch(), False
-        self.overflow, self.audit = Overflow(), Audit()
+        self.overflow, self.audit, self.replicas = Overflow(), Audit(), Replicas()
         self.held = Held()
         self._blank: dict[str, State] | None = None
         groups = self._groups()

@@ -17,7 +17,7 @@ from ..core import vectors as vec
 from ..core.sharded import any_sharded, mean_over_mesh, placed_as
 from ..observation import MeanSquares, Observation, PredictiveDistribution
 from ..problem import Bound, Together
-from .processes import Asked, check_on_mesh, check_sharded, check_shared, processes
+from .processes import Asked, check_on_mesh, check_sharded, check_shared, check_synchronised, processes, wrapper
 
 
 class Sharing:
@@ -26,19 +26,30 @@ class Sharing:
     one: whether a first pass is averaged over processes here: a closure's wrapper does it by itself, and so does FSDP2.
     each: whether every process has a ball, and the mean of their updates is taken. apart: whether losses are the processes' own
     and the gradient is of all, as of closures whose wrapper reduces: what is decided is decided by the gradient.
-    scaled: whether there is a GradScaler.
-    Raises: NotImplementedError for one for each with a closure, and for what sharded parameters do not allow.
+    scaled: whether there is a GradScaler. around: the DistributedDataParallel that reduces the parameters' gradients, if any.
+    Raises: NotImplementedError for one for each with a closure, for a closure whose wrapper does not reduce now, and for what
+    sharded parameters do not allow.
     """
 
-    def __init__(self, ball: str, problem: Bound | Together | None, parameters: Vectors, scaled: bool = False) -> None:
+    def __init__(
+        self,
+        ball: str,
+        problem: Bound | Together | None,
+        parameters: Vectors,
+        scaled: bool = False,
+        around: DistributedDataParallel | None = None,
+    ) -> None:
         self.on_mesh = any_sharded(parameters)
         if self.on_mesh:
             check_sharded(problem, ball, parameters if scaled else ())
         several = processes() > 1
         if several and problem is None and ball == "rank":
             raise NotImplementedError("ball='rank' takes problem.on(x, y): a closure's gradients are reduced by its wrapper")
-        self._model = None if problem is None else problem.parts[0].model
-        self.group = getattr(self._model, "process_group", None)
+        if problem is None:
+            check_synchronised(around)
+        self.around, self.parameters = around, parameters
+        self.group = None if around is None else around.process_group
+        self._begins = problem is not None and around is wrapper(problem.parts[0].model)
         self._reduces = several and problem is not None
         self.one = self._reduces and ball == "global" and not self.on_mesh
         self.each = self._reduces and ball == "rank"
@@ -53,10 +64,10 @@ class Sharing:
 
     def begin(self) -> None:
         """Rank 0's buffers for all, as the wrapper has them before a pass: the first one goes past it."""
-        model = self._model
-        if self._reduces and isinstance(model, DistributedDataParallel) and model.broadcast_buffers:
-            for b in model.module.buffers():
-                dist.broadcast(b, dist.get_global_rank(model.process_group, 0), model.process_group)
+        if self._begins and self.around is not None and self.around.broadcast_buffers:
+            group = self.around.process_group
+            for b in self.around.module.buffers():
+                dist.broadcast(b, dist.get_global_rank(group, 0), group)
 
     def observed(self, seen: Observation) -> Observation:
         """The observation of all processes that have one ball."""
@@ -79,6 +90,22 @@ class Sharing:
     def is_number(self, loss: Tensor) -> Tensor:
         """Whether the loss is finite; one that others do not see is not asked."""
         return torch.ones_like(loss, dtype=torch.bool) if self.apart else loss.abs() < math.inf
+
+    @property
+    def audits(self) -> bool:
+        """Whether it is known what a closure's gradients are the mean of: not where it reduces them by hand."""
+        return not self.apart or self.around is not None
+
+    def joint_loss(self, loss: Tensor) -> Tensor:
+        """The one whose gradient a closure leaves, float64, from this process's own, which may be of another type in each."""
+        loss = loss.to(self.parameters[0].device, torch.float64)
+        if self.on_mesh:
+            return mean_over_mesh(loss, self.parameters)
+        return mean([loss], self.group)[0] if self.apart else loss
+
+    def joint(self, v: Vectors) -> Vectors:
+        """What a wrapper makes of gradients as this process's backward pass leaves them; FSDP2 has done so by then."""
+        return mean(v, self.group) if self.apart else v
 
     def agreed(self, flag: Tensor) -> Tensor:
         """Whether it holds in all processes."""

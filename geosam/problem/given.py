@@ -37,6 +37,8 @@ class Given(Brief):
     check: str = "sampled"
     train: bool = field(default=False, repr=False)
     """Whether its passes belong to a training step, in which a forward pass may write to the parameters."""
+    hookless: bool = False
+    """Whether its backward pass runs no hook that waits for a parameter's accumulated gradient."""
     scale: float = 1.0
     """A GradScaler's: what the loss is multiplied by before a training step differentiates it. Observations are unscaled."""
 

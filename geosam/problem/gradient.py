@@ -18,7 +18,8 @@ from .reading import calls_python, leaves
 def backward(batch: Batch, outputs: Any, parameters: Vectors) -> tuple[Tensor, list[Tensor]]:
     """(L, ∇L) from the outputs of the model's own parameters, in a training step; L is detached."""
     loss = batch.batch_loss(outputs)
-    found = filled(gradients(batch.differentiated(loss), outputs, parameters, list(batch.model.parameters())), parameters)
+    root, others = batch.differentiated(loss), list(batch.model.parameters())
+    found = filled(apart(root, parameters) if batch.hookless else gradients(root, outputs, parameters, others), parameters)
     return loss.detach(), found if batch.scale == 1 else vec.scale(found, 1 / batch.scale)
 
 
@@ -56,6 +57,17 @@ def gradients(
     finally:
         for t, grad in kept:
             t.grad = grad
+
+
+def apart(loss: Tensor, values: Vectors) -> list[Tensor | None]:
+    """As :func:`gradients`, by the graph alone: hooks that wait for ``.grad`` do not run.
+
+    Raises: RuntimeError where a checkpoint's own backward pass may have to reach a parameter.
+    """
+    found = torch.autograd.grad(loss, list(values), allow_unused=True)
+    if any(g is None for g in found) and calls_python(loss):
+        raise RuntimeError(REENTRANT)
+    return [g.to_dense() if g is not None and g.is_sparse else g for g in found]
 
 
 def refuse_hidden(root: Tensor, values: Vectors, u: Tensor, found: Vectors) -> None:

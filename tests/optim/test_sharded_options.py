@@ -13,7 +13,7 @@ from torch.nn import functional as F
 import geosam
 from geosam import metrics, passes, schedules, updates
 from tests.networks import draw, labels
-from tests.optim.test_sharded import by_layers, full, gap, in_tensors
+from tests.optim.sharded import by_layers, full, gap, in_tensors
 from tests.ranks import together
 
 X, Y = draw(8, 4, dtype=torch.float64), labels(8)

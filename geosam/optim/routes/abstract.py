@@ -36,8 +36,9 @@ class Route(ABC):
         scale: float | None = None,
     ) -> None:
         self.source, self.problem, self.rule, self.groups, self.scale = source, problem, rule, groups, scale
-        self.inner = None if problem is None else inside(problem)
-        self.sharing = Sharing(rule.ball, problem, groups.parameters, scale is not None)
+        around = rule.replicas.around(problem, groups.parameters)
+        self.inner = None if problem is None else inside(problem, around)
+        self.sharing = Sharing(rule.ball, problem, groups.parameters, scale is not None, around)
         self.buffers = Buffers(rule.statistics, models(self.inner), groups.parameters)
 
     def call(self) -> Any:

@@ -33,8 +33,7 @@ class ByClosure(Route):
         parameters, last = self.groups.parameters, self.rule.last
         loss = self.rule.zeroing.run_again(self.call, parameters)
         harmless = partial(reads_direction, self.rule, kept, self.groups.names)
-        unscaled = self.scale is None and not self.sharing.apart  # all make the same passes
-        self.rule.audit.check(self.call, parameters, last, loss, unscaled, harmless)
+        self.rule.audit.check(self.call, parameters, last, loss, self.scale is None, harmless, self.sharing)
         return loss
 
     def leaves(self) -> bool:

@@ -19,7 +19,7 @@ from geosam.optim.safety import Safety
 from geosam.optim.sharing import Sharing
 from geosam.optim.step import Step
 from geosam.optim.turn import Turn
-from geosam.problem import kept
+from geosam.problem import data, kept, places
 
 
 def functions_of(*parts: Any) -> list[FunctionType]:
@@ -32,7 +32,8 @@ _GUARD = inspect.unwrap(Safety.displaced)
 STEP = functions_of(Step, Safety, Route, ByClosure, ByProblem, ByTrainer, Sharing, Ascent, Turn, Descent)
 STEP.remove(_GUARD)
 """Every line of a step but those of its context manager itself, between whose lines and the with block nobody can stand."""
-BUFFERS = functions_of(Buffers, ByModule, Statistics, kept, kept.Slot, kept.Places, kept.Kept)
+BUFFERS = [*functions_of(Buffers, ByModule, Statistics, kept.Kept), places.Holder.restore, places.Tally.set, data.put]
+"""Places are searched for without a change."""
 
 
 def lines_of(*functions: Callable[..., object]) -> set[CodeType]:

@@ -11,6 +11,7 @@ from ..core import Vectors
 from ..core.undo import Attempt
 from ..engines import Choice, Engine
 from ..problem import Bound
+from ..problem.gradient import raise_own
 from ..sampling import Sampling
 from .distribution import LACKING, PredictiveDistribution, check_likelihood
 from .drawing import Drawing
@@ -65,6 +66,7 @@ class LabelDraws(Request[Sampled]):
             attempt.refused(error)
             if self.limit is None or look.apart is not look.bound:
                 raise  # nothing can replace these rows
+            raise_own(look.bound, look.parameters)
             here.remember(error)
             raise TakeAgain from error
         look.rows[self.engine], look.leader = captured.rows, self.engine
@@ -87,6 +89,7 @@ class LabelDraws(Request[Sampled]):
             attempt.refused(error)
             if self.limit is None or look.apart is not look.bound:
                 raise
+            raise_own(look.bound, look.parameters)
             here.remember(error)
             return self.take(look)
 

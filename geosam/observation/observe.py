@@ -12,8 +12,9 @@ from ..core.undo import undisturbed
 from ..problem import Bound
 from ..problem.devices import explained
 from ..problem.frozen import frozen
-from ..problem.kept import Kept, Places, slots
-from ..problem.modules import modules, structure
+from ..problem.kept import Kept
+from ..problem.modules import modules
+from ..problem.places import Places
 from .gradient import plain
 from .observation import Observation
 from .request import Look, Needs, Request, TakeAgain
@@ -56,7 +57,7 @@ def observe(point: Bound | Observation, needs: Needs = (), who: str = "this requ
             request.check(point, who)
         if needs or not train:
             point.facts(parameters)
-        look, kept = None, Kept(Places(modules(point.model) if train and needs else ()))
+        look, kept = None, Kept(Places(modules(point.model) if train and needs else (), frozen=False))
         while look is None:  # ends: each repetition is recorded by what asks for it
             replay = point.replay()
             try:
@@ -100,18 +101,11 @@ def _look(bound: Bound, needs: Needs, parameters: Vectors, train: bool) -> Look:
 def _carry(look: Look) -> None:
     """Leave in the model what a pass of its own leaves there, such as a recurrent state: copies of it were run.
 
-    By one more forward pass, whose writes are compared once for each structure; none where the model holds nothing.
+    By one more forward pass; none where a pass leaves nothing behind.
     """
-    bound = look.bound
-    parts = [m for m in modules(bound.model) if slots(m)]
-    key = ("carries", *structure(bound.model, look.parameters))
-    if not parts or not bound.memory.get(key, True):
-        return
-    before = Kept(Places(parts, look.parameters))
-    with torch.no_grad(), nullcontext() if look.replay.recorded else look.replay:
-        bound.call(bound.model)
-    if key not in bound.memory:
-        bound.memory[key] = bool(before.changed())
+    if look.bound.writes.state:
+        with torch.no_grad(), nullcontext() if look.replay.recorded else look.replay:
+            look.bound.call(look.bound.model)
 
 
 def _apart(bound: Bound, needs: Needs, parameters: Vectors) -> Bound:

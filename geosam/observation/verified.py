@@ -12,6 +12,7 @@ from ..engines import Captured, Engine, Moments
 from ..engines.verify import Sums, Verified
 from ..engines.weighted import Weighted
 from ..problem import Bound
+from ..problem.gradient import raise_own
 from .request import Look, TakeAgain
 
 
@@ -44,13 +45,16 @@ def moments(look: Look, engine: Engine) -> Moments:
 
 @contextmanager
 def handing_over(check: Verified) -> Iterator[None]:
-    """Inside, another engine takes over where torch raises (reentrant checkpoints); an error of the model's own comes again."""
+    """Inside, another engine takes over where torch raises (reentrant checkpoints); not after an error of the model's own."""
     attempt = Attempt()
     try:
         yield
     except RuntimeError as error:
         attempt.refused(error)
-        if out_of_memory(error) or not check.hand_over():
+        if out_of_memory(error):
+            raise
+        raise_own(check.bound, check.parameters)
+        if not check.hand_over():
             raise
         raise TakeAgain from error
 

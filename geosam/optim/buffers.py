@@ -1,13 +1,14 @@
 """What passes write to, BatchNorm's running statistics among it: which pass counts, and what a broken one leaves.
 
-Buffers, and tensors that modules hold as plain attributes, by themselves or in a list, tuple or dictionary: a recurrent state,
-the last outputs. Both passes begin with what was there before the step, so that L(θ + ε) differs from L(θ) by ε alone.
+Buffers, frozen parameters, and data in plain attributes, by itself, in containers or in objects: a recurrent state, the last
+outputs, a counter, a teacher that follows the parameters. Both passes begin with what was there before the step, so that
+L(θ + ε) differs from L(θ) by ε alone.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 from weakref import ref
@@ -16,8 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from ..problem.kept import Kept, Places, Slot, alike, slots, version
+from ..problem.kept import Kept
 from ..problem.modules import modules
+from ..problem.places import Places, Tally, alike
 from .holders import compiles, holders, named
 
 T = TypeVar("T")
@@ -61,7 +63,7 @@ class Statistics:
         """module → its mode → whether a pass has written to what it holds."""
         self.holds: ByModule[bool] = ByModule()
         """module → whether it holds a tensor besides its parameters; most hold none, and are not searched again."""
-        self._away: list[Kept] = []
+        self._away: list[tuple[Kept | None, bool, list[Tally]]] = []
         self._places: list[Places] = []
         self._holders: tuple[list[Tensor], list[ref[nn.Module]]] = ([], [])
 
@@ -75,24 +77,32 @@ class Statistics:
     def __reduce__(self) -> tuple[Any, ...]:
         return Statistics, (self.which,)
 
-    def keep(self, parts: list[nn.Module], parameters: list[Tensor]) -> Kept:
-        """What these modules hold now."""
+    def keep(self, parts: list[nn.Module], parameters: list[Tensor], known: Collection[int], copied: bool = True) -> Kept:
+        """What these modules hold now. known: ids of modules that are kept apart. copied: so that it can be restored."""
         places = next((p for p in self._places if p.fits(parts, parameters)), None)
         if places is None:
-            places = Places(parts, parameters)
+            places = Places(parts, parameters, known, frozen=copied)
             others = [p for p in self._places if not alike(p.parts, parts)]
             self._places = [*others[1 - _PLACES :], places] if places.lasting else others
-        return Kept(places)
+        return Kept(places, copied)
 
-    def hold(self, kept: Kept) -> None:
-        """What the coming pass writes is undone by ``restore``."""
-        self._away.append(kept)
+    def hold(self, kept: Kept | None, sought: bool, tallies: list[Tally]) -> None:
+        """What the coming pass writes is undone by ``restore``. sought: whether that is looked for, or all is set back.
+
+        tallies: counters and logs, which tell of all passes.
+        """
+        self._away.append((kept, sought, tallies))
 
     def restore(self) -> None:
         """The buffers as they were before the second pass, where it does not count; nothing at another time."""
         while self._away:
-            self._away[-1].restore()
+            kept, sought, tallies = self._away[-1]
+            totals = [tally.total() for tally in tallies]
+            if kept is not None:
+                kept.restore(kept.changed() if sought else None)
             self._away.pop()
+            for tally, total in zip(tallies, totals, strict=True):
+                tally.set(total)
 
 
 class Buffers:
@@ -109,7 +119,7 @@ class Buffers:
         self._modes: dict[int, tuple[nn.Module, bool]] = {}  # by id: a module may hash by its state
         self._new: set[int] = set()  # in a mode in which nothing is known of them
         self._written: set[int] = set()
-        self._quiet: list[tuple[Slot, int]] = []
+        self._quiet: list[Kept] = []
         self._before: list[Kept] = []
         self._sums: list[tuple[nn.Module, list[Tensor]]] = []
         self._hook: Any = None
@@ -122,24 +132,23 @@ class Buffers:
     def _see(self, root: nn.Module) -> None:
         new = {id(m): (m, m.training) for m in modules(root) if id(m) not in self._modes}
         self._modes.update(new)
-        facts, apart = self.statistics.written, []
-        for key, (m, mode) in new.items():
-            written = facts.get(m, {}).get(mode)
-            if written is None:
-                held = slots(m)
-                self._new.add(key)
-                self._sums += [(m, _sums(m))] if held else []
-                self.statistics.holds[m] = any(isinstance(slot.value, Tensor) for slot in held)
-            if written is not False:
-                apart.append(m)
-                self._written |= {key} if written else set()
-            elif self.statistics.holds.get(m, True):
-                self._quiet += [(s, version(s.value)) for s in slots(m) if isinstance(s.value, Tensor)]
+        facts, holds = self.statistics.written, self.statistics.holds
+        known = {key: facts.get(m, {}).get(mode) for key, (m, mode) in new.items()}
+        apart = [new[key][0] for key, written in known.items() if written is not False]
+        quiet = [new[key][0] for key, written in known.items() if written is False and holds.get(new[key][0], True)]
+        self._written |= {key for key, written in known.items() if written}
+        if quiet:
+            self._quiet.append(self.statistics.keep(quiet, self.parameters, self._modes, copied=False))
         if apart:
             self._before.append(self._kept(apart))
+        for key in (key for key, written in known.items() if written is None):
+            m = new[key][0]
+            self._new.add(key)
+            self._sums.append((m, _sums(m)))
+            holds[m] = key in self._before[-1].places.holding
 
     def _kept(self, parts: list[nn.Module]) -> Kept:
-        return self.statistics.keep(parts, self.parameters)
+        return self.statistics.keep(parts, self.parameters, self._modes)
 
     @contextmanager
     def calls(self, source: Any) -> Iterator[None]:
@@ -170,13 +179,18 @@ class Buffers:
         """After the first pass, before θ moves: what it wrote comes back at the end or not, and the second begins as it did."""
         if self.statistics.which == "both":
             return
-        written = self._learn()
-        if self.statistics.which == "first":
-            self.statistics.hold(self._kept(written))
+        written, kept, new = self._learn(), None, []
+        tallies = [tally for each in self._before for found in each.tallies().values() for tally in found]
+        if self.statistics.which == "first":  # what the first pass of all wrote may equal what was there
+            new = [m for key, (m, _) in self._modes.items() if key in self._new - self._written]
+            kept = self._kept([*written, *new])
+        if kept is not None or tallies:
+            self.statistics.hold(kept, bool(new), tallies)
         # a module that set its own parameters up by this batch would do so again, at θ + ε
-        begun = {id(m) for m, sums in self._sums if any(not a.equal(b) for a, b in zip(sums, _sums(m), strict=True))}
-        for kept in self._before:
-            kept.restore({id(m) for m in written} - begun)
+        known = [(m, sums) for m, sums in self._sums if id(m) in self._written]
+        begun = {id(m) for m, sums in known if any(not a.equal(b) for a, b in zip(sums, _sums(m), strict=True))}
+        for before in self._before:
+            before.restore(self._written - begun)
 
     def unwritten(self, run: Callable[[], Any]) -> Any:
         """What ``run``, a further pass, returns; its writes are undone where they do not count."""
@@ -186,7 +200,10 @@ class Buffers:
         try:
             return run()
         finally:
+            tallies = [tally for found in kept.tallies().values() for tally in found]
             kept.restore()
+            for tally in tallies:
+                tally.set(tally.after)
 
     def finish(self) -> None:
         """Note what was written."""
@@ -200,7 +217,7 @@ class Buffers:
 
     def _learn(self) -> list[nn.Module]:
         """The modules that were written to."""
-        quiet = {id(slot.module) for slot, before in self._quiet if slot.replaced or version(slot.value) != before}
+        quiet = set[int]().union(*(kept.changed() for kept in self._quiet))
         self._written = quiet.union(*(kept.changed(self._written) for kept in self._before))
         facts = self.statistics.written
         for key in self._new | quiet:
@@ -210,5 +227,6 @@ class Buffers:
 
 
 def _sums(module: nn.Module) -> list[Tensor]:
-    """Of its own parameters, which a write to them changes."""
-    return [p.detach().sum(dtype=torch.float64) for p in module._parameters.values() if p is not None and not p.is_complex()]
+    """Of its own parameters with a gradient, which a write to them changes."""
+    own = (p for p in module._parameters.values() if p is not None and p.requires_grad and not p.is_complex())
+    return [p.detach().sum(dtype=torch.float64) for p in own]

@@ -17,7 +17,7 @@ from ..core.stacks import eager
 from ..core.undo import undisturbed
 from .copies import Copy
 from .examine import examine
-from .functional import Opened, Writes, called
+from .functional import Opened, Writes, called, places
 from .given import Given
 from .likelihoods import of_loss
 from .modules import check_replicated, couples_samples, structure, training_modes
@@ -82,7 +82,11 @@ class Batch(Given):
                 return examine(self.model, self.x)
 
         found: Writes = self.remembered(("writes", *training_modes(self.model)), look)
-        return replace(found, parameters=frozenset()) if self.train else found
+        if not (self.train and found.parameters):
+            return found
+        # a step moves those with a gradient, and the model's own pass may write to them
+        held = places(self.model, "_parameters")
+        return replace(found, parameters=frozenset(place for place in found.parameters if not held[place].requires_grad))
 
     def pure(self, parameters: Vectors) -> Callable[[Sequence[Tensor], Any], Any]:
         """(parameters, x) → outputs, by a copy of the model. Outputs may be differentiated after the call has ended.

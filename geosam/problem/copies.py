@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from .data import defines_copying, is_array, is_data, is_scalar, named, put
 from .modules import modules
 
 _ATOMS = {int, float, str, bool, type(None), complex, bytes, torch.dtype, torch.device, torch.Size, type, types.ModuleType}
@@ -20,7 +21,6 @@ _OWN = ("_parameters", "_buffers", "_modules")
 _STANDARD = set(vars(nn.Module()))
 _HOOKS = tuple(name for name in _STANDARD if "hooks" in name)
 _CONTAINERS = {dict, collections.OrderedDict, collections.defaultdict, list, collections.deque, set}
-_METHODS = ("__reduce__", "__reduce_ex__", "__copy__", "__deepcopy__", "__getstate__", "__setstate__")
 
 
 class Copy:
@@ -56,7 +56,7 @@ class Copy:
             self.plain.append((value, value.detach().clone() if self._clones else value))
             return self._known(*self.plain[-1])
         if isinstance(value, nn.Module):
-            return self._module(value)
+            return self._module(value, bool(self.modules))
         if kind in _CONTAINERS:
             return self._container(value)
         if kind is tuple or hasattr(value, "_fields"):
@@ -68,7 +68,8 @@ class Copy:
         self._originals.append(value)
         return new
 
-    def _module(self, module: nn.Module) -> nn.Module:
+    def _module(self, module: nn.Module, hidden: bool) -> nn.Module:
+        """hidden: it was reached by an attribute, so that its parameters are none of the model's."""
         if isinstance(module, torch.jit.ScriptModule):
             raise ValueError(
                 f"{type(module).__name__} is compiled by torch.jit: no copy of it can compute with other parameters. Build the "
@@ -83,7 +84,8 @@ class Copy:
         parameters, buffers, parts = (held[name].copy() for name in _OWN)
         held.update(_parameters=parameters, _buffers=buffers, _modules=parts)
         for k, p in parameters.items():
-            parameters[k] = self._made.get(id(p), p)
+            still = hidden and p is not None and not p.requires_grad
+            parameters[k] = self._made.get(id(p)) if id(p) in self._made else self.of(p) if still else p
         for k, b in buffers.items():
             if b is not None:
                 made = self._made.get(id(b))
@@ -91,7 +93,7 @@ class Copy:
         for k, m in parts.items():
             if m is not None:
                 made = self._made.get(id(m))
-                parts[k] = self._module(m) if made is None else made
+                parts[k] = self._module(m, hidden) if made is None else made
         for name in _HOOKS:
             held[name] = self.of(held[name]) if held[name] else held[name].copy()
         for name in held.keys() - _STANDARD:
@@ -176,20 +178,24 @@ class Copy:
         return new
 
     def _object(self, value: Any) -> Any:
-        """A plain object that a module, or a container of a module, holds."""
-        kind = type(value)
+        """A plain object that a module, or a container of a module, holds; within another one if it is data."""
+        kind, data = type(value), is_data(value)
         simple = kind is types.SimpleNamespace
-        own = not simple and any(_own(kind, name) for name in _METHODS)
-        if self._nested or own or not hasattr(value, "__dict__"):
+        if is_array(value):
+            return self._known(value, value.copy()) if self._clones else value
+        if is_scalar(value) or (self._nested and not data) or (not simple and defines_copying(kind)):
+            return value
+        if not data and not hasattr(value, "__dict__"):
             return value
         try:
             new = kind() if simple else object.__new__(kind)
         except TypeError:  # of a type that is written in C
             return value
         self._known(value, new)
-        self._nested = True
-        vars(new).update({k: self.of(v) for k, v in vars(value).items()})
-        self._nested = False
+        nested, self._nested = self._nested, not data
+        for name, v in named(value).items():
+            put(new, name, {name: self.of(v)})
+        self._nested = nested
         return new
 
 
@@ -197,11 +203,6 @@ def _alike(a: Any, b: Any) -> bool:
     """Whether two containers hold the same objects."""
     pairs = zip((*a, *a.values()), (*b, *b.values()), strict=True) if isinstance(a, dict) else zip(a, b, strict=True)
     return all(x is y for x, y in pairs)
-
-
-def _own(kind: type, name: str) -> bool:
-    """Whether a class defines how it is copied."""
-    return getattr(kind, name, None) is not getattr(object, name, None)
 
 
 def carry_buffers(copy: nn.Module, original: nn.Module) -> None:

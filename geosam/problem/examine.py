@@ -12,7 +12,9 @@ from torch.utils._pytree import tree_leaves
 from ..core.stacks import Watch, eager
 from .copies import Copy
 from .functional import Writes, called, places, unshared
+from .kept import Kept
 from .modules import modules
+from .places import Places
 
 
 class _Touched(Watch):
@@ -51,16 +53,17 @@ def examine(model: nn.Module, x: Any) -> Writes:
 
     Raises: ValueError where the copy reads the original's own tensors: it would compute with these wherever it is evaluated.
     """
-    held, kept = places(model, "_parameters"), places(model, "_buffers")
-    clones = {id(t): t.detach().clone().requires_grad_(t.requires_grad) for t in (*held.values(), *kept.values())}
+    held, buffers = places(model, "_parameters"), places(model, "_buffers")
+    clones = {id(t): t.detach().clone().requires_grad_(t.requires_grad) for t in (*held.values(), *buffers.values())}
     copy = Copy(clones, clones=True)
     before = {key: t.data_ptr() for key, t in clones.items()}
     private, inputs = copy.of(model), unshared(x)
+    kept = Kept(Places(modules(private), [t for t in clones.values() if t.requires_grad]))
     with torch.enable_grad(), eager(), _Touched() as touched:  # a forward pass may differentiate
         called(private, inputs)
     read = [t for t, used in copy.plain if touched.reads(used)]
-    aliased = {id(t) for t in (*held.values(), *kept.values()) if not _storages([t]).isdisjoint(_storages(read))}
-    _refuse_originals(model, [place for place, t in (held | kept).items() if touched.reads(t) or id(t) in aliased])
+    aliased = {id(t) for t in (*held.values(), *buffers.values()) if not _storages([t]).isdisjoint(_storages(read))}
+    _refuse_originals(model, [place for place, t in (held | buffers).items() if touched.reads(t) or id(t) in aliased])
     if any(t.requires_grad for t in read):
         raise ValueError(
             "the forward pass reads a tensor attribute that was computed from parameters before the call, so that it does not "
@@ -70,8 +73,9 @@ def examine(model: nn.Module, x: Any) -> Writes:
         frozenset(
             place for place, t in held.items() if touched.writes(clones[id(t)]) or clones[id(t)].data_ptr() != before[id(t)]
         ),
-        any(touched.writes(used) for _, used in copy.plain),
+        any(touched.writes(used) for _, used in copy.plain) or bool(kept.arrays_changed()),
         any(touched.writes(t) for t in tree_leaves(inputs) if isinstance(t, Tensor)),
+        not kept.changed() <= kept.tallies().keys(),
     )
 
 

@@ -52,11 +52,14 @@ def called(model: Callable[..., Any], x: Any) -> Any:
 
 @dataclass(frozen=True)
 class Writes:
-    """What a forward pass writes to. parameters: slots; attributes: whether tensors that are plain attributes; inputs: x."""
+    """What a forward pass writes to. parameters: slots; attributes: whether tensors or arrays that are plain attributes;
+    inputs: x; state: whether anything that it leaves behind, but for the parameters of an optimizer.
+    """
 
     parameters: frozenset[tuple[int, str]] = frozenset()
     attributes: bool = False
     inputs: bool = False
+    state: bool = False
 
     def copy(self, model: nn.Module, tensors: Mapping[int, Tensor] | None = None) -> Copy:
         """Of the model for one pass, with ``tensors`` (id → the one to use), and clones of what the pass would write to."""

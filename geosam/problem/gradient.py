@@ -31,6 +31,15 @@ def gradient(batch: Batch, parameters: Vectors) -> tuple[Tensor, Any, list[Tenso
     return loss.detach(), outputs, filled(gradients(loss, outputs, values), values)
 
 
+def raise_own(batch: Batch, parameters: Vectors) -> None:
+    """Raise what plain autograd raises on this batch, if anything: it is the model's own or the loss's, whatever the way.
+
+    For where another way has failed, before a third one is taken from then on.
+    """
+    with torch.enable_grad(), batch.replay():
+        gradient(batch, parameters)
+
+
 def private(parameters: Vectors) -> list[Tensor]:
     """Leaves that share the parameters' memory and their hooks on gradients."""
     values = [p.detach().requires_grad_() for p in parameters]

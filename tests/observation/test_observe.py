@@ -241,3 +241,32 @@ def test_a_pass_that_is_taken_again_updates_buffers_once(frozen: bool) -> None:
         assert model.count == k and model.norm.num_batches_tracked == (k if frozen else 0)
     with pytest.raises(RuntimeError, match=r"use_reentrant=False"):
         KroneckerFisher(0.1, rest=Euclidean()).at(bound)
+
+
+class Strict(nn.Module):
+    """A perceptron that refuses large inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = mlp()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if (x > 50).any():
+            raise RuntimeError("an input is too large")
+        z: Tensor = self.net(x)
+        return z
+
+
+@pytest.mark.parametrize(
+    "metric", [EmpiricalFisher(), EmpiricalFisher(engine=Func()), Fisher(0.1)], ids=["Auto", "Func", "draws"]
+)
+def test_what_the_model_raises_on_a_batch_is_told_and_changes_no_engine(metric) -> None:
+    model = build(Strict)
+    problem = geosam.Problem(model, nn.CrossEntropyLoss())
+    bad = X.clone()
+    bad[2] = 100
+    plan = metric.explain(problem.on(X, Y))
+    metric.at(problem.on(X, Y))
+    with pytest.raises(RuntimeError, match=r"^an input is too large$"):
+        metric.at(problem.on(bad, Y))
+    assert metric.explain(problem.on(X, Y)) == plan

@@ -16,6 +16,7 @@ from ...core import vectors as vec
 from ...core.undo import Attempt
 from ...problem import Bound
 from ...problem.functional import Call, Slots
+from ...problem.gradient import raise_own
 from ...problem.losses import sample_loss
 from ...problem.modules import refuse_coupled_samples, training_modes
 from ...rows import Materialised
@@ -51,8 +52,13 @@ class Here:
             if self.compiler is not None:
                 raise
             self.replay.rewind()
-            self.looped = True
-            jacobian, losses, z = alone.rows(part.wrt(self.parameters), self.tensors[3], outputs)
+            self.looped, attempt = True, Attempt()
+            try:
+                jacobian, losses, z = alone.rows(part.wrt(self.parameters), self.tensors[3], outputs)
+            except Exception as refusal:
+                attempt.refused(refusal)
+                raise_own(self.bound, self.bound.parameters)
+                raise
         return losses.detach(), [j.detach() for j in jacobian], tree_map(Tensor.detach, z)
 
     def sums(self, part: Bound, c: Tensor | None) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:

@@ -1,0 +1,228 @@
+"""Where modules hold what a pass may write: buffers, frozen parameters, and data in attributes, containers and objects."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Collection, Sequence
+from operator import is_
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..core import vectors as vec
+from .data import CONTAINERS, entries, is_array, is_data, is_scalar, named, put, same
+from .modules import modules
+
+_LONG = 100
+"""Entries from which on a list is a log, whose tensors are not searched."""
+_MUCH = 4
+"""Frozen parameters beyond so many times the bytes of the others are not copied."""
+
+
+class Tally(NamedTuple):
+    """A counter that one pass has raised, by its place and name, or a list that it has lengthened: they tell of all passes."""
+
+    place: Any
+    name: Any
+    before: Any
+    after: Any
+
+    def total(self) -> Any:
+        """What it is after one more pass that began as the first did."""
+        if self.name is None:
+            return [*self.after, *list(self.place)[len(self.before) :]]
+        return self.after + named(self.place)[self.name] - self.before
+
+    def set(self, value: Any) -> None:
+        """Give it this value."""
+        if self.name is None:
+            self.place.clear()
+            self.place.extend(value)
+        else:
+            put(self.place, self.name, {self.name: value})
+
+
+class Holder(NamedTuple):
+    """A container, or an object by its attributes, and what it held: the objects themselves.
+
+    owner: the module that leads to it. names: all that it had, of which ``items`` are those that are followed.
+    """
+
+    owner: nn.Module
+    place: Any
+    items: Any
+    names: Collection[str] = ()
+
+    def differences(self) -> list[Any]:
+        """Names by which something else is held now, or something new, or nothing; not those of functions and the like."""
+        now = named(self.place)
+        found = [k for k, v in self.items.items() if k not in now or not same(now[k], v)]
+        return [k for k in (*found, *(k for k in now if k not in self.names)) if is_data(now.get(k))]
+
+    @property
+    def replaced(self) -> bool:
+        """Whether it holds other objects."""
+        if isinstance(self.items, dict):
+            return bool(self.differences())
+        if isinstance(self.place, set):
+            return bool(self.place != self.items)
+        return len(self.place) != len(self.items) or not all(map(same, self.place, self.items))
+
+    def tallies(self) -> list[Tally] | None:
+        """The counters that rose and the list that grew, if nothing else has changed here; else None."""
+        if isinstance(self.items, dict):
+            pairs = [(name, self.items.get(name), named(self.place).get(name)) for name in self.differences()]
+            rose = all(type(a) is type(b) is int and b > a for _, a, b in pairs)
+            return [Tally(self.place, *pair) for pair in pairs] if rose else None
+        open_ended = not isinstance(self.place, set) and getattr(self.place, "maxlen", None) is None
+        grew = open_ended and len(self.place) >= len(self.items) and all(map(is_, self.place, self.items))
+        return [Tally(self.place, None, self.items, list(self.place))] if grew else None
+
+    def restore(self) -> None:
+        """The same objects again; may be repeated."""
+        if isinstance(self.items, dict):
+            for name in self.differences():
+                put(self.place, name, self.items)
+        elif self.replaced:
+            self.place.clear()
+            (self.place.update if isinstance(self.place, set) else self.place.extend)(self.items)
+
+
+class Places:
+    """Where some modules hold what a pass may write.
+
+    parameters: those in other hands, left alone. known: ids of modules that are looked at by themselves. frozen: whether
+    parameters without a gradient count, unless they are very many.
+
+    Making one takes microseconds a tensor; ``fits`` tells in a tenth of that whether it can be used again.
+    """
+
+    def __init__(
+        self, parts: Sequence[nn.Module], parameters: Sequence[Tensor] = (), known: Collection[int] = (), frozen: bool = True
+    ) -> None:
+        self.parts, self.parameters = parts, parameters
+        self.holders: list[Holder] = []
+        self.owners: list[int] = []
+        """The id of the module of each of the tensors, in whatever it holds them."""
+        self.tensors: list[Tensor] = []
+        self.arrays: list[tuple[int, Any]] = []
+        self.lasting = True
+        """Whether they may be held until the next step, because no graph of this one is."""
+        self._taken: set[int] | None = None
+        self._seen = {*known, *map(id, parts)}
+        still: list[tuple[int, Tensor]] = []
+        for m in parts:
+            self._module(m, m, still if frozen else None)
+        self.holding = {*self.owners, *(key for key, _ in self.arrays)}
+        """Ids of modules with tensors or arrays that are no parameters."""
+        few = _bytes(t for _, t in still) <= _MUCH * _bytes(parameters)
+        self.many = [] if few else still
+        """Frozen parameters that are too many to copy."""
+        self.owners += [key for key, _ in still] if few else []
+        self.tensors += [t for _, t in still] if few else []
+        self.groups = [index for index, _ in vec.kinds(self.tensors)] if self.tensors else []
+        """Positions of the tensors of each type and device, which one operation takes."""
+        self._held = [(m.__dict__, m.__dict__.copy()) for m in parts if not _is_wrapper(m)]
+        self._held += [(m._buffers, dict(m._buffers.items())) for m in parts]  # type: ignore[misc]
+        self._inner = [h for h in self.holders if not isinstance(h.place, nn.Module)]
+
+    def same(self) -> bool:
+        """Whether each module holds the same objects as then."""
+        for now, then in self._held:
+            if len(now) != len(then) or not all(map(is_, now.values(), then.values())):
+                return False
+        return not any(holder.replaced for holder in self._inner)
+
+    def fits(self, parts: Sequence[nn.Module], parameters: Sequence[Tensor]) -> bool:
+        """Whether these would have the same places."""
+        return alike(parts, self.parts) and alike(parameters, self.parameters) and self.same()
+
+    def _module(self, m: nn.Module, owner: nn.Module, still: list[tuple[int, Tensor]] | None) -> None:
+        self._seen.add(id(m))
+        buffers = dict(m._buffers.items())
+        if buffers or isinstance(m._buffers, dict):
+            self.holders.append(Holder(owner, m._buffers, buffers, buffers.keys()))
+        for b in buffers.values():
+            self._follows(b, owner, still)
+        for p in m._parameters.values() if still is not None else ():
+            # those of other types are quantised, sharded or not there yet
+            if type(p) in (Tensor, nn.Parameter) and not (p.requires_grad or p.is_meta or self._is_taken(p)):  # type: ignore[union-attr, arg-type]
+                still.append((id(owner), p))  # type: ignore[union-attr, arg-type]
+        if not _is_wrapper(m):
+            held = named(m)
+            items = {k: v for k, v in held.items() if self._follows(v, owner, still)}
+            self.holders.append(Holder(owner, m, items, held.keys()))
+
+    def _follows(self, value: Any, owner: nn.Module, still: list[tuple[int, Tensor]] | None) -> bool:
+        """Whether it is data, or may hold some, which is noted."""
+        if is_scalar(value):
+            return True
+        if isinstance(value, Tensor):
+            if isinstance(value, nn.Parameter):
+                return False
+            if value.requires_grad:  # the next pass makes it anew
+                self.lasting = False
+            elif id(value) not in self._seen and not self._is_taken(value):
+                self._seen.add(id(value))
+                self.owners.append(id(owner))
+                self.tensors.append(value)
+            return True
+        if id(value) in self._seen:
+            return True
+        if isinstance(value, nn.Module):
+            for m in modules(value):
+                if id(m) not in self._seen:
+                    self._module(m, owner, still)
+            return True
+        return self._holds(value, owner, still)
+
+    def _holds(self, value: Any, owner: nn.Module, still: list[tuple[int, Tensor]] | None) -> bool:
+        """The same of an array, a container or an object."""
+        parts: Collection[Any] = ()
+        if is_array(value):
+            self.arrays.append((id(owner), value))
+        elif isinstance(value, collections.Counter):  # which counts whatever happens
+            return False
+        elif isinstance(value, CONTAINERS):
+            parts = entries(value)
+            if any(isinstance(v, nn.Parameter) for v in parts):
+                return False
+            if isinstance(value, dict):
+                self.holders.append(Holder(owner, value, held := dict(value), held.keys()))
+            elif not isinstance(value, tuple):
+                self.holders.append(Holder(owner, value, set(value) if isinstance(value, set) else list(value)))
+                parts = parts if len(parts) < _LONG else ()
+        elif is_data(value):
+            self.holders.append(Holder(owner, value, held := named(value), held.keys()))
+            parts = held.values()
+        else:
+            return False
+        self._seen.add(id(value))
+        for v in parts:
+            self._follows(v, owner, still)
+        return True
+
+    def _is_taken(self, t: Tensor) -> bool:
+        if self._taken is None:
+            self._taken = {_memory(p) for p in self.parameters}
+        return _memory(t) in self._taken
+
+
+def alike(u: Sequence[Any], v: Sequence[Any]) -> bool:
+    """Whether both hold the same objects."""
+    return len(u) == len(v) and all(map(is_, u, v))
+
+
+def _memory(t: Tensor) -> int:
+    return t.untyped_storage()._cdata if t.layout == torch.strided else id(t)
+
+
+def _bytes(tensors: Any) -> int:
+    return sum(t.numel() * t.element_size() for t in tensors)
+
+
+def _is_wrapper(module: nn.Module) -> bool:
+    """What a wrapper of processes keeps is its own affair."""
+    kind = type(module)  # of the class: a module takes long to say that it has no such attribute
+    return hasattr(kind, "no_sync") or hasattr(kind, "unshard")

@@ -38,6 +38,14 @@ class Study(Protocol):
 
 
 @runtime_checkable
+class Filed(Protocol):
+    """A study whose records are too many to keep, and its counts are not."""
+
+    def kept(self, folder: Path) -> tuple[Page, Shown] | None:
+        """The page of the counts in ``folder``; None where there are none."""
+
+
+@runtime_checkable
 class Whole(Protocol):
     """A study that carries itself out, because what it runs last depends on what it ran first."""
 

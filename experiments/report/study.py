@@ -17,7 +17,7 @@ from ..claims.study import Claims
 from ..common.overview import Together
 from ..common.parts import parts
 from ..common.runner import COMMAND, found, publish
-from ..common.study import Whole
+from ..common.study import Filed, Whole
 
 SELF = ("claims", "report")
 
@@ -49,7 +49,8 @@ class Everything:
         if claims is not None and claims[0].table is not None:
             sections.insert(0, Section("Claims", [claims[0].lead, claims[0].table]))
         names = {name for name, _, _ in studies}
-        lead = f"{len(names)} studies, each with its figure, table and verdict; `python -m experiments NAME` writes all."
+        count = f"{len(names)} {'study' if len(names) == 1 else 'studies'}"
+        lead = f"{count}, each with its figure, table and verdict; `python -m experiments NAME` writes all."
         missing = [name for name in parts("command") if name not in {*names, *SELF, "benchmarks"}]
         setup = [f"No record here of {', '.join(missing)}."] if missing else []
         shown = Together({f"{name} {i}": each for i, (name, _, each) in enumerate(studies)})
@@ -67,6 +68,8 @@ def pages(records: Path, names: Collection[str] = ()) -> Iterator[tuple[str, Pag
         for own in configurations(folder):
             study = make(**own)
             there = study.found(folder) if isinstance(study, Whole) else found(study, folder)
+            if there is None and isinstance(study, Filed):
+                there = study.kept(folder)
             if there is not None:
                 yield name, *there
 

@@ -16,7 +16,7 @@ from theory.toy_ends import End, landscape
 
 from .config import LOSSES, NAMES, OWN
 from .style import COLOURS, ORDER, WORDS
-from .summary import NO_RADIUS, Summary, digits
+from .summary import NO_RADIUS, Counts, Summary, digits
 
 NONE: dict[str, Any] = {"fc": PAPER, "ec": COLOURS[End.UNSETTLED], "hatch": "////", "lw": 0.4}
 PALETTE = ListedColormap([COLOURS[end] for end in End])
@@ -41,7 +41,7 @@ def by_radius(summary: Summary) -> Figure:
     return figure
 
 
-def shares(summary: Summary) -> Figure:
+def shares(summary: Counts) -> Figure:
     """Stacked bars: where each method's runs end; a panel a loss and design."""
     pairs = summary.pairs()
     figure = Figure(figsize=(9.6, 1.75 * -(-len(pairs) // 2) + 0.5))

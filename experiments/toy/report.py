@@ -17,7 +17,7 @@ from .figures import basins, by_radius, shares
 from .paths import banana, figure_1, paths
 from .result import Found
 from .style import ORDER, WORDS
-from .summary import NO_RADIUS, Summary
+from .summary import NO_RADIUS, Counts, Summary
 
 DRAWN = (
     "Diamond: start; square: last iterate; yellow: the neighbourhood at some iterates, drawn to the scale above the panel; "
@@ -70,7 +70,7 @@ BANANA = (
 )
 
 
-def wins(s: Summary) -> Note:
+def wins(s: Counts) -> Note:
     """FSAM and SAM on the figure's loss, by design."""
     table = s.duels()
     mine = table[(table["where"] == "all") & (table["rival"] == "SAM") & (table["loss"] == "the figure's")]
@@ -79,7 +79,7 @@ def wins(s: Summary) -> Note:
         for t in mine.itertuples()
     ]
     return Note(
-        f"FSAM : SAM, {'; '.join(counts)}",
+        f"FSAM flat and SAM sharp, against the reverse, {'; '.join(counts)}",
         [
             "The count that comes out depends on the radius, on how radii are matched and on what counts as reaching a "
             "minimum. At a constant radius large enough to cross the pass, FSAM goes on circling beside the saddle, on the "
@@ -186,7 +186,7 @@ def ends_table(s: Summary, loss: str, design: str) -> Table:
     return Table(note, ["method", *(WORDS[end] for end in ORDER), NO_RADIUS], rows)
 
 
-def radius_table(s: Summary) -> Table:
+def radius_table(s: Counts) -> Table:
     """The shares of FSAM's ends by ρ, on the figure's loss with own radii."""
     rows = []
     for where, row in s.by_radius().iterrows():

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise, product
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,22 @@ RHOS = (0.05, 0.5, 1.0, math.sqrt(2), 2.5)
 FINE = (0.05, 0.2, 0.4, 0.6, 0.8, 0.9, 1.2, math.sqrt(2), 2.5)
 NO_RADIUS = "no such radius"
 SIGMAS = (0.0, 30.0, 40.0, 50.0, 60.0)
+
+
+class Counts(Protocol):
+    """What is shown of a summary, and kept of it."""
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """As ``Summary``'s."""
+
+    def ends(self, loss: str, design: str) -> pd.DataFrame:
+        """As ``Summary``'s."""
+
+    def by_radius(self) -> pd.DataFrame:
+        """As ``Summary``'s."""
+
+    def duels(self) -> pd.DataFrame:
+        """As ``Summary``'s."""
 
 
 @dataclass(frozen=True)

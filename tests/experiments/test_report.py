@@ -48,3 +48,14 @@ def test_a_study_is_made_of_the_options_that_its_records_were(some):
     found = {page.lead.rpartition(": ")[2] for name, page, _ in pages(some) if name == "bound"}
     assert found == {"6 runs.", "12 runs."}
     assert configurations(RECORDS / "frontier") == [{"seeds": 3}]
+
+
+def test_counts_are_shown_where_records_are_too_many_to_keep(tmp_path):
+    shutil.copytree(RECORDS / "toy", tmp_path / "toy")
+    ((name, page, shown),) = pages(tmp_path)
+    filed = json.loads((tmp_path / "toy" / "summary.json").read_text())
+    assert name == "toy" and f"{filed['settings']:,} random settings" in page.lead and list(shown.records) == []
+    assert [row[0] for row in page.table.rows] == [each["rho"] for each in filed["by_radius"]]
+    assert "725 : 0 on their sides" in page.verdict.big and page.picture.figures()["wide"].axes
+    (tmp_path / "toy" / "summary.json").write_text(json.dumps({**filed, "key": "of another configuration"}))
+    assert list(pages(tmp_path)) == []

@@ -80,6 +80,20 @@ def check_synchronised(around: DistributedDataParallel | None) -> None:
         )
 
 
+def joins(around: DistributedDataParallel | None) -> bool:
+    """Whether torch's ``Join`` stands in for processes that have run out of batches: in the wrapper's reductions alone."""
+    return bool(getattr(getattr(around, "_join_config", None), "enable", False))
+
+
+def check_joined(around: DistributedDataParallel | None) -> None:
+    """Raises: NotImplementedError inside of torch's ``Join`` for a problem, whose reductions nobody would answer."""
+    if joins(around):
+        raise NotImplementedError(
+            "inside Join a process that has run out of batches answers the wrapper's reductions, and not those of a problem's "
+            "first pass: the others would wait for ever. Use opt.step(closure) through the wrapper, or as many batches in each."
+        )
+
+
 def _check_reduced_over_mesh(model: nn.Module, parameters: Vectors) -> None:
     covered = max(p.device_mesh.size() for p in parameters if is_sharded(p))  # type: ignore[attr-defined]
     if covered < processes():
@@ -88,6 +102,9 @@ def _check_reduced_over_mesh(model: nn.Module, parameters: Vectors) -> None:
             "reduce the gradients of this problem's second pass over the others. Use a mesh of all of them (hybrid sharding, "
             "of two dimensions), or a closure that reduces them."
         )
+
+
+def _check_plain(model: nn.Module, parameters: Vectors) -> None:
     plain = next((i for i, p in enumerate(parameters) if not is_sharded(p)), None)
     if plain is not None and any(map(gathers, model.modules())):
         raise NotImplementedError(
@@ -108,6 +125,8 @@ def check_sharded(source: Bound | Together | None, ball: str, scaled: Vectors = 
             "ball='rank' is one ε a process, and with sharded parameters (FSDP2, tensor parallel) a process holds a part of "
             "one ε. Use ball='global', or DistributedDataParallel."
         )
+    if source is not None:
+        _check_plain(source.parts[0].model, source.parts[0].parameters)
     if source is not None and any(wrapper(part.model) is not None for part in source.parts):
         raise NotImplementedError(
             "DistributedDataParallel around sharded parameters: its reduction would be left out in the first pass. Use "

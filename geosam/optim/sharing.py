@@ -17,7 +17,17 @@ from ..core import vectors as vec
 from ..core.sharded import any_sharded, mean_over_mesh, placed_as
 from ..observation import MeanSquares, Observation, PredictiveDistribution
 from ..problem import Bound, Together
-from .processes import Asked, check_on_mesh, check_sharded, check_shared, check_synchronised, processes, wrapper
+from .processes import (
+    Asked,
+    check_joined,
+    check_on_mesh,
+    check_sharded,
+    check_shared,
+    check_synchronised,
+    joins,
+    processes,
+    wrapper,
+)
 
 
 class Sharing:
@@ -47,6 +57,8 @@ class Sharing:
             raise NotImplementedError("ball='rank' takes problem.on(x, y): a closure's gradients are reduced by its wrapper")
         if problem is None:
             check_synchronised(around)
+        else:
+            check_joined(around)
         self.around, self.parameters = around, parameters
         self.group = None if around is None else around.process_group
         self._begins = problem is not None and around is wrapper(problem.parts[0].model)
@@ -93,8 +105,8 @@ class Sharing:
 
     @property
     def audits(self) -> bool:
-        """Whether it is known what a closure's gradients are the mean of: not where it reduces them by hand."""
-        return not self.apart or self.around is not None
+        """Whether it is known what a closure's gradients are the mean of (by hand it is not), and all processes are there."""
+        return not self.apart or (self.around is not None and not joins(self.around))
 
     def joint_loss(self, loss: Tensor) -> Tensor:
         """The one whose gradient a closure leaves, float64, from this process's own, which may be of another type in each."""

@@ -9,17 +9,27 @@ from torch import Tensor
 
 from ..core import Vectors
 from ..core import vectors as vec
+from ..core.sharded import any_sharded
 from .batch import Batch
 from .functional import REENTRANT
 from .probe import agree
 from .reading import calls_python, leaves
+
+_UNREDUCED = (
+    "no sharded parameter has a gradient after the first pass: inside set_requires_gradient_sync(False) it is kept where the "
+    "second pass's is added to it. Leave out that call, for this is no place to save communication: each micro-batch has an ε* "
+    "of all processes; or use opt.step([problem.on(x1, y1), ...]), one ball for all micro-batches."
+)
 
 
 def backward(batch: Batch, outputs: Any, parameters: Vectors) -> tuple[Tensor, list[Tensor]]:
     """(L, ∇L) from the outputs of the model's own parameters, in a training step; L is detached."""
     loss = batch.batch_loss(outputs)
     root, others = batch.differentiated(loss), list(batch.model.parameters())
-    found = filled(apart(root, parameters) if batch.hookless else gradients(root, outputs, parameters, others), parameters)
+    each = apart(root, parameters) if batch.hookless else gradients(root, outputs, parameters, others)
+    if any_sharded(parameters) and all(g is None for g in each):
+        raise NotImplementedError(_UNREDUCED)
+    found = filled(each, parameters)
     return loss.detach(), found if batch.scale == 1 else vec.scale(found, 1 / batch.scale)
 
 

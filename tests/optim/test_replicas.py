@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.algorithms.join import Join
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
@@ -110,6 +111,17 @@ def nobody_reduces_inside_no_sync():
     same_everywhere(model)
 
 
+def processes_that_run_out_of_batches():
+    """torch's Join answers the wrapper's reductions for them, and no others."""
+    model = build(mlp, dtype=torch.float64)
+    ddp, opt = DistributedDataParallel(model), optimizer(model, {})
+    with Join([ddp]):
+        with pytest.raises(NotImplementedError, match=r"inside Join.*opt\.step\(closure\)"):
+            opt.step(geosam.Problem(ddp, nn.CrossEntropyLoss()).on(share(X), share(Y)))
+        steps(opt, ddp, closure_of(opt, ddp), "step", 5 - 2 * dist.get_rank())
+    same_everywhere(model)
+
+
 def closures_are_looked_into():
     """By all processes together, also where one does not reach what another does: nobody waits."""
 
@@ -148,6 +160,7 @@ def closures_are_looked_into():
 def everything(expected):
     a_problem_by_any_wrapper(expected)
     nobody_reduces_inside_no_sync()
+    processes_that_run_out_of_batches()
     closures_are_looked_into()
 
 

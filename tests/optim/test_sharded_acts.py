@@ -138,6 +138,11 @@ def what_would_be_wrong_is_refused(size: int, divide: Any = by_layers) -> None:
         geosam.compare(problem, metrics=[metrics.Euclidean()], rho=0.1)
     assert all(map(torch.equal, before, full(model.parameters())))
     if divide is by_layers:
+        model.set_requires_gradient_sync(False)
+        with pytest.raises(NotImplementedError, match=r"set_requires_gradient_sync\(False\).*opt\.step\(\["):
+            optimizer(model, {}).perturb(problem)
+        model = divide(network(), size)
+        problem = geosam.Problem(model, nn.CrossEntropyLoss()).on(x, y)
         with pytest.raises(NotImplementedError, match=r"until='backward' is not known.*until='step'"):
             optimizer(model, {}).perturb(problem, until="backward")
         assert all(map(torch.equal, before, full(model.parameters())))

@@ -52,6 +52,8 @@ class Kept:
     def tallies(self) -> dict[int, list[Tally]]:
         """A module's id → its counters and logs, where a pass has changed nothing of it but these."""
         found: dict[int, list[Tally]] = {}
+        if self.places.same():
+            return found
         for holder in (h for h in self.places.holders if h.replaced):
             found.setdefault(id(holder.owner), []).extend(holder.tallies() or [Tally(None, None, None, None)])
         written = self.written()

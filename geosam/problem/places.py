@@ -125,7 +125,8 @@ class Places:
         """Positions of the tensors of each type and device, which one operation takes."""
         self._held = [(m.__dict__, m.__dict__.copy()) for m in parts if not _is_wrapper(m)]
         self._held += [(m._buffers, dict(m._buffers.items())) for m in parts]  # type: ignore[misc]
-        self._inner = [h for h in self.holders if not isinstance(h.place, nn.Module)]
+        compared = {id(place) for m in parts for place in (m, m._buffers)}
+        self._inner = [h for h in self.holders if id(h.place) not in compared]
 
     def same(self) -> bool:
         """Whether each module holds the same objects as then."""

@@ -248,6 +248,11 @@ KINDS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any], Callable[[Any
         lambda m: m.teacher.weight[0].clone(),
         lambda m, h: teach(m.teacher, m.out),
     ),
+    "hidden name": (
+        lambda m: (hide(m), assign(m.teacher[0], at="a")),
+        lambda m: float(m.teacher[0].at == "a"),
+        lambda m, h: assign(m.teacher[0], at="b" if m.teacher[0].at == "a" else "a"),
+    ),
     "hidden teacher": (hide, lambda m: m.teacher[0].weight[0].clone(), lambda m, h: teach(m.teacher[0], m.out)),
 }
 

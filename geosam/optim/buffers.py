@@ -19,7 +19,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from ..problem.kept import Kept
 from ..problem.modules import modules
-from ..problem.places import Places, Tally, alike
+from ..problem.places import Places, Tally, same_objects
 from .holders import compiles, holders, named
 
 T = TypeVar("T")
@@ -69,8 +69,7 @@ class Statistics:
 
     def holders(self, parameters: list[Tensor]) -> list[nn.Module]:
         """Those of :func:`holders`, looked for once as long as the parameters are the same."""
-        known = self._holders[0]
-        if len(known) != len(parameters) or any(p is not q for p, q in zip(known, parameters, strict=True)):
+        if not same_objects(self._holders[0], parameters):
             self._holders = (parameters, [ref(m) for m in holders(parameters)])
         return [m for m in (found() for found in self._holders[1]) if m is not None]
 
@@ -82,7 +81,7 @@ class Statistics:
         places = next((p for p in self._places if p.fits(parts, parameters)), None)
         if places is None:
             places = Places(parts, parameters, known, frozen=copied)
-            others = [p for p in self._places if not alike(p.parts, parts)]
+            others = [p for p in self._places if not same_objects(p.parts, parts)]
             self._places = [*others[1 - _PLACES :], places] if places.lasting else others
         return Kept(places, copied)
 

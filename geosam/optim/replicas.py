@@ -9,6 +9,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..core import Vectors
 from ..problem import Bound, Together
+from ..problem.places import same_objects
 from .holders import alive
 from .processes import processes, wrapper
 
@@ -31,8 +32,7 @@ class Replicas:
         if given is not None:
             return given
         found = None if self._found is None else self._found()
-        same = len(self._known) == len(parameters) and all(p is q for p, q in zip(self._known, parameters, strict=True))
-        if not same or (found is None and self._found is not None):
+        if not same_objects(self._known, parameters) or (found is None and self._found is not None):
             self._known, ids = parameters, {id(p) for p in parameters}
             held = [w for w in alive(DistributedDataParallel) if any(id(p) in ids for p in w.parameters())]
             found = held[-1] if held else None

@@ -137,7 +137,7 @@ class Places:
 
     def fits(self, parts: Sequence[nn.Module], parameters: Sequence[Tensor]) -> bool:
         """Whether these would have the same places."""
-        return alike(parts, self.parts) and alike(parameters, self.parameters) and self.same()
+        return same_objects(parts, self.parts) and same_objects(parameters, self.parameters) and self.same()
 
     def _module(self, m: nn.Module, owner: nn.Module, still: list[tuple[int, Tensor]] | None) -> None:
         self._seen.add(id(m))
@@ -210,7 +210,7 @@ class Places:
         return _memory(t) in self._taken
 
 
-def alike(u: Sequence[Any], v: Sequence[Any]) -> bool:
+def same_objects(u: Sequence[Any], v: Sequence[Any]) -> bool:
     """Whether both hold the same objects."""
     return len(u) == len(v) and all(map(is_, u, v))
 

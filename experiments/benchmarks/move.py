@@ -163,7 +163,7 @@ def _compiled(scene: Scene) -> Job:
 
     def fill(parameters: list[Tensor], gradients: list[Tensor], targets: list[Tensor]) -> None:
         observation = geosam.Observation(parameters, gradients, scene.loss)
-        epsilon = geosam.solve(metric.local(observation), gradients, RHO).epsilon
+        epsilon = geosam.solve(metric.at(observation), gradients, RHO).epsilon
         for target, p, e in zip(targets, parameters, epsilon, strict=True):
             target.copy_(p + e)
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
+import torch
+
 from ..core import Divergence, Norm, Public, Vectors, check_instance
 from ..core.undo import undisturbed
 from ..problem import Bound
@@ -37,9 +39,14 @@ class Field(Public, ABC, Generic[T_co]):
         """The value at the observation's point given the state, and the next state. An empty state means the first step."""
         return self.local(observation), state
 
-    @undisturbed
     def at(self, point: Bound | Observation) -> T_co:
-        """The value at a bound problem (or at an observation of one), without memory."""
+        """The value at a bound problem (or at an observation of one, which torch.compile can trace), without memory."""
+        if torch.compiler.is_compiling() and isinstance(point, Observation):
+            return self.step(point.holding(self.needs, name_of(self)), {})[0]
+        return self._at(point)
+
+    @undisturbed
+    def _at(self, point: Bound | Observation) -> T_co:
         return self.step(observe(point, self.needs, name_of(self)), {})[0]
 
     def explain(self, point: Bound) -> str:

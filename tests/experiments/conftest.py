@@ -15,4 +15,4 @@ def _coarse():
 
 @pytest.fixture(autouse=True)
 def _no_collections(monkeypatch):
-    monkeypatch.setattr(gc, "collect", lambda: 0)
+    monkeypatch.setattr(gc, "collect", lambda *_: 0)

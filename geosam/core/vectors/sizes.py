@@ -41,7 +41,8 @@ def sup(v: Vectors) -> Tensor:
         return torch.zeros((), dtype=torch.float64, device=v[0].device)
     if not reads_are_free(v):
         return sizes(filled, math.inf).amax()
-    return torch.stack([t.abs().amax().double() for t in filled]).amax()
+    ends = (t.aminmax() for t in filled)  # without |t|, which would be another tensor
+    return torch.stack([torch.maximum(-low, high).double() for low, high in ends]).amax()
 
 
 def absolute_sum(v: Vectors) -> Tensor:

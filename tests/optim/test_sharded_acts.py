@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from torch.nn import functional as F
 
 import geosam
@@ -138,6 +139,12 @@ def what_would_be_wrong_is_refused(size: int, divide: Any = by_layers) -> None:
         geosam.compare(problem, metrics=[metrics.Euclidean()], rho=0.1)
     assert all(map(torch.equal, before, full(model.parameters())))
     if divide is by_layers:
+        some = network()
+        fully_shard(some[0], mesh=init_device_mesh("cpu", (size,)))
+        partly = geosam.Problem(some, nn.CrossEntropyLoss()).on(x, y)
+        for act in (optimizer(some, {}).step, optimizer(some, {}).perturb):
+            with pytest.raises(NotImplementedError, match="parameter 2 is not sharded and others are"):
+                act(partly)
         model.set_requires_gradient_sync(False)
         with pytest.raises(NotImplementedError, match=r"set_requires_gradient_sync\(False\).*opt\.step\(\["):
             optimizer(model, {}).perturb(problem)

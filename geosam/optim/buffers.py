@@ -180,8 +180,9 @@ class Buffers:
             return
         written, kept, new = self._learn(), None, []
         tallies = [tally for each in self._before for found in each.tallies().values() for tally in found]
-        if self.statistics.which == "first":  # what the first pass of all wrote may equal what was there
-            new = [m for key, (m, _) in self._modes.items() if key in self._new - self._written]
+        if self.statistics.which == "first":  # what the first pass of all wrote to a teacher may equal what was there
+            teachers = set[int]().union(*(each.places.teachers for each in self._before))
+            new = [m for key, (m, _) in self._modes.items() if key in (self._new & teachers) - self._written]
             kept = self._kept([*written, *new])
         if kept is not None or tallies:
             self.statistics.hold(kept, bool(new), tallies)

@@ -116,6 +116,8 @@ class Places:
             self._module(m, m, still if frozen else None)
         self.holding = {*self.owners, *(key for key, _ in self.arrays)}
         """Ids of modules with tensors or arrays that are no parameters."""
+        self.teachers = {key for key, _ in still}
+        """Ids of modules with frozen parameters, which may follow those of an optimizer and at first be equal to them."""
         few = _bytes(t for _, t in still) <= _MUCH * _bytes(parameters)
         self.many = [] if few else still
         """Frozen parameters that are too many to copy."""

@@ -14,7 +14,7 @@ from ..problem.devices import explained
 from ..problem.frozen import frozen
 from ..problem.kept import Kept
 from ..problem.modules import modules
-from ..problem.places import Places
+from ..problem.places import Known
 from .gradient import plain
 from .observation import Observation
 from .request import Look, Needs, Request, TakeAgain
@@ -57,7 +57,8 @@ def observe(point: Bound | Observation, needs: Needs = (), who: str = "this requ
             request.check(point, who)
         if needs or not train:
             point.facts(parameters)
-        look, kept = None, Kept(Places(modules(point.model) if train and needs else (), frozen=False))
+        parts = modules(point.model) if train and needs else ()
+        look, kept = None, Kept(point.remembered("places", Known).places(parts, frozen=False))
         while look is None:  # ends: each repetition is recorded by what asks for it
             replay = point.replay()
             try:

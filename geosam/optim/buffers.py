@@ -19,12 +19,10 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from ..problem.kept import Kept
 from ..problem.modules import modules
-from ..problem.places import Places, Tally, same_objects
+from ..problem.places import Known, Tally, same_objects
 from .holders import compiles, holders, named
 
 T = TypeVar("T")
-_PLACES = 4
-"""Groups of modules whose places are known: a closure calls few."""
 BATCHNORM = ("first", "both", "second")
 
 
@@ -64,7 +62,7 @@ class Statistics:
         self.holds: ByModule[bool] = ByModule()
         """module → whether it holds a tensor besides its parameters; most hold none, and are not searched again."""
         self._away: list[tuple[Kept | None, bool, list[Tally]]] = []
-        self._places: list[Places] = []
+        self._known = Known()
         self._holders: tuple[list[Tensor], list[ref[nn.Module]]] = ([], [])
 
     def holders(self, parameters: list[Tensor]) -> list[nn.Module]:
@@ -78,12 +76,7 @@ class Statistics:
 
     def keep(self, parts: list[nn.Module], parameters: list[Tensor], known: Collection[int], copied: bool = True) -> Kept:
         """What these modules hold now. known: ids of modules that are kept apart. copied: so that it can be restored."""
-        places = next((p for p in self._places if p.fits(parts, parameters)), None)
-        if places is None:
-            places = Places(parts, parameters, known, frozen=copied)
-            others = [p for p in self._places if not same_objects(p.parts, parts)]
-            self._places = [*others[1 - _PLACES :], places] if places.lasting else others
-        return Kept(places, copied)
+        return Kept(self._known.places(parts, parameters, known, frozen=copied), copied)
 
     def hold(self, kept: Kept | None, sought: bool, tallies: list[Tally]) -> None:
         """What the coming pass writes is undone by ``restore``. sought: whether that is looked for, or all is set back.

@@ -18,6 +18,8 @@ _LONG = 100
 """Entries from which on a list is a log, whose tensors are not searched."""
 _MUCH = 4
 """Frozen parameters beyond so many times the bytes of the others are not copied."""
+_GROUPS = 4
+"""Groups of modules whose places are known: a closure calls few."""
 
 
 class Tally(NamedTuple):
@@ -101,7 +103,7 @@ class Places:
     def __init__(
         self, parts: Sequence[nn.Module], parameters: Sequence[Tensor] = (), known: Collection[int] = (), frozen: bool = True
     ) -> None:
-        self.parts, self.parameters = parts, parameters
+        self.parts, self.parameters, self.frozen = parts, parameters, frozen
         self.holders: list[Holder] = []
         self.owners: list[int] = []
         """The id of the module of each of the tensors, in whatever it holds them."""
@@ -137,9 +139,10 @@ class Places:
                 return False
         return not any(holder.replaced for holder in self._inner)
 
-    def fits(self, parts: Sequence[nn.Module], parameters: Sequence[Tensor]) -> bool:
+    def fits(self, parts: Sequence[nn.Module], parameters: Sequence[Tensor], frozen: bool) -> bool:
         """Whether these would have the same places."""
-        return same_objects(parts, self.parts) and same_objects(parameters, self.parameters) and self.same()
+        alike = frozen == self.frozen and same_objects(parts, self.parts) and same_objects(parameters, self.parameters)
+        return alike and self.same()
 
     def _module(self, m: nn.Module, owner: nn.Module, still: list[tuple[int, Tensor]] | None) -> None:
         self._seen.add(id(m))
@@ -210,6 +213,27 @@ class Places:
         if self._taken is None:
             self._taken = {_memory(p) for p in self.parameters}
         return _memory(t) in self._taken
+
+
+class Known:
+    """The places of some groups of modules, found once as long as these hold the same objects. Copies begin with none."""
+
+    def __init__(self) -> None:
+        self._places: list[Places] = []
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Known, ()
+
+    def places(
+        self, parts: Sequence[nn.Module], parameters: Sequence[Tensor] = (), known: Collection[int] = (), frozen: bool = True
+    ) -> Places:
+        """Those of these modules; arguments as of :class:`Places`."""
+        found = next((p for p in self._places if p.fits(parts, parameters, frozen)), None)
+        if found is None:
+            found = Places(parts, parameters, known, frozen)
+            others = [p for p in self._places if not same_objects(p.parts, parts)]
+            self._places = [*others[1 - _GROUPS :], found] if found.lasting else others
+        return found
 
 
 def same_objects(u: Sequence[Any], v: Sequence[Any]) -> bool:

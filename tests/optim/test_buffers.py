@@ -302,29 +302,34 @@ def test_a_constant_table_is_copied_once():
     assert sum(sizes) == 2 * 1007  # before the step and before the second pass: those of the module that is written to
 
 
-def test_places_are_looked_for_where_something_else_lies_there():
+@pytest.mark.parametrize("metric", [metrics.Euclidean(), metrics.EmpiricalFisher(0.1)], ids=repr)
+def test_places_are_looked_for_where_something_else_lies_there(metric):
     model = build(net)
-    opt, found = geosam.SAM(torch.optim.SGD(model.parameters(), lr=0.1)), []
+    problem = geosam.Problem(model, nn.CrossEntropyLoss(), frozen_statistics=True, check="first")
+    opt, found = geosam.SAM(torch.optim.SGD(model.parameters(), lr=0.1), metric), []
 
-    class Watched(buffers.Places):
+    class Watched(places.Places):
         def __init__(self, *args, **kwargs) -> None:
             super().__init__(*args, **kwargs)
             found.append(self)
 
+    def step() -> None:
+        by_closure(opt, model) if metric == metrics.Euclidean() else opt.step(problem.on(X, Y))
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(buffers, "Places", Watched)
+        patch.setattr(places, "Places", Watched)
         for _ in range(2):
-            by_closure(opt, model)
-        assert len(found) == 2  # all modules, and those that are written to
+            step()
+        first = len(found)
         for _ in range(3):
             patch.setattr(places.Holder, "differences", None)  # too dear to be asked for in every step
-            by_closure(opt, model)
-        assert len(found) == 2
+            step()
+        assert len(found) == first
         patch.undo()
-        patch.setattr(buffers, "Places", Watched)
+        patch.setattr(places, "Places", Watched)
         model[1].running_mean = torch.ones_like(model[1].running_mean)
-        by_closure(opt, model)
-        assert len(found) > 2 and found[-1].tensors[0] is model[1].running_mean
+        step()
+        assert len(found) > first and found[-1].tensors[0] is model[1].running_mean
 
 
 def test_compiled_code_calls_no_module(monkeypatch):

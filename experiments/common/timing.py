@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 VOID = 0.02
-"""The A/A difference above which a run says nothing."""
+"""The A/A difference above which a run says nothing, unless it is asked for less."""
 
 
 def nothing() -> None:
@@ -79,15 +79,16 @@ def race(
     *,
     clock: Clock = PROCESS,
     until: float = math.inf,
+    void: float = VOID,
 ) -> dict[str, Any]:
     """Medians in milliseconds of every job, their ratios to the floor, and the floor's difference to itself (A/A).
 
     The clock's time decides; wall time stands beside it. until: a reading of ``time.monotonic`` after which no further round
-    begins; one is always run.
+    begins; one is always run. void: the A/A difference above which the ratios say nothing.
     """
     again = Job(f"{floor.name} (again)", floor.run, floor.prepare)
     timed, wall = interleaved([floor, again, *jobs], rounds, warmup, clock=clock, until=until)
-    return _summary(floor.name, again.name, clock.name, timed, wall, targets)
+    return _summary(floor.name, again.name, clock.name, timed, wall, targets, void)
 
 
 def interleaved(
@@ -125,6 +126,7 @@ def _summary(
     timed: dict[str, list[float]],
     wall: dict[str, list[float]],
     targets: Sequence[Target],
+    void: float,
 ) -> dict[str, Any]:
     median = {name: statistics.median(times) for name, times in timed.items()}
     by_wall = {name: statistics.median(times) for name, times in wall.items()}
@@ -150,7 +152,7 @@ def _summary(
         "rounds": len(timed[floor]),
         "aa_difference": round(difference, 4),
         "aa_difference_wall": round(abs(by_wall[again] / by_wall[floor] - 1), 4),
-        "void": difference > VOID,
+        "void": difference > void,
         "jobs": rows,
         "targets": verdicts,
     }

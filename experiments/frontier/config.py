@@ -22,6 +22,7 @@ class Looks:
 
     kls: the KLs, in nats, at which efficiencies are compared; the radius of the budget is √(2 KL). ratios: further ``Relative``
     dampings that each method is tried at. limit: the ratio that stands for no damping in ‖g‖*, in float64. rounds: of timing.
+    size: of those batches, whose rows in float64 have to fit in 512 MiB; None: as the training's.
     """
 
     epochs: tuple[int, ...] = (0, 1, 4, 16)
@@ -30,11 +31,12 @@ class Looks:
     ratios: tuple[float, ...] = (1e-1, 1e1)
     limit: float = 1e-8
     rounds: int = 3
+    size: int | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         if not self.epochs or sorted({*self.epochs}) != list(self.epochs) or self.epochs[0] < 0:
             raise ValueError(f"checkpoints are different epochs in order, from 0; got {self.epochs}")
-        if min(self.batches, self.rounds) < 1 or not self.kls or min(self.kls) <= 0:
+        if min(self.batches, self.rounds, self.size or 1) < 1 or not self.kls or min(self.kls) <= 0:
             raise ValueError("batches and rounds must be at least 1 and every KL positive: otherwise nothing is measured")
 
 
@@ -104,7 +106,7 @@ def cifar10() -> Config:
     return Config(
         networks=("resnet20", "vit_small"),
         training=Training(epochs=30, warmup=0, lr=0.1, batch=64),
-        looks=Looks(epochs=(0, 1, 10, 30), rounds=11),
+        looks=Looks(epochs=(0, 1, 10, 30), rounds=11, size=8),
         source=Source("cifar10", batch=64, device="cuda"),
     )
 

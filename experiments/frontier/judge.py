@@ -16,7 +16,6 @@ from geosam.metrics import Exact, Fisher
 from geosam.observation import PredictiveDistribution
 from geosam.solvers import first_crossing
 
-from ..common.protocol import frozen
 from ..data.batches import Batch
 from .methods import SHARED
 from .result import Number, Spent
@@ -38,13 +37,16 @@ class Judge:
         """Everything is computed on a float64 copy of the model.
 
         limit: the ``Relative`` damping at which ‖g‖* is taken. It grows as λ falls, and g lies in F's range, where 1e-8 has
-        no part left: Jᵀ(JJᵀ + nλI)⁻¹ by Cholesky, in float64.
+        no part left: Jᵀ(JJᵀ + nλI)⁻¹ by Cholesky, in float64. Raises: ValueError where that would not be exact.
         """
-        problem = frozen(copy.deepcopy(model).double(), LOSS).on(batch[0].double(), batch[1])
+        problem = geosam.Problem(copy.deepcopy(model).double(), LOSS).on(batch[0].double(), batch[1])
         exact = Fisher(SHARED, Exact())
         seen = geosam.observe(problem, exact.needs, "the judge")
         undamped, damped = replace(exact, damping=Relative(limit)).at(seen), exact.at(seen)
         assert isinstance(undamped, geosam.InnerProduct) and isinstance(damped, geosam.InnerProduct)
+        how = geosam.solve(undamped, seen.gradient, 1.0).report["solve"]
+        if not how.startswith("Gram"):
+            raise ValueError(f"the reference is exact by rows in float64, and has {how}: give a probe fewer images")
         direction = flat(damped.sharp(seen.gradient))
         return cls(seen, flat(seen.gradient), undamped.dual_norm(seen.gradient).item(), direction)
 

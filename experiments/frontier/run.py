@@ -15,7 +15,6 @@ from geosam import Divergence, Metric
 from geosam.problem import Bound
 
 from ..common.memory import peak_bytes
-from ..common.protocol import frozen
 from ..common.source import TEST_BATCH, Network
 from ..common.timing import DEVICE, PROCESS, Clock, Job, race
 from ..data.batches import PROBE_SEED, Batch, batches, probes
@@ -24,6 +23,7 @@ from ..data.split import Split
 from ..networks.digit_cnn import digit_cnn
 from ..networks.digit_mlp import digit_mlp
 from .config import Run
+from .held import held
 from .judge import LOSS, Judge, finite, flat
 from .methods import FLOOR, SHARED, Method, damped
 from .result import Checkpoint, Cost, Look, Outcome
@@ -36,7 +36,7 @@ def measure(run: Run) -> Outcome:
     training, found = run.training, []
     problem, split = scene(run)
     device, steps = split.x.device, len(split.y) // training.batch
-    fixed = probes(split, training.batch, run.looks.batches, run.seed)
+    fixed = probes(split, run.looks.size or training.batch, run.looks.batches, run.seed)
     sgd = torch.optim.SGD(problem.model.parameters(), training.lr, training.momentum, weight_decay=training.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(sgd, training.epochs * steps)
     with torch.random.fork_rng(devices=[]):
@@ -48,7 +48,7 @@ def measure(run: Run) -> Outcome:
                 schedule.step()
             if epoch in run.looks.epochs:
                 found.append(look(run, problem, split, fixed, epoch))
-        last = problem.on(*fixed[0])
+        last = geosam.Problem(held(problem.model, fixed[0][0]), LOSS).on(*fixed[0])
         raced = times(run, last, device)
         clock = clock_of(device).name
         costs = [
@@ -63,7 +63,7 @@ def measure(run: Run) -> Outcome:
     return Outcome(
         network=run.network,
         parameters=sum(p.numel() for p in problem.model.parameters()),
-        batch=training.batch,
+        batch=run.looks.size or training.batch,
         checkpoints=found,
         costs=costs,
         noise=raced["aa_difference"],
@@ -71,25 +71,26 @@ def measure(run: Run) -> Outcome:
 
 
 def scene(run: Run) -> tuple[geosam.Problem, Split]:
-    """The network with the values that the seed draws, BatchNorm's statistics held, and what it is shown, on its device."""
+    """The network with the values that the seed draws, and what it is shown, on its device."""
     training, source = run.training, run.source
     if source is None:
         split = digits(training.train_size, training.label_noise, training.split_seed)
-        return frozen(NETWORKS[run.network](training.width, run.seed), LOSS), split
+        return geosam.Problem(NETWORKS[run.network](training.width, run.seed), LOSS), split
     shown = source.task.standardise
     split = replace(source.task.split, x=shown(source.task.split.x), test_x=shown(source.task.split.test_x))
-    return frozen(Network(run.network, source)(run.seed), LOSS), split
+    return geosam.Problem(Network(run.network, source)(run.seed), LOSS), split
 
 
 def look(run: Run, problem: geosam.Problem, split: Split, fixed: list[Batch], epoch: int) -> Checkpoint:
-    """All methods on all of the fixed batches."""
+    """All methods on all of the fixed batches, each with its own statistics where there are any."""
     looks, norms = [], []
     for i, probe in enumerate(fixed):
-        judge = Judge.of(problem.model, probe, run.looks.limit)
+        still = held(problem.model, probe[0])
+        judge = Judge.of(still, probe, run.looks.limit)
         norms.append(judge.dual_norm)
         for method in run.methods:
             torch.manual_seed(PROBE_SEED + 100 * run.seed + i)  # every method draws the same labels
-            looks += seen(run, problem.on(*probe), method, judge, i)
+            looks += seen(run, geosam.Problem(still, LOSS).on(*probe), method, judge, i)
     loss, accuracy = tested(problem.model, split)
     return Checkpoint(
         epoch=epoch,
@@ -159,8 +160,10 @@ def times(run: Run, bound: Bound, device: torch.device) -> dict[str, Any]:
 @torch.no_grad()
 def tested(model: nn.Module, split: Split) -> tuple[float, float]:
     """(loss on the training images, accuracy on the test images)."""
+    model.eval()
     loss = sum(len(y) * LOSS(model(x), y).item() for x, y in _parts(split.x, split.y)) / len(split.y)
     hits = sum((model(x).argmax(1) == y).sum().item() for x, y in _parts(split.test_x, split.test_y))
+    model.train()
     return loss, hits / len(split.test_y)
 
 

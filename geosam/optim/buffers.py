@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
+from ..problem.holder import Tally
 from ..problem.kept import Kept
 from ..problem.modules import modules
-from ..problem.places import Known, Tally, same_objects
+from ..problem.places import Known, same_objects
 from .holders import compiles, holders, named
 
 T = TypeVar("T")

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ..core import vectors as vec
-from .places import Places, Tally
+from .holder import Tally
+from .places import Places
 
 
 class Kept:

@@ -22,6 +22,7 @@ from ..problem.kept import Kept
 from ..problem.modules import modules
 from ..problem.places import Known, same_objects
 from .holders import compiles, holders, named
+from .strangers import Strangers
 
 T = TypeVar("T")
 BATCHNORM = ("first", "both", "second")
@@ -62,6 +63,7 @@ class Statistics:
         """module → its mode → whether a pass has written to what it holds."""
         self.holds: ByModule[bool] = ByModule()
         """module → whether it holds a tensor besides its parameters; most hold none, and are not searched again."""
+        self.strangers = Strangers()
         self._away: list[tuple[Kept | None, bool, list[Tally]]] = []
         self._known = Known()
         self._holders: tuple[list[Tensor], list[ref[nn.Module]]] = ([], [])
@@ -134,7 +136,10 @@ class Buffers:
             self._quiet.append(self.statistics.keep(quiet, self.parameters, self._modes, copied=False))
         if apart:
             self._before.append(self._kept(apart))
-        for key in (key for key, written in known.items() if written is None):
+        unknown = [key for key, written in known.items() if written is None]
+        if unknown:
+            self.statistics.strangers.meet((new[key][0] for key in unknown), self.parameters)
+        for key in unknown:
             m = new[key][0]
             self._new.add(key)
             self._sums.append((m, _sums(m)))

@@ -64,6 +64,11 @@ class Groups:
         return names
 
     @property
+    def everyone(self) -> list[Tensor]:
+        """The frozen ones among them."""
+        return [p for params in self._params for p in params]
+
+    @property
     def gradients(self) -> list[Tensor]:
         """Those that are not None; of sparse ones their values."""
         found = [p.grad for p in self.parameters if p.grad is not None]

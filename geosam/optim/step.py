@@ -145,6 +145,7 @@ class Step:
     def rest(self) -> Tensor:
         """The gradient at θ, ρ = 0, as the update turns it; the loss. One pass."""
         if self.turn.fields:
+            self.route.alone = True
             seen = self.look()
             self.turn.settle(self.kept, seen.gradient)
             return seen.loss
@@ -184,7 +185,7 @@ class Step:
     def alone(self) -> Iterator[Perturbed]:
         """θ + ε* for a second pass by hand: no gradient of the first is left for it to add to."""
         with self.safety.displaced(self.first_alone) as p:
-            for parameter in self.parameters:
+            for parameter in self.groups.everyone:  # frozen ones keep theirs of before, which the base optimizer would take
                 parameter.grad = None
             yield p
 

@@ -27,6 +27,9 @@ class Route(ABC):
     alone. inner: the same by the module that a wrapper wraps. scale: a GradScaler's, which gradients in ``.grad`` carry.
     """
 
+    alone = False
+    """Whether the observation is the step's only pass."""
+
     def __init__(
         self,
         source: Callable[[], Any],

@@ -19,12 +19,17 @@ from .abstract import Route
 class ByClosure(Route):
     """Both passes are calls of the closure, which scales its own loss where there is a scaler."""
 
+    def aside(self) -> Any:
+        """As :meth:`call`, for a pass that is not the step's last: what it adds to other optimizers' gradients is left out."""
+        with self.rule.statistics.strangers.aside(self.groups.parameters):
+            return self.call()
+
     def look(self, fields: Sequence[Field[Any]]) -> Observation:
         """The batch gradient and the loss."""
         for field in fields:
             for request in field.needs:
                 raise TypeError(f"{name_of(field)} needs {request.lacking}")
-        seen = observe_closure(self.call, self.groups.parameters, self.groups.names)
+        seen = observe_closure(self.call if self.alone else self.aside, self.groups.parameters, self.groups.names)
         self.rule.audit.measure(self.groups.parameters)
         return seen if self.scale is None else replace(seen, gradient=vec.scale(seen.gradient, 1 / self.scale))
 
@@ -33,7 +38,7 @@ class ByClosure(Route):
         parameters, last = self.groups.parameters, self.rule.last
         loss = self.rule.zeroing.run_again(self.call, parameters)
         harmless = partial(reads_direction, self.rule, kept, self.groups.names)
-        self.rule.audit.check(self.call, parameters, last, loss, self.scale is None, harmless, self.sharing)
+        self.rule.audit.check(self.aside, parameters, last, loss, self.scale is None, harmless, self.sharing)
         return loss
 
     def leaves(self) -> bool:

@@ -1,0 +1,55 @@
+"""Gradients of parameters that another optimizer steps, to which a closure's passes add as well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from weakref import ref
+
+from torch import Tensor, nn
+
+from ..core import Vectors
+
+
+class Strangers:
+    """Those of the modules that closures call. They are looked for where a module is new, and a step pays for those alone."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, ref[Tensor]] = {}
+        self._away: list[tuple[Tensor, Tensor | None]] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Strangers, ()
+
+    def meet(self, modules: Iterable[nn.Module], parameters: Vectors) -> None:
+        """Know those of these modules, which a pass calls for the first time. parameters: the optimizer's own."""
+        own = {id(p) for p in parameters}
+        for p in (p for m in modules for p in m._parameters.values() if p is not None and id(p) not in own):
+            found = self._known.get(id(p))
+            if found is None or found() is not p:
+                self._known[id(p)] = ref(p)
+                self._put_aside(p)
+
+    @contextmanager
+    def aside(self, parameters: Vectors) -> Iterator[None]:
+        """Inside, a pass of which only the optimizer's own gradients are read; the others are then as before."""
+        self._away = []
+        try:
+            own = {id(p) for p in parameters} if self._known else set()
+            for key, found in list(self._known.items()):
+                if (p := found()) is None:
+                    del self._known[key]
+                elif key not in own:
+                    self._put_aside(p)
+            yield
+        finally:
+            for p, grad in self._away:
+                p.grad = grad
+            self._away = None
+
+    def _put_aside(self, p: Tensor) -> None:
+        if self._away is not None and (p.requires_grad or p.grad is not None):
+            view = p.grad is not None and p.grad._is_view()  # of a bucket, into which the pass writes
+            self._away.append((p, p.grad.clone() if view and p.grad is not None else p.grad))
+            p.grad = None

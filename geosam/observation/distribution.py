@@ -14,6 +14,7 @@ from ..core import Vectors
 from ..predictive import Predictive, Recorder
 from ..problem import Bound
 from ..problem.modules import training_modes
+from ..problem.predicted import check_outputs_alone
 from ..problem.probe import with_autograd
 from ..problem.randomness import Replay
 from .guard import guard
@@ -66,12 +67,13 @@ class PredictiveDistribution(Request[Predictive]):
 
 
 def check_likelihood(bound: Bound, who: str) -> None:
-    """TypeError where the loss has no known likelihood."""
+    """TypeError where the loss has no known likelihood; ValueError where it reads more than the outputs."""
     if bound.likelihood is None:
         raise TypeError(
             f"{who} needs the model's predictive distribution, and {type(bound.loss).__name__} names none. "
             "Pass Problem(model, loss, likelihood=lambda outputs: torch.distributions....)."
         )
+    check_outputs_alone(bound, who)
 
 
 def _recorder(bound: Bound, parameters: Vectors, rest: Vectors, opened: Callable[..., Any], replay: Replay) -> Recorder:

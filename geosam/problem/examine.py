@@ -17,7 +17,7 @@ from .modules import modules
 from .places import Places
 
 
-class _Touched(Watch):
+class Touched(Watch):
     """Storages that operations read and write."""
 
     def __init__(self) -> None:
@@ -27,25 +27,25 @@ class _Touched(Watch):
 
     def __torch_dispatch__(self, func: Any, kinds: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None) -> Any:
         kwargs = kwargs or {}
-        self.read |= _storages(tree_leaves((args, kwargs)))
+        self.read |= self.storages(tree_leaves((args, kwargs)))
         if func._schema.is_mutable:
             given = zip(func._schema.arguments, [*args, *([None] * (len(func._schema.arguments) - len(args)))], strict=False)
             changed = [kwargs.get(a.name, t) for a, t in given if a.alias_info is not None and a.alias_info.is_write]
-            self.written |= _storages(tree_leaves(changed))
+            self.written |= self.storages(tree_leaves(changed))
         return func(*args, **kwargs)
 
     def reads(self, t: Tensor) -> bool:
         """Whether an operation read this tensor or one that shares its storage."""
-        return not self.read.isdisjoint(_storages([t]))
+        return not self.read.isdisjoint(self.storages([t]))
 
     def writes(self, t: Tensor) -> bool:
         """Whether an operation wrote to it."""
-        return not self.written.isdisjoint(_storages([t]))
+        return not self.written.isdisjoint(self.storages([t]))
 
-
-def _storages(leaves: Iterable[Any]) -> set[int]:
-    """Of strided tensors: other ones have none, or several."""
-    return {t.untyped_storage()._cdata for t in leaves if isinstance(t, Tensor) and t.layout == torch.strided}
+    @staticmethod
+    def storages(leaves: Iterable[Any]) -> set[int]:
+        """Of strided tensors: other ones have none, or several."""
+        return {t.untyped_storage()._cdata for t in leaves if isinstance(t, Tensor) and t.layout == torch.strided}
 
 
 def examine(model: nn.Module, x: Any) -> Writes:
@@ -59,10 +59,11 @@ def examine(model: nn.Module, x: Any) -> Writes:
     before = {key: t.data_ptr() for key, t in clones.items()}
     private, inputs = copy.of(model), unshared(x)
     kept = Kept(Places(modules(private), [t for t in clones.values() if t.requires_grad]))
-    with torch.enable_grad(), eager(), _Touched() as touched:  # a forward pass may differentiate
+    with torch.enable_grad(), eager(), Touched() as touched:  # a forward pass may differentiate
         called(private, inputs)
     read = [t for t, used in copy.plain if touched.reads(used)]
-    aliased = {id(t) for t in (*held.values(), *buffers.values()) if not _storages([t]).isdisjoint(_storages(read))}
+    shared = Touched.storages(read)
+    aliased = {id(t) for t in (*held.values(), *buffers.values()) if not shared.isdisjoint(Touched.storages([t]))}
     _refuse_originals(model, [place for place, t in (held | buffers).items() if touched.reads(t) or id(t) in aliased])
     if any(t.requires_grad for t in read):
         raise ValueError(

@@ -39,5 +39,12 @@ def in_float64(bound: Bound, parameters: Vectors) -> Bound:
     x, y = widened((bound.x, bound.y))
     chosen = [own[id(p)] for p in parameters]
     return replace(
-        bound, model=model, loss=loss, sample=sample_loss(loss), x=x, y=y, chosen=chosen, memory={"streams": bound.streams}
+        bound,
+        model=model,
+        loss=loss,
+        sample=sample_loss(loss, bound.sample),
+        x=x,
+        y=y,
+        chosen=chosen,
+        memory={"streams": bound.streams},
     )

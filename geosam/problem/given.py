@@ -88,12 +88,12 @@ class Given(Brief):
 
     def quiet(self: G) -> G:
         """The same, with per-sample losses by a copy of the loss as it is now: what it keeps from call to call stays apart."""
-        return self if self.sample.known else replace(self, sample=sample_loss(Copy().of(self.loss)))
+        return self if self.sample.known else replace(self, sample=sample_loss(Copy().of(self.loss), self.sample))
 
     def batch_loss(self, outputs: Any) -> Tensor:
         """The training loss of these outputs."""
         self.sample.check(outputs, self.y)
-        return one_number(self.loss(outputs, self.y))
+        return one_number(self.sample.value(self.loss, outputs, self.y))
 
     def quiet_loss(self, outputs: Any, values: Vectors | None = None, wide: bool = False, copy: Copy | None = None) -> Tensor:
         """The training loss of these outputs; buffers are unchanged.

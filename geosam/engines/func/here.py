@@ -113,4 +113,5 @@ class Here:
         assert self.compiler is not None, "asked for with a compiler only"
         call, current = self.slots.compilable(self.bound.model)
         # compiled code is told of changes of the loss itself
-        return current, compiled(make(call, sample_loss(self.bound.loss), *settings), self.compiler)
+        sample = sample_loss(self.bound.loss, self.bound.sample)
+        return current, compiled(make(call, sample, *settings), self.compiler)

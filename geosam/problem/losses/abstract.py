@@ -33,6 +33,10 @@ class SampleLoss(ABC):
 
     known: bool = False
 
+    def value(self, loss: Loss, outputs: Any, targets: Any) -> Tensor:
+        """The batch loss by ``loss``, which is this one or a copy of it; outputs and targets stay as they are."""
+        return loss(outputs, targets)
+
     @abstractmethod
     def factor(self, targets: Any, outputs: Callable[[], Tensor]) -> Tensor | float:
         """The factor of each sample's own loss that makes the mean of ℓ the batch loss. May call ``outputs``."""

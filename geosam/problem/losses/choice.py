@@ -38,10 +38,10 @@ def canonical(loss: Loss) -> Loss:
     return loss
 
 
-def sample_loss(loss: Loss) -> SampleLoss:
-    """The per-sample form of a loss that averages over the batch."""
+def sample_loss(loss: Loss, like: SampleLoss | None = None) -> SampleLoss:
+    """The per-sample form of a loss that averages over the batch. like: that of a loss of which this one is a copy."""
     if isinstance(loss, nn.Module) and as_written(loss) and type(loss) in _CLASSES:
         return OverClasses(loss)
     if isinstance(loss, nn.Module) and as_written(loss) and type(loss) in _ENTRIES:
         return OverEntries(loss)
-    return Opaque(loss)
+    return Opaque(loss, like.writes if isinstance(like, Opaque) else None)

@@ -1,4 +1,4 @@
-"""Losses of which nothing is known."""
+"""Losses of which nothing is known: each may write into what it is given."""
 
 from __future__ import annotations
 
@@ -15,10 +15,24 @@ from .abstract import Loss, SampleLoss, one_number
 
 
 class Opaque(SampleLoss):
-    """Any other callable: sample i's loss is that of a batch of it alone. Checked, because for many losses it is not."""
+    """Any other callable: sample i's loss is that of a batch of it alone. Checked, because for many losses it is not.
 
-    def __init__(self, loss: Loss) -> None:
-        self.loss = loss
+    writes: whether it writes into outputs or targets, found in its first call. It is then given clones of them.
+    """
+
+    def __init__(self, loss: Loss, writes: list[bool] | None = None) -> None:
+        self.loss, self.writes = loss, [] if writes is None else writes
+
+    def value(self, loss: Loss, outputs: Any, targets: Any) -> Tensor:
+        """By clones where the loss writes: outputs are read after it, and the second pass of a step has the same targets."""
+        if self.writes == [False]:
+            return loss(outputs, targets)
+        outputs, targets = tree_map(lambda t: t.clone() if isinstance(t, Tensor) else t, (outputs, targets))
+        before = _versions((outputs, targets))
+        found = loss(outputs, targets)
+        if not self.writes:
+            self.writes.append(_versions((outputs, targets)) != before)
+        return found
 
     def factor(self, targets: Any, outputs: Callable[[], Tensor]) -> Tensor | float:
         """1. ValueError where the samples taken alone do not average to the loss of the batch."""
@@ -27,7 +41,7 @@ class Opaque(SampleLoss):
         if _samples(z, targets) is None:  # the model's own loss, which rows are verified by
             return 1.0
         with torch.enable_grad():  # the loss may differentiate inside
-            together, alone = one_number(self.loss(z, targets)).detach(), self._alone(z, targets).mean().detach()
+            together, alone = one_number(self.value(self.loss, z, targets)).detach(), self._alone(z, targets).mean().detach()
         tolerance = rounding(alone.dtype)
         if not torch.allclose(together, alone, rtol=tolerance, atol=tolerance, equal_nan=True):
             raise ValueError(
@@ -39,7 +53,7 @@ class Opaque(SampleLoss):
 
     def one(self, outputs: Tensor, targets: Any, factor: Tensor | float) -> Tensor:
         """The loss of that batch."""
-        return self.loss(outputs, targets)
+        return self.value(self.loss, outputs, targets)
 
     def all(self, outputs: Tensor, targets: Any) -> Tensor:
         """The loss of each sample alone."""
@@ -56,7 +70,7 @@ class Opaque(SampleLoss):
         rows = [tree_map(lambda t, i=i: t[i : i + 1] if _has_samples(t) else t, (outputs, targets)) for i in range(samples)]
         attempt = Attempt()
         try:
-            return torch.stack([self.loss(*row) for row in rows])
+            return torch.stack([self.value(self.loss, *row) for row in rows])
         except Exception as error:
             attempt.refused(error)
             shapes = [tuple(t.shape) for t in tree_leaves((outputs, targets)) if isinstance(t, Tensor)]
@@ -65,6 +79,10 @@ class Opaque(SampleLoss):
                 f"({type(error).__name__}: {str(error).strip().splitlines()[0]}). Let the model return the batch as the first "
                 "dimension, and flatten or transpose in the loss; or use a metric that needs the gradient only."
             ) from error
+
+
+def _versions(tree: Any) -> list[int]:
+    return [t._version for t in tree_leaves(tree) if isinstance(t, Tensor) and not t.is_inference()]
 
 
 def _samples(outputs: Any, targets: Any) -> int | None:

@@ -53,10 +53,15 @@ def raise_own(batch: Batch, parameters: Vectors) -> None:
 def private(parameters: Vectors) -> list[Tensor]:
     """Leaves that share the parameters' memory and their hooks on gradients."""
     values = [p.detach().requires_grad_() for p in parameters]
-    for p, leaf in zip(parameters, values, strict=True):
+    hook_alike(values, parameters)
+    return values
+
+
+def hook_alike(values: Vectors, parameters: Vectors) -> None:
+    """Give leaves the parameters' hooks on gradients."""
+    for p, leaf in zip(parameters, values, strict=False):
         for hook in (p._backward_hooks or {}).values():
             leaf.register_hook(hook)
-    return values
 
 
 def gradients(

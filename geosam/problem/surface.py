@@ -13,7 +13,7 @@ from ..core import vectors as vec
 from ..core.undo import undisturbed
 from .batch import Batch
 from .functional import without_reentrant
-from .gradient import filled, gradients, refuse_hidden
+from .gradient import filled, gradients, hook_alike, refuse_hidden
 from .modules import structure
 from .outputs import detached
 from .probe import agree
@@ -60,18 +60,19 @@ def around(batch: Batch, theta: Vectors | None = None, replay: Replay | None = N
 
     if not batch.sample.known:
         batch.remembered(("reached", *structure(batch.model, parameters)), check)
-    return Surface(parameters if theta is None else theta, at, replay)
+    return Surface(parameters if theta is None else theta, at, replay, parameters)
 
 
 class Surface:
     """ε ↦ L(θ + ε) of one batch, with one dropout mask; parameters, ``.grad``, buffers and the random state are unchanged.
 
-    at: values of the parameters → the loss, checked. replay: the random numbers.
+    at: values of the parameters → the loss, checked. replay: the random numbers. hooked: the parameters, whose hooks on
+    gradients change that at θ + ε as they change that at θ.
     """
 
-    def __init__(self, theta: Vectors, at: Callable[[Vectors], Tensor], replay: Replay) -> None:
+    def __init__(self, theta: Vectors, at: Callable[[Vectors], Tensor], replay: Replay, hooked: Vectors = ()) -> None:
         self.theta = vec.map(lambda t: t.detach(), theta)
-        self._loss, self._replay = at, replay
+        self._loss, self._replay, self._hooked = at, replay, hooked
 
     @undisturbed
     def loss(self, epsilon: Vectors) -> Tensor:
@@ -88,8 +89,9 @@ class Surface:
     @undisturbed
     @without_reentrant()
     def gradient(self, epsilon: Vectors) -> list[Tensor]:
-        """∇L(θ + ε), in the parameters' type, dense."""
+        """∇L(θ + ε), in the parameters' type, dense, after hooks of the parameters."""
         leaves, loss = self._recorded(epsilon)
+        hook_alike(leaves, self._hooked)
         return filled(gradients(loss, (), leaves), leaves) if loss.requires_grad else vec.zeros_like(leaves)
 
     @undisturbed

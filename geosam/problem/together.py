@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from ..core import Vectors
+from ..core import Vectors, brief
 from .bound import Bound
+from .data import is_array
 from .devices import explained
 from .surface import Surface
 
@@ -95,7 +96,7 @@ def _joined(trees: Sequence[Any]) -> Any:
 
 def _cat(leaves: Sequence[Any]) -> Any:
     if not isinstance(leaves[0], Tensor):
-        return leaves[0]
+        return _one(leaves)
     if any(t.shape[1:] != leaves[0].shape[1:] for t in leaves):
         shapes = ", ".join(str(tuple(t.shape)) for t in leaves)
         raise ValueError(
@@ -103,3 +104,21 @@ def _cat(leaves: Sequence[Any]) -> Any:
             "opt.perturb before each of them (one ball a micro-batch)."
         )
     return torch.cat(list(leaves))
+
+
+def _one(values: Sequence[Any]) -> Any:
+    """What is no tensor, and belongs to the whole batch. Raises: ValueError where micro-batches have others."""
+    first = values[0]
+    alike = all(v is first or (type(v) is type(first) and _equal(v, first)) for v in values)
+    if not alike:
+        told = " and ".join(dict.fromkeys(brief(v) for v in values))
+        raise ValueError(
+            f"micro-batches that hold {told} beside their tensors cannot be joined, which this metric needs: one batch has one "
+            "such value. Give it as a tensor with one entry a sample, or call opt.perturb before each of them (one ball a "
+            "micro-batch)."
+        )
+    return first
+
+
+def _equal(a: Any, b: Any) -> bool:
+    return a.shape == b.shape and bool((a == b).all()) if is_array(a) else bool(a == b)

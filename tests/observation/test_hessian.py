@@ -68,3 +68,11 @@ def test_parameters_that_moved_since_do_not_matter():
             p.mul_(2)
     v = [draw(*p.shape, dtype=FLOAT64) for p in seen.parameters]
     torch.testing.assert_close(flat(seen[HessianProducts()](v)), matrix @ flat(v))
+
+
+def test_a_product_that_is_not_symmetric_is_refused():
+    """torch's kernel of weight norm has a wrong second derivative on a CPU: Eigen's covector was 18 % off."""
+    model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)), nn.Tanh(), nn.Linear(4, 3)).to(FLOAT64)
+    bound = geosam.Problem(model, nn.CrossEntropyLoss()).on(draw(6, 4, dtype=FLOAT64), labels(6))
+    with pytest.raises(ValueError, match=r"H is not symmetric.*derives some operation wrongly the second time"):
+        geosam.objectives.Eigen().at(bound)

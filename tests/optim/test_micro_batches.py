@@ -1,5 +1,6 @@
 """A list of micro-batches is one big batch: one ball, one update."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -105,3 +106,23 @@ def test_errors():
     uneven = [sequences.on(draw(2, t, 4, dtype=torch.float64), draw(2, t, 3, dtype=torch.float64)) for t in (3, 5)]
     with pytest.raises(ValueError, match=r"\(2, 3, 4\), \(2, 5, 4\) cannot be joined.*opt.perturb"):
         opt.step(uneven)
+
+
+class Scaled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = build(mlp, dtype=torch.float64)
+
+    def forward(self, x, scale):
+        return self.body(x) * torch.as_tensor(scale)
+
+
+def test_values_beside_tensors_belong_to_a_whole_batch():
+    model = Scaled()
+    problem = geosam.Problem(model, nn.CrossEntropyLoss())
+    opt = geosam.SAM(torch.optim.SGD(model.parameters(), lr=0.1), metrics.EmpiricalFisher())
+    same = [np.full(1, 2.0), np.full(1, 2.0)]
+    opt.step([problem.on((X[cut], scale), Y[cut]) for cut, scale in zip(CUTS, same, strict=False)])
+    for scales, told in (((1.0, 3.0), "1.0 and 3.0"), ((np.zeros(1), np.zeros(2)), "beside")):
+        with pytest.raises(ValueError, match=rf"micro-batches that hold .*{told}.*one entry a sample"):
+            opt.step([problem.on((X[cut], scale), Y[cut]) for cut, scale in zip(CUTS, scales, strict=False)])

@@ -166,3 +166,12 @@ def test_products_take_vectors_that_are_views_at_an_odd_place():
     views = product([flat[:1], flat[1:].view(3, 2)])
     own = product([flat[:1].clone(), flat[1:].view(3, 2).clone()])
     assert all(torch.equal(a, b) for a, b in zip(views, own, strict=True))
+
+
+def test_hooks_that_mask_gradients_act_at_every_point():
+    """Of several steps of ascent the later ones moved what a hook holds still."""
+    model = build(mlp, dtype=FLOAT64)
+    first, *_ = model.parameters()
+    first.register_hook(lambda g: g * (torch.arange(g.numel()).view_as(g) % 2))
+    found = geosam.ascend(geosam.Problem(model, nn.CrossEntropyLoss()).on(X, Y), geosam.metrics.Euclidean(), 0.1, steps=3)
+    assert not found.epsilon[0].flatten()[::2].any() and found.epsilon[0].any()

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.nn import functional as F
 from torch.utils._pytree import tree_leaves
 
@@ -55,10 +56,12 @@ def _reasons(bound: Bound, parameters: Vectors) -> dict[str, str]:
     for module in twin.modules():
         for k, p in module.named_parameters(recurse=False):
             owners.setdefault(id(p), []).append((module, k))
-    calls, altered, inside = watched(twin), set(), set()
+    calls, altered, inside, mapped = watched(twin), set(), set(), set()
 
     def compare(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        if _rows(layer, inputs) is not None and not _is_its_own(layer, inputs[0], output):
+        if any(isinstance(t, Tensor) and is_functorch_wrapped_tensor(t) for t in (*inputs, output, *layer.parameters(False))):
+            mapped.add(layer)
+        elif _rows(layer, inputs) is not None and not _is_its_own(layer, inputs[0], output):
             altered.add(layer)
         elif isinstance(output, Tensor) and output.requires_grad:
             output.register_hook(lambda slope: inside.add(layer))
@@ -99,6 +102,8 @@ def _reasons(bound: Bound, parameters: Vectors) -> dict[str, str]:
             return f"used {uses[id(p)]} times, by {len(called)} calls of its layer{cure}"
         if called != [bound.n]:
             return f"in a layer fed {called[0]} rows for {bound.n} samples; keep the samples in its first dimension, alone"
+        if layer in mapped:
+            return "in a layer that the forward pass runs inside a transform of torch.func"
         if layer in altered:
             return "in a layer whose output is altered by a hook"
         if layer in differentiated:

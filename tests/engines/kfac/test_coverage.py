@@ -110,6 +110,19 @@ def hooked():
     return model
 
 
+class Mapped(nn.Module):
+    """Two heads by ``vmap``: its layers see tensors of a transform."""
+
+    def __init__(self):
+        super().__init__()
+        self.heads = nn.ModuleList(nn.Linear(20, 3) for _ in range(2))
+
+    def forward(self, x):
+        together = {k: torch.stack([getattr(head, k) for head in self.heads]) for k in ("weight", "bias")}
+        one = lambda p: torch.func.functional_call(self.heads[0], p, (x.flatten(1),))  # noqa: E731
+        return torch.func.vmap(one)(together).mean(0)
+
+
 def convolution(**how):
     return lambda: nn.Sequential(
         nn.Unflatten(1, (1, 5)), nn.Conv2d(1, 2, (2, 3), **how), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 3)
@@ -124,6 +137,7 @@ REFUSED = {
         "1.weight",
         "in Doubling, which has a forward of its own",
     ),
+    "inside vmap": (Mapped, "heads.0.weight", "inside a transform of torch.func"),
     "an altering hook": (hooked, "1.weight", "altered by a hook"),
     "an even kernel": (convolution(padding="same"), "1.weight", PADDING),
     **{mode: (convolution(padding=1, padding_mode=mode), "1.weight", PADDING) for mode in ("circular", "reflect", "replicate")},

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from geosam.optim.ascent import Ascent
-from geosam.optim.buffers import Buffers, ByModule, Statistics
+from geosam.optim.buffers import Buffers
 from geosam.optim.descent import Descent
 from geosam.optim.routes import Route
 from geosam.optim.routes.closure import ByClosure
@@ -17,9 +17,11 @@ from geosam.optim.routes.problem import ByProblem
 from geosam.optim.routes.trainer import ByTrainer
 from geosam.optim.safety import Safety
 from geosam.optim.sharing import Sharing
+from geosam.optim.statistics import ByModule, Statistics
 from geosam.optim.step import Step
+from geosam.optim.strangers import Strangers
 from geosam.optim.turn import Turn
-from geosam.problem import data, kept, places
+from geosam.problem import data, holder, kept
 
 
 def functions_of(*parts: Any) -> list[FunctionType]:
@@ -32,7 +34,12 @@ _GUARD = inspect.unwrap(Safety.displaced)
 STEP = functions_of(Step, Safety, Route, ByClosure, ByProblem, ByTrainer, Sharing, Ascent, Turn, Descent)
 STEP.remove(_GUARD)
 """Every line of a step but those of its context manager itself, between whose lines and the with block nobody can stand."""
-BUFFERS = [*functions_of(Buffers, ByModule, Statistics, kept.Kept), places.Holder.restore, places.Tally.set, data.put]
+BUFFERS = [
+    *functions_of(Buffers, ByModule, Statistics, Strangers, kept.Kept),
+    holder.Holder.restore,
+    holder.Tally.set,
+    data.put,
+]
 """Places are searched for without a change."""
 
 

@@ -8,96 +8,18 @@ L(θ + ε) differs from L(θ) by ε alone.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Generic, TypeVar
-from weakref import ref
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from ..problem.holder import Tally
 from ..problem.kept import Kept
 from ..problem.modules import modules
-from ..problem.places import Known, same_objects
-from .holders import compiles, holders, named
-from .strangers import Strangers
-
-T = TypeVar("T")
-BATCHNORM = ("first", "both", "second")
-
-
-def check_batchnorm(which: Any) -> str:
-    """Which passes count. Raises: ValueError unless it is one of ``BATCHNORM``."""
-    if which not in BATCHNORM:
-        raise ValueError(f"batchnorm names the passes that update running statistics: {', '.join(BATCHNORM)}; got {which!r}")
-    return str(which)
-
-
-class ByModule(Generic[T]):
-    """module → a fact, by identity, as long as it lives. Torch's dictionary of this kind takes microseconds a look-up."""
-
-    def __init__(self) -> None:
-        self._found: dict[int, tuple[ref[nn.Module], T]] = {}
-
-    def get(self, module: nn.Module, default: T) -> T:
-        """The fact, or ``default``."""
-        found = self._found.get(id(module))
-        return default if found is None or found[0]() is not module else found[1]
-
-    def __setitem__(self, module: nn.Module, fact: T) -> None:
-        key, found = id(module), self._found
-        found[key] = ref(module, lambda gone: found.pop(key) if found.get(key, (None,))[0] is gone else None), fact
-
-
-class Statistics:
-    """What an optimizer knows of buffers: by which of a step's passes they are written, and what ``restore`` brings back.
-
-    which: "first", the pass at θ (Foret et al.'s code); "both" (ASAM's code); "second", the pass at θ + ε*.
-    """
-
-    def __init__(self, which: str) -> None:
-        self.which = which
-        self.written: ByModule[dict[bool, bool]] = ByModule()
-        """module → its mode → whether a pass has written to what it holds."""
-        self.holds: ByModule[bool] = ByModule()
-        """module → whether it holds a tensor besides its parameters; most hold none, and are not searched again."""
-        self.strangers = Strangers()
-        self._away: list[tuple[Kept | None, bool, list[Tally]]] = []
-        self._known = Known()
-        self._holders: tuple[list[Tensor], list[ref[nn.Module]]] = ([], [])
-
-    def holders(self, parameters: list[Tensor]) -> list[nn.Module]:
-        """Those of :func:`holders`, looked for once as long as the parameters are the same."""
-        if not same_objects(self._holders[0], parameters):
-            self._holders = (parameters, [ref(m) for m in holders(parameters)])
-        return [m for m in (found() for found in self._holders[1]) if m is not None]
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Statistics, (self.which,)
-
-    def keep(self, parts: list[nn.Module], parameters: list[Tensor], known: Collection[int], copied: bool = True) -> Kept:
-        """What these modules hold now. known: ids of modules that are kept apart. copied: so that it can be restored."""
-        return Kept(self._known.places(parts, parameters, known, frozen=copied), copied)
-
-    def hold(self, kept: Kept | None, sought: bool, tallies: list[Tally]) -> None:
-        """What the coming pass writes is undone by ``restore``. sought: whether that is looked for, or all is set back.
-
-        tallies: counters and logs, which tell of all passes.
-        """
-        self._away.append((kept, sought, tallies))
-
-    def restore(self) -> None:
-        """The buffers as they were before the second pass, where it does not count; nothing at another time."""
-        while self._away:
-            kept, sought, tallies = self._away[-1]
-            totals = [tally.total() for tally in tallies]
-            if kept is not None:
-                kept.restore(kept.changed() if sought else None)
-            self._away.pop()
-            for tally, total in zip(tallies, totals, strict=True):
-                tally.set(total)
+from .holders import compiles, named
+from .statistics import Statistics
 
 
 class Buffers:

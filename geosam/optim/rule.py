@@ -12,13 +12,13 @@ from ..observation import Metric, Objective, State
 from ..observation.closures import Zeroing
 from ..problem import Bound
 from .audit import Audit
-from .buffers import Statistics
 from .last import Last
 from .memory import Owners
 from .move import Move
 from .overflow import Overflow
 from .passes import Passes
 from .replicas import Replicas
+from .statistics import Statistics
 from .updates import Update
 from .watch import Watch
 

@@ -23,7 +23,6 @@ from ..problem import Problem
 from . import checkpoint, rehearsal
 from .around import Around
 from .audit import Audit
-from .buffers import Statistics, check_batchnorm
 from .captured import Captured
 from .clipping import check_max_norm
 from .habits import check_assigned, with_cure
@@ -39,6 +38,7 @@ from .recorder import refusal
 from .replicas import Replicas
 from .rule import Source
 from .schedules import Schedule
+from .statistics import Statistics, check_batchnorm
 from .step import Step
 from .suitable import check_parameters
 from .trainers import NO_CLOSURE, NOT_THROUGH_SCALER, check_accumulation

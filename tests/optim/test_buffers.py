@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 import geosam
 from geosam import metrics, passes
-from geosam.optim import buffers, holders
+from geosam.optim import buffers, holders, statistics
 from geosam.problem import places
 from tests.networks import FEATURES, build, draw, labels, same
 
@@ -288,13 +288,13 @@ def test_a_constant_table_is_copied_once():
     model.register_buffer("mask", torch.ones(64, 64))
     opt, sizes = geosam.SAM(torch.optim.SGD(model.parameters(), lr=0.1)), []
 
-    class Watched(buffers.Kept):
+    class Watched(statistics.Kept):
         def __init__(self, *args) -> None:
             super().__init__(*args)
             sizes.append(sum(v.numel() for v in self.values))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(buffers, "Kept", Watched)
+        patch.setattr(statistics, "Kept", Watched)
         by_closure(opt, model)
         assert max(sizes) > 4096
         sizes.clear()

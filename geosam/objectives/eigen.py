@@ -25,8 +25,9 @@ class Eigen(Remembering[Vectors], Objective):
     the graph is one forward and backward pass. State: {"vector": v, "steps": t}.
 
     Here ‖ε*‖ = ρ, as with any objective. The paper takes ε = ρc, which is longer by √(1 + α²‖v⊥‖²).
-    Source: Luo, Wang, Liu & Sun 2024, "Explicit Eigenvalue Regularization Improves Sharpness-Aware Minimization", algorithm 1.
-    Raises: ValueError for alpha that is negative or not finite, or counts below 1; TypeError for a plain closure.
+    Source: Luo et al. 2024, "Explicit Eigenvalue Regularization Improves Sharpness-Aware Minimization" (arXiv 2501.12666),
+    algorithms 1 and 2. Raises: ValueError for alpha that is negative or not finite, or counts below 1; TypeError for a plain
+    closure.
     """
 
     alpha: float = 0.2

@@ -14,7 +14,7 @@ from ..core.undo import unless_raised
 from ..observation.closures import Seen, seen, still
 from .last import Perturbed
 from .step import Step
-from .trainers import stepped
+from .trainers import check_unscaled, stepped
 
 UNTIL = ("step", "backward")
 
@@ -167,6 +167,7 @@ class Held:
         if not ours:
             return
         step.safety.put_back()
+        check_unscaled(step.rule)
         step.rule.steps += 1
         step.rule._opt_called = True  # type: ignore[attr-defined]  # which torch's schedules ask for
         scale: Tensor | None = getattr(base, "grad_scale", None)  # of a scaler, where the base optimizer unscales by itself

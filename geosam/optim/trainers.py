@@ -20,6 +20,22 @@ NOT_THROUGH_SCALER = (
     "opt.step(closure, scaler=scaler), or scaler.step(opt.base) after opt.perturb(...), then scaler.update()."
 )
 
+NOT_UNSCALED = (
+    "scaler.unscale_(opt) is unknown to scaler.step(opt.base), which has divided the gradients by the scale once more: a "
+    "scaler knows optimizers one by one. Call scaler.unscale_(opt.base)."
+)
+
+
+def check_unscaled(opt: object) -> None:
+    """In a hook of the base optimizer's step. Raises: TypeError where the GradScaler that takes it has unscaled ``opt``."""
+    frame, depth = sys._getframe(1), 0
+    while frame.f_back is not None and depth < 8:
+        frame, depth = frame.f_back, depth + 1
+        if frame.f_code.co_name in ("_maybe_opt_step", "step"):
+            states = getattr(frame.f_locals.get("self"), "_per_optimizer_states", {})
+            if getattr(states.get(id(opt), {}).get("stage"), "name", "") == "UNSCALED":
+                raise TypeError(NOT_UNSCALED)
+
 
 def wrapped(closure: Any) -> Bound | None:
     """The bound problem inside closures of ``functools.partial``, by which a trainer adds what comes after a pass."""

@@ -182,6 +182,19 @@ def test_a_scaled_first_pass_alone_gives_the_unscaled_epsilon():
             torch.testing.assert_close(e, f, rtol=1e-5, atol=1e-8)
 
 
+@pytest.mark.parametrize("fused", [False, True])
+def test_unscaling_by_the_wrong_optimizer_is_refused(fused):
+    model, scaler = build(mlp), scaler_of()
+    opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1, fused=fused))
+    before = clones(model)
+    opt.perturb(scaled(model, scaler), scaler=scaler)
+    scaled(model, scaler)()
+    scaler.unscale_(opt)
+    with pytest.raises(TypeError, match=r"scaler\.unscale_\(opt\.base\)"):
+        scaler.step(opt.base)
+    assert all(torch.equal(a, b) for a, b in zip(clones(model), before, strict=True))
+
+
 def test_a_step_without_a_closure_is_told_of_no_scaler():
     opt = SAM(torch.optim.SGD(build(mlp).parameters(), lr=0.1))
     with pytest.raises(TypeError, match="needs a closure") as caught:

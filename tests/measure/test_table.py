@@ -7,9 +7,10 @@ import torch
 
 import geosam
 from geosam import metrics
+from tests.networks import build, draw
 
-torch.manual_seed(0)
-BOUND = geosam.Problem(torch.nn.Linear(3, 2), torch.nn.CrossEntropyLoss()).on(torch.randn(6, 3), torch.tensor([0, 1] * 3))
+MODEL = build(lambda: torch.nn.Linear(3, 2))
+BOUND = geosam.Problem(MODEL, torch.nn.CrossEntropyLoss()).on(draw(6, 3), torch.tensor([0, 1] * 3))
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """What a step costs, in passes and in bytes: numbers that do not depend on the machine."""
 
+import gc
 from collections import Counter
 
 import pytest
@@ -106,8 +107,13 @@ def test_perturb_costs_what_step_costs(metric):
 
 def peak_and_kept(step: object) -> tuple[int, int]:
     """(largest, final) number of bytes above the start that tensors hold, from the profiler's record of allocations."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
-        step()
+    gc.collect()  # what earlier tests left in cycles would be freed at any moment
+    gc.disable()
+    try:
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+            step()
+    finally:
+        gc.enable()
     events = [e for e in record.profiler.kineto_results.events() if e.name() == "[memory]"]
     events = sorted((e for e in events if e.device_type() == DeviceType.CPU), key=lambda e: e.start_ns())
     held = peak = 0

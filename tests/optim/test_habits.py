@@ -7,10 +7,11 @@ import geosam
 from geosam import metrics
 from geosam.optim.habits import METHODS
 from geosam.testing import check_norm
+from tests.networks import build, draw
 
-MODEL = torch.nn.Linear(3, 2)
+MODEL = build(lambda: torch.nn.Linear(3, 2))
 PROBLEM = geosam.Problem(MODEL, torch.nn.CrossEntropyLoss())
-BOUND = PROBLEM.on(torch.randn(6, 3), torch.tensor([0, 1] * 3))
+BOUND = PROBLEM.on(draw(6, 3), torch.tensor([0, 1] * 3))
 SGD = torch.optim.SGD
 
 

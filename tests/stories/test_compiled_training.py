@@ -9,10 +9,11 @@ from torch._dynamo.testing import CompileCounter
 
 import geosam
 from geosam import metrics
+from tests.networks import build
 
 X, Y = torch.linspace(-2, 2, 30).reshape(6, 5).sin(), torch.arange(6) % 3
-PLAIN = nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 3))
-NORMALISED = nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 3))
+PLAIN = build(lambda: nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 3)))
+NORMALISED = build(lambda: nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 3)))
 
 
 class Training:

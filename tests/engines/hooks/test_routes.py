@@ -6,10 +6,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from geosam.engines.hooks.capture import Capture
-from tests.networks import draw
+from tests.networks import build, draw
 
 X, TOKENS = draw(6, 4), torch.randint(5, (6, 3), generator=torch.Generator().manual_seed(0))
-EMBEDDING = nn.Embedding(5, 4)
+EMBEDDING = build(lambda: nn.Embedding(5, 4))
 
 
 def order(x: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..core.undo import Attempt
 from .batch import Batch
 from .examine import Touched
 from .likelihoods import of_loss
@@ -35,8 +36,13 @@ def check_outputs_alone(batch: Batch, who: str) -> None:
 def _read(batch: Batch) -> list[str]:
     outputs = replaced(batch.outputs(), torch.clone)
     assert batch.likelihood is not None
-    with torch.enable_grad(), Touched() as touched:
-        distribution = batch.likelihood(outputs)
+    attempt = Attempt()
+    try:
+        with torch.enable_grad(), Touched() as touched:
+            distribution = batch.likelihood(outputs)
+    except Exception as error:  # it comes again where the distribution is formed
+        attempt.refused(error)
+        return []
     touched.read |= Touched.storages(tensors(distribution))
     return [name for name, t in _held(batch) if touched.reads(t)]
 

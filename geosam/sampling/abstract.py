@@ -47,7 +47,8 @@ class Sampling(Public, ABC):
         """
         # entry by entry: the scores of two labels that share all of the probability are nearly opposite, and their small
         # difference lies off the span, where it is amplified by σ²/λ
-        u, s, kind = cotangents.flatten(2).double(), slopes.flatten(1), torch.finfo(cotangents.dtype)
+        u, s = (t.double().unsqueeze(-1).flatten(k) for k, t in ((2, cotangents), (1, slopes)))  # outputs may be [n]
+        kind = torch.finfo(cotangents.dtype)
         alpha = (u * s).sum(2) / u.square().sum(2)
         gap = (s - alpha.unsqueeze(2) * u).abs()
         parallel = (gap <= 8 * kind.eps * s.abs() + kind.tiny * alpha.abs().unsqueeze(2)).all(2)

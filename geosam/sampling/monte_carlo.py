@@ -63,7 +63,7 @@ class MonteCarlo(Sampling):
             c = irregular(len(score), z)
             (scores,) = torch.autograd.grad(score.sum(), copies, retain_graph=True)
             (weighted,) = torch.autograd.grad(score @ c, copies)
-        refuse_meeting(likelihood, scores.flatten(1), weighted.flatten(1), c)
+        refuse_meeting(likelihood, scores.reshape(len(c), -1), weighted.reshape(len(c), -1), c)  # outputs may be [n]
         return (scores / places**0.5).reshape(self.n, *outputs.shape).to(outputs.dtype)
 
     def _labels(self, distribution: Distribution, device: torch.device) -> Tensor:

@@ -7,6 +7,7 @@ from torch import nn
 import geosam
 from geosam import metrics
 from geosam.observation import PredictiveDistribution
+from tests.networks import labels
 
 
 def problem(dtype=torch.float64, dropout=False, norm=False):
@@ -119,3 +120,10 @@ def test_extra_bytes_see_what_materialised_rows_cost():
     size = 4 * sum(p.numel() for p in model.parameters())
     assert size <= rows[0].extra_bytes <= 6 * size + 20_000
     assert rows[1].extra_bytes >= 20 * size
+
+
+def test_sparse_gradients_have_no_storage_and_are_measured():
+    model = nn.Sequential(nn.Embedding(5, 3, sparse=True), nn.Linear(3, 3))
+    bound = geosam.Problem(model, nn.CrossEntropyLoss()).on(labels(6), labels(6, seed=3))
+    (row,) = geosam.compare(bound, [geosam.metrics.Euclidean()], rho=0.1).rows
+    assert row.length == pytest.approx(0.1) and row.extra_bytes > 0

@@ -51,6 +51,18 @@ def test_drawn_labels_come_up_as_often_as_they_are_likely(likelihood):
     assert closeness(information[1], information[0]) < 2e-3
 
 
+@pytest.mark.parametrize("loss", [nn.BCEWithLogitsLoss(), nn.MSELoss()])
+def test_outputs_of_one_number_a_sample_are_those_of_one_column(loss):
+    y, norms = torch.tensor([0.0, 1.0, 1.0, 0.0], dtype=FLOAT64), []
+    for shape in ((4,), (4, 1)):
+        model = nn.Sequential(build(lambda: nn.Linear(3, 1), dtype=FLOAT64), nn.Flatten(len(shape) - 1))
+        bound = geosam.Problem(model, loss).on(draw(4, 3, dtype=FLOAT64), y.view(shape))
+        for metric in (metrics.Fisher, metrics.DiagonalFisher, metrics.KroneckerFisher):
+            norms.append(epsilon(metric(sampling=MonteCarlo(3, torch.Generator().manual_seed(0))), bound))
+    for one, other in zip(norms[:3], norms[3:], strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_a_label_is_drawn_at_every_place():
     z = draw(5, 3, 4, dtype=FLOAT64)
     assert MonteCarlo(11).cotangents(categorical, z).shape == (11, 5, 3, 4)

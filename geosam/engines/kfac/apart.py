@@ -29,9 +29,9 @@ def check_apart(bound: Bound, covered: Vectors) -> None:
     met = mixed(outputs, {name: end for name, end in ends.items() if end.requires_grad})
     if met:
         raise ValueError(
-            f"KFAC: behind {met[0] or 'the model'} the model lets samples meet, so that no score there is that of one sample. "
-            "Give its parameters another metric, by metrics.Blockwise, or use one that needs no single samples: "
-            "GradientMagnitude, Fisher."
+            f"KFAC: behind {met[0] or 'the model'} the model lets samples meet, or a hook changes gradients otherwise than by "
+            "a factor, so that no score there is that of one sample. Give its parameters another metric, by "
+            "metrics.Blockwise, or use one that needs no single samples: GradientMagnitude, Fisher."
         )
 
 
@@ -46,24 +46,29 @@ def mixed(outputs: Tensor, ends: Mapping[str, Tensor]) -> list[str]:
     """Names of the tensors [n, ...] at one place of which several samples' scores arrive; outputs: [n, ...].
 
     The gradient δ there is linear in the cotangents u of the outputs: where sample i alone reaches a place, cᵢuᵢ for uᵢ gives
-    cᵢδ, parallel to δ. Which sample it is does not matter, because the factors are sums over samples.
+    cᵢδ. Which sample it is does not matter, because the factors are sums over samples. A hook that clips gives another factor.
     """
     n, device = len(outputs), outputs.device
     u = torch.sin(2.4 * torch.arange(outputs.numel(), device=device) + 1).reshape(outputs.shape).to(outputs.dtype)
     c = 1 + torch.arange(1, n + 1, device=device, dtype=torch.float64).mul(0.618034).frac()  # no two alike
-    scaled = u * c.to(u.dtype).reshape(-1, *[1] * (u.dim() - 1))
+    c = c.to(u.dtype)
+    scaled = u * c.reshape(-1, *[1] * (u.dim() - 1))
     given = list(ends.values())
     if not given or not outputs.requires_grad:
         return []
     one, other = (torch.autograd.grad(outputs, given, v, retain_graph=True, allow_unused=True) for v in (u, scaled))
     pairs = zip(ends, one, other, strict=True)
-    return [name for name, a, b in pairs if a is not None and b is not None and not _parallel(a, b, outputs.dtype)]
+    return [name for name, a, b in pairs if a is not None and b is not None and not _scaled(a, b, c, outputs.dtype)]
 
 
-def _parallel(a: Tensor, b: Tensor, kind: torch.dtype) -> bool:
-    """Whether each b[i] is a multiple of a[i], up to rounding."""
+def _scaled(a: Tensor, b: Tensor, c: Tensor, kind: torch.dtype) -> bool:
+    """Whether each b[i] is some cₖ times a[i], up to rounding."""
     tolerance = max(rounding(a.dtype), rounding(kind))
     a, b = (t.reshape(len(t), -1).double() for t in (a, b))
     size = a.square().sum(1, keepdim=True)
     multiple = torch.where(size > 0, (a * b).sum(1, keepdim=True) / size, 0.0)
+    known = c.double().sort().values
+    above = torch.searchsorted(known, multiple.contiguous()).clamp_max(len(known) - 1)
+    over, under = known[above], known[(above - 1).clamp_min(0)]
+    multiple = torch.where(over - multiple < multiple - under, over, under)
     return not torch.linalg.vector_norm(b - multiple * a) > tolerance * torch.linalg.vector_norm(b)

@@ -42,6 +42,17 @@ def test_samples_that_meet_in_a_later_batch_are_refused_then():
         KroneckerFisher().at(some.on(9 * draw(6, 4, dtype=FLOAT64), labels(6)))
 
 
+@pytest.mark.parametrize("most", [1e-3, 0.5])
+def test_a_hook_that_clips_scores_is_refused(most):
+    def clipped(h):
+        if h.requires_grad:
+            h.register_hook(lambda g: g.clamp(-most, most))
+        return h
+
+    with pytest.raises(ValueError, match="a hook changes gradients otherwise than by a factor"):
+        KroneckerFisher().at(problem(clipped).on(draw(6, 4, dtype=FLOAT64), labels(6)))
+
+
 def test_samples_that_change_places_are_not_refused():
     x, y = draw(6, 4, dtype=FLOAT64), labels(6)
     order = torch.tensor([3, 1, 5, 0, 2, 4])

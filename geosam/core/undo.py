@@ -21,6 +21,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _handler: Callable[[int], Any] = getattr(signal, "_signal", signal).getsignal  # without enumerations, which take 0.2 ms
+_TORCH = torch.__file__.removesuffix("__init__.py")
 _SIGNALS = [int(number) for number in signal.valid_signals()]
 
 
@@ -68,7 +69,8 @@ def unless_raised(run: Callable[[], T], undo: Callable[[], None]) -> T:
 
 
 def undisturbed(function: Callable[P, T]) -> Callable[P, T]:
-    """An entry point after which torch is as it was, whatever is raised at any moment inside.
+    """An entry point after which torch is as it was, whatever is raised at any moment inside; what a signal's handler raised
+    comes out as it is.
 
     ``torch.compile`` leaves it out of what it traces: hooks, frames and passes are no graph. Compiled models and losses that
     it calls run compiled.
@@ -81,7 +83,7 @@ def undisturbed(function: Callable[P, T]) -> Callable[P, T]:
             return function(*args, **kwargs)
         if _use.broken is not None:  # by a third exception
             _use.broken.restore()
-        before = Stacks()
+        before, handled = Stacks(), sys.exc_info()[1]
 
         def undo() -> None:
             _use.broken = before
@@ -93,7 +95,12 @@ def undisturbed(function: Callable[P, T]) -> Callable[P, T]:
             _use.frame = sys._getframe()
             return function(*args, **kwargs)
 
-        found = unless_raised(outermost, undo)
+        try:
+            found = unless_raised(outermost, undo)
+        except Exception as error:
+            if (first := _replaced(error, handled)) is not None:
+                raise first  # noqa: B904 - the other one is its context
+            raise
         _use.frame = None
         return found
 
@@ -122,11 +129,25 @@ def pass_on(error: BaseException, known: BaseException | None = None) -> None:
 
     known: what was handled before.
     """
+    if _signalled(error, known) is not None:
+        raise error
+
+
+def _replaced(error: Exception, known: BaseException | None) -> BaseException | None:
+    """What a signal's handler raised, where torch then failed to leave a context that it had entered by half."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    if error.__context__ is None or not frames[-1].f_code.co_filename.startswith(_TORCH):
+        return None
+    return _signalled(error.__context__, known)
+
+
+def _signalled(error: BaseException, known: BaseException | None) -> BaseException | None:
     handlers = {_code(_handler(number)) for number in _SIGNALS}
     for each in _chain(error, known):
-        signalled = any(frame.f_code in handlers for frame, _ in traceback.walk_tb(each.__traceback__))
-        if signalled or isinstance(each, KeyboardInterrupt | SystemExit):
-            raise error
+        frames = (frame for frame, _ in traceback.walk_tb(each.__traceback__))
+        if isinstance(each, KeyboardInterrupt | SystemExit) or any(frame.f_code in handlers for frame in frames):
+            return each
+    return None
 
 
 def _chain(error: BaseException | None, known: BaseException | None) -> Iterator[BaseException]:

@@ -135,6 +135,20 @@ def test_what_a_signal_raises_is_no_refusal(handler, turned):
     assert turned or "late" in str(raised.value)
 
 
+def test_what_a_signal_raises_comes_out_where_torch_fails_to_leave_its_context(monkeypatch):
+    late_in = lambda *_: os.kill(os.getpid(), signal.SIGUSR1)  # noqa: E731 - before the level that is then left
+    monkeypatch.setattr(torch._functorch.vmap, "_vmap_increment_nesting", late_in)
+    use = undisturbed(lambda: torch.vmap(torch.sin)(torch.ones(2)))
+    with handled_by(late), pytest.raises(ValueError, match="late"):
+        use()
+    monkeypatch.undo()
+    with pytest.raises(RuntimeError, match="shapes"):  # a mistake, made while an interrupt is handled, is raised
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            undisturbed(lambda: torch.nn.functional.linear(torch.ones(2, 3), torch.ones(2, 4)))()
+
+
 def test_an_interrupt_that_torch_turned_into_another_error_is_no_refusal():
     with pytest.raises(RuntimeError):
         try:

@@ -25,7 +25,7 @@ class Opaque(SampleLoss):
 
     def value(self, loss: Loss, outputs: Any, targets: Any) -> Tensor:
         """By clones where the loss writes: outputs are read after it, and the second pass of a step has the same targets."""
-        if self.writes == [False]:
+        if self.writes == [False] or (not self.writes and torch.compiler.is_compiling()):
             return loss(outputs, targets)
         outputs, targets = tree_map(lambda t: t.clone() if isinstance(t, Tensor) else t, (outputs, targets))
         before = _versions((outputs, targets))

@@ -20,9 +20,9 @@ from .stacks import Stacks
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_handler: Callable[[int], Any] = getattr(signal, "_signal", signal).getsignal  # without enumerations, which take 0.2 ms
+handler_of: Callable[[int], Any] = getattr(signal, "_signal", signal).getsignal  # without enumerations, which take 0.2 ms
 _TORCH = torch.__file__.removesuffix("__init__.py")
-_SIGNALS = [int(number) for number in signal.valid_signals()]
+SIGNALS = [int(number) for number in signal.valid_signals()]
 
 
 class _Use(threading.local):
@@ -142,7 +142,7 @@ def _replaced(error: Exception, known: BaseException | None) -> BaseException | 
 
 
 def _signalled(error: BaseException, known: BaseException | None) -> BaseException | None:
-    handlers = {_code(_handler(number)) for number in _SIGNALS}
+    handlers = {_code(handler_of(number)) for number in SIGNALS}
     for each in _chain(error, known):
         frames = (frame for frame, _ in traceback.walk_tb(each.__traceback__))
         if isinstance(each, KeyboardInterrupt | SystemExit) or any(frame.f_code in handlers for frame in frames):

@@ -13,6 +13,7 @@ from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from ..core import Vectors
+from ..core.late import late
 from ..core.undo import Attempt
 from ..problem.randomness import Replay
 from .modes import Program, disagree, tangent
@@ -69,10 +70,11 @@ def record(program: Program, theta: Vectors, rest: Vectors, backwards: bool = Fa
     inputs = [*theta, *rest, *[torch.zeros_like(p) for p in theta]]
     # a compiled model is traced in eager mode
     with torch.no_grad(), _of_compiled():
-        traced = make_fx(flat)(*inputs)
+        traced = late(lambda: make_fx(flat)(*inputs))
         if _writes(traced.graph):  # a write to a kept tensor (an LSTM's gates) would falsify the next product
             with _as_recorded(theta):
-                traced = make_fx(torch.func.functionalize(traced, remove="mutations"))(*inputs)
+                again = make_fx(torch.func.functionalize(traced, remove="mutations"))
+                traced = late(lambda: again(*inputs))
     if found := _writes(traced.graph):
         raise NotImplementedError(f"{found[0]} writes to its inputs")
     moving = _moving(traced.graph, m)

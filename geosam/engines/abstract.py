@@ -57,6 +57,8 @@ class Engine(Public, ABC):
     """How per-sample quantities are computed. Every engine gives the same numbers at a different cost."""
 
     example: ClassVar[str] = "geosam.engines.Auto()"
+    by_layers: ClassVar[bool] = False
+    """Whether it takes a layer's output for what its class computes, so that a hook that comes later is looked at anew."""
 
     @abstractmethod
     def capture(self, bound: Bound, parameters: Vectors, draw: Draw | None = None) -> Captured:

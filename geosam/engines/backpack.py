@@ -6,7 +6,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from torch import Tensor, nn
 
@@ -34,6 +34,8 @@ class BackPACK(Engine):
     outside its module, a layer that the forward pass itself differentiates, and BatchNorm in training mode: each would silently
     give wrong numbers. Not thread-safe.
     """
+
+    by_layers: ClassVar[bool] = True
 
     def capture(self, bound: Bound, parameters: Vectors, draw: Draw | None = None) -> Captured:
         """Rows in memory. Raises: ValueError for ``draw``: BackPACK's quantities are those of the loss."""

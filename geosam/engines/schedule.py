@@ -8,7 +8,7 @@ from random import Random
 
 from ..core import Vectors
 from ..problem import Bound
-from ..problem.modules import structure
+from ..problem.modules import altered, structure
 
 FIRST = 10
 """The batches of a structure that are all verified."""
@@ -40,7 +40,8 @@ class Record:
     @classmethod
     def of(cls, engine: Hashable, bound: Bound, parameters: Vectors) -> Record:
         """The one kept with the problem; a batch of one shows nothing about larger ones and has its own."""
-        key = ("verified", engine, bound.n == 1, *structure(bound.model, parameters))
+        layers = altered(bound.model) if getattr(engine, "by_layers", False) else ()
+        key = ("verified", engine, bound.n == 1, *layers, *structure(bound.model, parameters))
         record: Record = bound.remembered(key, cls)
         return record
 

@@ -32,6 +32,11 @@ def training_modes(model: nn.Module) -> tuple[bool, ...]:
     return tuple(m.training for m in modules(model))
 
 
+def altered(model: nn.Module) -> tuple[tuple[int, ...], ...]:
+    """What may give a layer another output than its class does: the forward hooks of every module, and a forward of its own."""
+    return tuple((*m._forward_hooks, id(vars(m).get("forward"))) for m in modules(model))
+
+
 def gathers(module: nn.Module) -> bool:
     """Whether FSDP2 gathers the module's parameters for a pass (``fully_shard``)."""
     return hasattr(module, "unshard") and hasattr(module, "reshard")

@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves
 from ...core import Vectors
 from ...core.limits import rounding
 from ...problem import Bound
+from ...problem.modules import altered
 from ...problem.reading import walk
 from ..widened import unwrapped
 
@@ -25,7 +26,7 @@ def uncovered(bound: Bound, parameters: Vectors) -> dict[int, str]:
     """Position of each parameter that KFAC does not cover → the reason; for most, curvlinops would silently be wrong."""
     shapes = tuple(tuple(t.shape) for t in tree_leaves(bound.x) if isinstance(t, Tensor))
     modes = tuple((type(m), m.training) for m in bound.model.modules())
-    key = ("kfac", modes, shapes, tuple(p.requires_grad for p in bound.model.parameters()))
+    key = ("kfac", modes, shapes, altered(bound.model), tuple(p.requires_grad for p in bound.model.parameters()))
     reasons = bound.remembered(key, lambda: _reasons(bound, parameters))
     return {i: reasons[name] for i, name in enumerate(bound.names(parameters)) if name in reasons}
 

@@ -243,3 +243,18 @@ def test_how_the_rest_was_solved_is_reported():
     seen = geosam.observe(geosam.Problem(model, CLASSES).on(x, y), metric.needs)
     report = geosam.solve(metric.at(seen), seen.gradient, 0.1).report
     assert report["converged"] is False and report["blocks"][1]["iterations"] == 1
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_layer_that_is_altered_later_is_looked_at_again(own):
+    """Its block stayed, of a layer that had been as its class defines: 0.97 off."""
+    model = build(lambda: nn.Sequential(nn.Flatten(), nn.Linear(20, 3)))
+    problem, batch = geosam.Problem(model, CLASSES), (draw(6, 5, 4), labels(6))
+    KroneckerFisher(0.1).at(problem.on(*batch))
+    if own:
+        forward = model[1].forward
+        model[1].forward = lambda x: 3 * forward(x)
+    else:
+        model[1].register_forward_hook(lambda layer, inputs, output: 2 * output)
+    with pytest.raises(ValueError, match=r"altered by a hook|forward of its own"):
+        KroneckerFisher(0.1).at(problem.on(*batch))

@@ -1,6 +1,7 @@
 """The committed records: each is found by the configuration that made it, and none is left over."""
 
 import json
+from dataclasses import replace
 from importlib import import_module
 
 import pytest
@@ -12,7 +13,7 @@ from experiments.common.options import Options
 from experiments.common.runner import COMMAND, records_of
 from experiments.common.study import Study
 from experiments.compare.study import Compare
-from experiments.frontier.config import Config
+from experiments.frontier.config import Config, small
 from experiments.frontier.study import Frontier
 from experiments.match.study import Matched
 from experiments.overhead.study import study as overhead
@@ -21,12 +22,12 @@ from geosam.ablation import read
 from geosam.records import Store, describe, fingerprint
 
 ROOT = RECORDS.parent
-STUDIES: dict[str, tuple[Study, int]] = {
-    "bound": (Bound(), 12),
-    "compare": (Compare(), 36),
-    "match": (Matched(3), 36),
-    "overhead": (overhead("small", None, "cpu", quick=False), 1),
-    "frontier": (Frontier(Config(seeds=(0, 1, 2))), 6),
+STUDIES: dict[str, tuple[list[Study], int]] = {
+    "bound": ([Bound()], 12),
+    "compare": ([Compare()], 36),
+    "match": ([Matched(3)], 36),
+    "overhead": ([overhead("small", None, "cpu", quick=False)], 1),
+    "frontier": ([Frontier(replace(config, seeds=(0, 1, 2))) for config in (Config(), small())], 12),
 }
 
 STUDIED = ("budget", "classify", "finetune", "magnitude", "natural", "noise", "perturb", "sensitivity", "twotower")
@@ -35,11 +36,12 @@ ABLATIONS = {"fast": "tiny"} | dict.fromkeys(STUDIED, "digits")
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_record_is_found_by_its_configuration(name):
-    study, count = STUDIES[name]
-    (part,) = study.parts()
-    store = records_of(part, ROOT / name)
-    assert [job.title for job in part.jobs if store.load(job) is None] == [] and len(part.jobs) == count
-    assert {store.path(job) for job in part.jobs} == set((ROOT / name).iterdir()) - {ROOT / name / COMMAND}
+    studies, count = STUDIES[name]
+    parts = [part for study in studies for part in study.parts()]
+    stores = [(records_of(part, ROOT / name), job) for part in parts for job in part.jobs]
+    assert [job.title for store, job in stores if store.load(job) is None] == [] and len(stores) == count
+    kept = {path for path in (ROOT / name).rglob("*") if path.is_file() and path.name != COMMAND}
+    assert {store.path(job) for store, job in stores} == kept
 
 
 @pytest.mark.parametrize("name, preset", ABLATIONS.items())

@@ -47,7 +47,7 @@ def test_a_study_is_made_of_the_options_that_its_records_were(some):
         (folder / "command.json").write_text(json.dumps({"seeds": seeds}))
     found = {page.lead.rpartition(": ")[2] for name, page, _ in pages(some) if name == "bound"}
     assert found == {"6 runs.", "12 runs."}
-    assert configurations(RECORDS / "frontier") == [{"seeds": 3}]
+    assert configurations(RECORDS / "frontier") == [{"seeds": 3}, {"seeds": 3, "batches": 1, "preset": "small"}]
 
 
 def test_counts_are_shown_where_records_are_too_many_to_keep(tmp_path):

@@ -172,8 +172,8 @@ class Training:
         self.problem = self.unknown()
 
     def unknown(self) -> geosam.Problem:
-        """The problem, of which nothing is known yet."""
-        return geosam.Problem(self.model, nn.CrossEntropyLoss())
+        """The problem, of which nothing is known yet; steps that are verified and others may differ in their last bit."""
+        return geosam.Problem(self.model, nn.CrossEntropyLoss(), check="always")
 
     def _optimizer(self, settings: dict[str, Any]) -> geosam.SAM:
         named, rho = list(self.model.named_parameters()), settings.pop("rho", 0.05)

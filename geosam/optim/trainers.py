@@ -25,6 +25,11 @@ NOT_UNSCALED = (
     "scaler knows optimizers one by one. Call scaler.unscale_(opt.base)."
 )
 
+UNSCALED_TWICE = (
+    "the closure unscales gradients in both of its passes, and a GradScaler does so once a step. Leave unscale_ and clipping "
+    "out of it: geosam.SAM(..., max_norm=1.0) clips after both passes, when the scaler has unscaled."
+)
+
 
 def check_unscaled(opt: object) -> None:
     """In a hook of the base optimizer's step. Raises: TypeError where the GradScaler that takes it has unscaled ``opt``."""

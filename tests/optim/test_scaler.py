@@ -202,6 +202,24 @@ def test_a_step_without_a_closure_is_told_of_no_scaler():
     assert "scaler" not in str(caught.value)
 
 
+def test_a_closure_that_unscales_and_clips_is_told_where_to_clip():
+    model, scaler = build(mlp), scaler_of()
+    opt = geosam.SAM(torch.optim.SGD(model.parameters(), lr=0.1))
+
+    def closure():
+        opt.zero_grad()
+        loss = nn.functional.cross_entropy(model(X), Y)
+        scaler.scale(loss).backward()
+        scaler.unscale_(opt.base)
+        nn.utils.clip_grad_norm_(model.parameters(), 0.1)
+        return loss
+
+    before = [p.detach().clone() for p in model.parameters()]
+    with pytest.raises(RuntimeError, match="max_norm="):
+        opt.step(closure, scaler=scaler)
+    assert all(map(torch.equal, model.parameters(), before))
+
+
 def test_clipping_of_unscaled_gradients_in_a_hook_of_the_base():
     """The place to clip: after both passes and after the scaler has unscaled, with a scaler and without one."""
     ends = []

@@ -13,6 +13,7 @@ from ...core import Landing
 from ...core import vectors as vec
 from ...observation import Field, Observation, name_of, observe_closure
 from ..audit import reads_direction
+from ..trainers import UNSCALED_TWICE
 from .abstract import Route
 
 
@@ -36,7 +37,12 @@ class ByClosure(Route):
     def again(self, kept: Any | None, landing: Landing | None) -> Tensor:
         """Raises: RuntimeError where gradients of the first pass are in it, or both were clipped or scaled unannounced."""
         parameters, last = self.groups.parameters, self.rule.last
-        loss = self.rule.zeroing.run_again(self.call, parameters)
+        try:
+            loss = self.rule.zeroing.run_again(self.call, parameters)
+        except RuntimeError as error:
+            if self.scale is not None and "unscale_() has already been called" in str(error):
+                raise RuntimeError(UNSCALED_TWICE) from error
+            raise
         harmless = partial(reads_direction, self.rule, kept, self.groups.names)
         self.rule.audit.check(self.aside, parameters, last, loss, self.scale is None, harmless, self.sharing)
         return loss

@@ -52,7 +52,7 @@ def observe(point: Bound | Observation, needs: Needs = (), who: str = "this requ
             f"{', '.join(held)}: complex parameters are not supported. Hold a real tensor, [..., 2], as the parameter and take "
             "torch.view_as_complex of it in the forward pass."
         )
-    with explained(point):
+    with explained(point), point.untouched():
         for request in needs:
             request.check(point, who)
         if needs or not train:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -35,6 +36,8 @@ class Given(Brief):
     chosen: Vectors | None = field(default=None, repr=False)
     frozen_statistics: bool = False
     check: str = "sampled"
+    fed: Vectors = field(default_factory=list, repr=False)
+    """Inputs and targets that require gradients themselves."""
     train: bool = field(default=False, repr=False)
     """Whether its passes belong to a training step, in which a forward pass may write to the parameters."""
     hookless: bool = False
@@ -49,6 +52,18 @@ class Given(Brief):
     def scaled(self: G, scale: float) -> G:
         """The same, differentiated at a GradScaler's scale."""
         return replace(self, scale=scale)
+
+    @contextmanager
+    def untouched(self) -> Iterator[None]:
+        """Inside, backward passes add nothing to the gradients of inputs."""
+        kept = [(t, t.grad) for t in self.fed if t.is_leaf]
+        for t, _ in kept:
+            t.grad = None
+        try:
+            yield
+        finally:
+            for t, grad in kept:
+                t.grad = grad
 
     def differentiated(self, loss: Tensor) -> Tensor:
         """What a training step's backward pass begins with."""

@@ -65,9 +65,10 @@ class Problem:
 
     def on(self, x: Any, y: Any) -> Bound:
         """The problem on one batch. x: a tensor, a tuple of arguments or a dict of keyword arguments, batch first."""
-        sizes = {t.shape[0] if t.dim() else None for t in tree_leaves((x, y)) if isinstance(t, Tensor)}
+        tensors = [t for t in tree_leaves((x, y)) if isinstance(t, Tensor)]
+        sizes = {t.shape[0] if t.dim() else None for t in tensors}
         if len(sizes) != 1 or None in sizes:
-            shapes = [tuple(t.shape) for t in tree_leaves((x, y)) if isinstance(t, Tensor)]
+            shapes = [tuple(t.shape) for t in tensors]
             if not shapes:
                 raise TypeError(f"a batch is of tensors: torch.as_tensor(x); got {type(x).__name__} and {type(y).__name__}")
             raise ValueError(f"inputs and targets must share their first dimension, the batch; got shapes {shapes}")
@@ -78,7 +79,9 @@ class Problem:
         if _is_as_written(self.loss) != self._written:
             self._read_loss()
         shared = (self.model, self.loss, self.sample, self.likelihood)
-        return Bound(*shared, x, y, int(n), self._memory, frozen_statistics=self.frozen_statistics, check=self.check)
+        fed = [t for t in tensors if t.requires_grad]
+        frozen = self.frozen_statistics
+        return Bound(*shared, x, y, int(n), self._memory, frozen_statistics=frozen, check=self.check, fed=fed)
 
 
 def _is_as_written(loss: Loss) -> bool:

@@ -78,7 +78,8 @@ class Together:
     def joined(self) -> Bound:
         """The joined batch. Raises: ValueError where batches do not fit each other."""
         first, n = self.parts[0], sum(part.n for part in self.parts)
-        return replace(first, x=_joined([part.x for part in self.parts]), y=_joined([part.y for part in self.parts]), n=n)
+        x, y = (_joined([getattr(part, name) for part in self.parts]) for name in ("x", "y"))
+        return replace(first, x=x, y=y, n=n, fed=[t for part in self.parts for t in part.fed])
 
     def wrt(self, parameters: Vectors) -> Together:
         """The same, differentiated with respect to these parameters."""

@@ -79,6 +79,18 @@ def test_a_geometry_stays_that_of_its_point_when_the_parameters_move_on(metric):
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=name_of)
+@pytest.mark.parametrize("had", [False, True])
+def test_inputs_that_require_gradients_keep_theirs(metric, had):
+    model, x = build(mlp), X.clone().requires_grad_()
+    x.grad = kept = torch.ones_like(x) if had else None
+    bound = geosam.Problem(model, nn.CrossEntropyLoss()).on(x, Y)
+    norm = metric.at(bound)
+    epsilon = geosam.solve(norm, geosam.observe(bound).gradient, 0.05).epsilon
+    bound.surface().gradient(epsilon)
+    assert x.grad is kept and (kept is None or bool((kept == 1).all()))
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=name_of)
 def test_collecting_leaves_gradients_parameters_and_frozen_statistics_alone(metric):
     model = build(batch_norm_net).eval()
     parameters = list(model.parameters())

@@ -14,6 +14,14 @@ from geosam.metrics import Fisher
 from tests.networks import build, draw, labels
 
 
+@pytest.fixture(autouse=True)
+def _interrupts():
+    """A shell's background jobs ignore them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def handlers():
     return [signal.getsignal(number) for number in signal.valid_signals()]
 

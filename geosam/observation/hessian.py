@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -77,12 +78,14 @@ class HessianProducts(Request[Hessian]):
 
 
 def _once(bound: Bound, like: Vectors, product: Product) -> None:
-    """Symmetry, seen once for each structure of a problem."""
-    bound.once(("symmetric", *structure(bound.model, bound.parameters)), lambda: _check_symmetric(product, like))
+    """Symmetry, seen once for each structure of a problem: where numbers are not finite, or all 0, on another batch again."""
+    key = ("symmetric", *structure(bound.model, bound.parameters))
+    if key not in bound.memory and _is_symmetric(product, like):
+        bound.memory[key] = True
 
 
-def _check_symmetric(product: Product, like: Vectors) -> None:
-    """ValueError unless ⟨u, Hv⟩ = ⟨v, Hu⟩ for three vectors of noise."""
+def _is_symmetric(product: Product, like: Vectors) -> bool:
+    """Whether ⟨u, Hv⟩ = ⟨v, Hu⟩ for three vectors of noise is seen. Raises: ValueError where they differ."""
     generator = torch.Generator().manual_seed(0)
     noise = [
         [torch.randn(t.shape, generator=generator, dtype=torch.float64).to(t.device, t.dtype) for t in like] for _ in range(3)
@@ -96,3 +99,4 @@ def _check_symmetric(product: Product, like: Vectors) -> None:
             f"H is not symmetric: ⟨u, Hv⟩ and ⟨v, Hu⟩ differ by {gap.item() / size.item():.2g} of ‖Hv‖ for noise u, v. torch "
             "derives some operation wrongly the second time (torch._weight_norm on a CPU is known for it): write it out."
         )
+    return bool(0 < size < math.inf)

@@ -49,7 +49,7 @@ class Strangers:
             self._away = None
 
     def _put_aside(self, p: Tensor) -> None:
-        if self._away is not None and (p.requires_grad or p.grad is not None):
+        if self._away is not None:
             view = p.grad is not None and p.grad._is_view()  # of a bucket, into which the pass writes
             self._away.append((p, p.grad.clone() if view and p.grad is not None else p.grad))
             p.grad = None

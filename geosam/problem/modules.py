@@ -33,8 +33,16 @@ def training_modes(model: nn.Module) -> tuple[bool, ...]:
 
 
 def altered(model: nn.Module) -> tuple[tuple[int, ...], ...]:
-    """What may give a layer another output than its class does: the forward hooks of every module, and a forward of its own."""
-    return tuple((*m._forward_hooks, id(vars(m).get("forward"))) for m in modules(model))
+    """What may give a layer another output than its class does: the forward hooks of every module, and a forward of its own.
+
+    By their code: a hook that is put on anew in each step is the same one.
+    """
+    return tuple((*map(_code, m._forward_hooks.values()), _code(vars(m).get("forward"))) for m in modules(model))
+
+
+def _code(function: Any) -> int:
+    function = getattr(function, "func", function)  # of a partial
+    return id(getattr(getattr(function, "__func__", function), "__code__", type(function)))
 
 
 def gathers(module: nn.Module) -> bool:

@@ -13,12 +13,9 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from ..core import Vectors, brief
-from ..core.limits import rounding
-from ..core.undo import Attempt
 from .bound import Bound
 from .data import is_array
 from .devices import explained
-from .modules import structure
 from .surface import Surface
 
 
@@ -27,8 +24,9 @@ class Together:
 
     Where the loss's own denominator counts something else (class weights, ``ignore_index``), w_k is the share in that.
     Calling it takes a forward and backward pass a micro-batch; ``joined`` is the joined batch.
-    Raises: TypeError for what are not bound problems; ValueError for none, for batches of several problems, and for a loss of
-    one's own that is not such a mean, seen once for each structure.
+    A loss of one's own counts as a mean over samples: with another denominator, or where samples meet in it, L is the mean of
+    the micro-batches' losses weighted by samples, while what a metric takes from the joined batch is that batch's.
+    Raises: TypeError for what are not bound problems; ValueError for none, and for batches of several problems.
     """
 
     def __init__(self, parts: Sequence[Any]) -> None:
@@ -47,32 +45,10 @@ class Together:
     @cached_property
     def shares(self) -> list[Tensor]:
         """w, one number a micro-batch, float64 on the parameters' device."""
-        first, device = self.parts[0], self.parts[0].parameters[0].device
+        device = self.parts[0].parameters[0].device
         counts = [torch.as_tensor(_counted(part), dtype=torch.float64, device=device) for part in self.parts]
         total = torch.stack(counts).sum()
-        shares = [count / total for count in counts]
-        if not first.sample.known and len(self.parts) > 1:
-            first.once(("joined", *structure(first.model, first.parameters)), lambda: self._check_mean(shares))
-        return shares
-
-    def _check_mean(self, shares: Sequence[Tensor]) -> None:
-        outputs, attempt = [part.outputs() for part in self.parts], Attempt()
-        losses = [part.quiet_loss(z).detach() for part, z in zip(self.parts, outputs, strict=True)]
-        apart = torch.stack([share * loss for share, loss in zip(shares, losses, strict=True)]).sum()
-        try:
-            targets = replace(self.parts[0], y=_joined([part.y for part in self.parts]))
-            joined = targets.quiet_loss(_joined(outputs)).detach()
-        except Exception as error:  # outputs of other sizes, or the model's own loss: there is no joined batch to compare with
-            attempt.refused(error)
-            return
-        tolerance = 10 * rounding(joined.dtype)
-        if not torch.allclose(joined.double(), apart, rtol=tolerance, atol=tolerance, equal_nan=True):
-            raise ValueError(
-                f"the loss of the micro-batches as one batch, {joined.item():.6g}, is not their mean weighted by samples, "
-                f"{apart.item():.6g}: it divides by something else (tokens, a sum of weights), or samples meet in it. Call "
-                "opt.perturb before each of them (one ball a micro-batch), or write a closure that loops over them and weights "
-                "their losses."
-            )
+        return [count / total for count in counts]
 
     @cached_property
     def joined(self) -> Bound:

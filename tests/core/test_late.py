@@ -42,6 +42,16 @@ def test_a_signal_waits_for_the_end(fails):
     assert late(lambda: 3) == 3 and handlers() == before
 
 
+def test_every_handler_is_called_where_one_raises():
+    called, before = [], signal.signal(signal.SIGUSR1, lambda *_: called.append("second"))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            late(lambda: [signal.raise_signal(number) for number in (signal.SIGINT, signal.SIGUSR1)])
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert called == ["second"]
+
+
 def test_another_thread_changes_no_handler():
     seen = []
     thread = threading.Thread(target=lambda: seen.append(late(handlers)))

@@ -22,3 +22,14 @@ def test_rows_of_a_layer_whose_output_is_doubled_later():
     first.register_forward_hook(lambda layer, inputs, output: 2 * output)
     found, want = (EmpiricalFisher(0.1, engine).at(problem.on(*batch)).flat(v) for engine in (BackPACK(), Func()))
     torch.testing.assert_close(found, want)
+
+
+def test_a_hook_that_is_put_on_anew_in_each_step_is_the_same_one():
+    model = build(mlp)
+    problem, sizes = geosam.Problem(model, nn.CrossEntropyLoss()), []
+    for _ in range(4):
+        handle = model.register_forward_hook(lambda layer, inputs, output: None)
+        EmpiricalFisher(0.1, BackPACK()).at(problem.on(draw(6, 4), labels(6)))
+        handle.remove()
+        sizes.append(len(problem._memory))
+    assert sizes[1:] == sizes[1:2] * 3

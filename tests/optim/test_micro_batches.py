@@ -46,35 +46,6 @@ def test_one_big_batch(parts):
     torch.testing.assert_close(trained(parts, True), trained(parts, False), rtol=1e-11, atol=1e-14)
 
 
-def by_tokens(z, y):
-    """Its denominator is not the number of samples."""
-    kept = (y > 0).to(z)
-    return (nn.functional.cross_entropy(z, y, reduction="none") * kept).sum() / kept.sum()
-
-
-def in_the_batch(z, y):
-    """Samples meet in the loss."""
-    return (z - z.mean(0)).square().mean()
-
-
-def own_mean(z, y):
-    return nn.functional.cross_entropy(z, y)
-
-
-@pytest.mark.parametrize("metric", [metrics.Euclidean(), metrics.Fisher()], ids=lambda m: type(m).__name__)
-@pytest.mark.parametrize("loss", [by_tokens, in_the_batch, own_mean])
-def test_a_loss_that_is_no_mean_over_samples_is_refused(loss, metric):
-    model = build(mlp, dtype=torch.float64)
-    problem = geosam.Problem(model, loss, likelihood=lambda z: torch.distributions.Categorical(logits=z))
-    opt = geosam.SAM(torch.optim.SGD(model.parameters(), lr=0.1), metric)
-    batches = [problem.on(X[cut], Y[cut]) for cut in CUTS]
-    if loss is own_mean:
-        opt.step(batches)
-        return
-    with pytest.raises(ValueError, match=r"micro-batches as one batch.*opt\.perturb before each"):
-        opt.step(batches)
-
-
 def test_convolutions_in_float64():
     x = draw(12, 2, 6, 6, dtype=torch.float64)
     parts = {"metric": metrics.EmpiricalFisher()}

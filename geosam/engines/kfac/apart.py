@@ -50,7 +50,8 @@ def mixed(outputs: Tensor, ends: Mapping[str, Tensor]) -> list[str]:
     """
     n, device = len(outputs), outputs.device
     u = torch.sin(2.4 * torch.arange(outputs.numel(), device=device) + 1).reshape(outputs.shape).to(outputs.dtype)
-    c = 1 + torch.arange(1, n + 1, device=device, dtype=torch.float64).mul(0.618034).frac()  # no two alike
+    # far from the factor 1 of what clips; no two alike, up to rounding
+    c = 2 + torch.arange(1, n + 1, device=device, dtype=torch.float64).mul(0.618034).frac()
     c = c.to(u.dtype)
     scaled = u * c.reshape(-1, *[1] * (u.dim() - 1))
     given = list(ends.values())

@@ -16,6 +16,7 @@ from ..core import Vectors
 from ..core.stacks import eager
 from ..core.undo import undisturbed
 from .copies import Copy
+from .data import versions
 from .examine import examine
 from .functional import Opened, Writes, called, places
 from .given import Given
@@ -38,9 +39,9 @@ class Batch(Given):
 
     def call(self, model: Callable[..., Any]) -> Any:
         """The model's outputs on the bound inputs. Raises: RuntimeError where it writes into these."""
-        before = _versions(self.x)
+        before = versions(self.x)
         outputs = called(model, self.x)
-        if _versions(self.x) != before:
+        if versions(self.x) != before:
             raise RuntimeError(_WRITES)
         return outputs
 
@@ -175,7 +176,3 @@ class Batch(Given):
 
 def _is_number(t: Tensor) -> bool:
     return not t.dim() and t.is_floating_point()
-
-
-def _versions(x: Any) -> list[int]:
-    return [t._version for t in tree_leaves(x) if isinstance(t, Tensor) and not t.is_inference()]

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 STANDARD = frozenset(vars(nn.Module()))
 """Attributes that every module has."""
@@ -107,3 +108,8 @@ def is_array(value: Any) -> bool:
     """Whether it is one of numpy's."""
     numpy = sys.modules.get("numpy")
     return numpy is not None and isinstance(value, numpy.ndarray)
+
+
+def versions(tree: Any) -> list[int]:
+    """Of its tensors, one after the other: a write in place counts on."""
+    return [t._version for t in tree_leaves(tree) if isinstance(t, Tensor) and not t.is_inference()]

@@ -57,9 +57,9 @@ class Given(Brief):
     def untouched(self) -> Iterator[None]:
         """Inside, backward passes add nothing to the gradients of inputs."""
         kept = [(t, t.grad) for t in self.fed if t.is_leaf]
-        for t, _ in kept:
-            t.grad = None
         try:
+            for t, _ in kept:
+                t.grad = None
             yield
         finally:
             for t, grad in kept:

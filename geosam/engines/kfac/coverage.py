@@ -57,13 +57,13 @@ def _reasons(bound: Bound, parameters: Vectors) -> dict[str, str]:
     for module in twin.modules():
         for k, p in module.named_parameters(recurse=False):
             owners.setdefault(id(p), []).append((module, k))
-    calls, altered, inside, mapped = watched(twin), set(), set(), set()
+    calls, hooked, inside, mapped = watched(twin), set(), set(), set()
 
     def compare(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         if any(isinstance(t, Tensor) and is_functorch_wrapped_tensor(t) for t in (*inputs, output, *layer.parameters(False))):
             mapped.add(layer)
         elif _rows(layer, inputs) is not None and not _is_its_own(layer, inputs[0], output):
-            altered.add(layer)
+            hooked.add(layer)
         elif isinstance(output, Tensor) and output.requires_grad:
             output.register_hook(lambda slope: inside.add(layer))
 
@@ -105,7 +105,7 @@ def _reasons(bound: Bound, parameters: Vectors) -> dict[str, str]:
             return f"in a layer fed {called[0]} rows for {bound.n} samples; keep the samples in its first dimension, alone"
         if layer in mapped:
             return "in a layer that the forward pass runs inside a transform of torch.func"
-        if layer in altered:
+        if layer in hooked:
             return "in a layer whose output is altered by a hook"
         if layer in differentiated:
             return "in a layer that the forward pass itself differentiates, so that its scores reach it on other ways too"

@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from ...core.limits import rounding
 from ...core.undo import Attempt
+from ..data import versions
 from .abstract import Loss, SampleLoss, one_number
 
 
@@ -28,10 +29,10 @@ class Opaque(SampleLoss):
         if self.writes == [False] or (not self.writes and torch.compiler.is_compiling()):
             return loss(outputs, targets)
         outputs, targets = tree_map(lambda t: t.clone() if isinstance(t, Tensor) else t, (outputs, targets))
-        before = _versions((outputs, targets))
+        before = versions((outputs, targets))
         found = loss(outputs, targets)
         if not self.writes:
-            self.writes.append(_versions((outputs, targets)) != before)
+            self.writes.append(versions((outputs, targets)) != before)
         return found
 
     def factor(self, targets: Any, outputs: Callable[[], Tensor]) -> Tensor | float:
@@ -79,10 +80,6 @@ class Opaque(SampleLoss):
                 f"({type(error).__name__}: {str(error).strip().splitlines()[0]}). Let the model return the batch as the first "
                 "dimension, and flatten or transpose in the loss; or use a metric that needs the gradient only."
             ) from error
-
-
-def _versions(tree: Any) -> list[int]:
-    return [t._version for t in tree_leaves(tree) if isinstance(t, Tensor) and not t.is_inference()]
 
 
 def _samples(outputs: Any, targets: Any) -> int | None:

@@ -11,6 +11,7 @@ import torch
 from geosam.optim.ascent import Ascent
 from geosam.optim.buffers import Buffers
 from geosam.optim.descent import Descent
+from geosam.optim.others import Others
 from geosam.optim.routes import Route
 from geosam.optim.routes.closure import ByClosure
 from geosam.optim.routes.problem import ByProblem
@@ -19,7 +20,6 @@ from geosam.optim.safety import Safety
 from geosam.optim.sharing import Sharing
 from geosam.optim.statistics import ByModule, Statistics
 from geosam.optim.step import Step
-from geosam.optim.strangers import Strangers
 from geosam.optim.turn import Turn
 from geosam.problem import data, holder, kept
 
@@ -35,7 +35,7 @@ STEP = functions_of(Step, Safety, Route, ByClosure, ByProblem, ByTrainer, Sharin
 STEP.remove(_GUARD)
 """Every line of a step but those of its context manager itself, between whose lines and the with block nobody can stand."""
 BUFFERS = [
-    *functions_of(Buffers, ByModule, Statistics, Strangers, kept.Kept),
+    *functions_of(Buffers, ByModule, Statistics, Others, kept.Kept),
     holder.Holder.restore,
     holder.Tally.set,
     data.put,

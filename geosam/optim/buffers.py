@@ -60,7 +60,7 @@ class Buffers:
             self._before.append(self._kept(apart))
         unknown = [key for key, written in known.items() if written is None]
         if unknown:
-            self.statistics.strangers.meet((new[key][0] for key in unknown), self.parameters)
+            self.statistics.others.meet((new[key][0] for key in unknown), self.parameters)
         for key in unknown:
             m = new[key][0]
             self._new.add(key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from ..core import Landing, Vectors
 from ..problem import Bound
@@ -22,8 +23,8 @@ def lands(bound: Bound, parameters: Vectors) -> bool:
     return not seen and {*map(id, own)} == {*map(id, parameters)}
 
 
-def arrive(bound: Bound, parameters: Vectors, landing: Landing) -> None:
-    """Set the gradients that ``bound()`` would set, from a forward pass that was kept."""
+def arrive(bound: Bound, parameters: Vectors, landing: Landing) -> Tensor:
+    """Set the gradients that ``bound()`` would set, from a forward pass that was kept; its loss."""
     for p in bound.model.parameters():
         p.grad = None
     with torch.enable_grad():
@@ -36,3 +37,4 @@ def arrive(bound: Bound, parameters: Vectors, landing: Landing) -> None:
             held.grad = leaf.grad
         elif leaf.grad is not None:
             held.grad += leaf.grad
+    return loss.detach()

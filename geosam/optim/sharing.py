@@ -109,11 +109,11 @@ class Sharing:
         return not self.apart or (self.around is not None and not joins(self.around))
 
     def joint_loss(self, loss: Tensor) -> Tensor:
-        """The one whose gradient a closure leaves, float64, from this process's own, which may be of another type in each."""
+        """The one whose gradient a pass leaves, float64, from this process's own, which may be of another type in each."""
         loss = loss.to(self.parameters[0].device, torch.float64)
         if self.on_mesh:
             return mean_over_mesh(loss, self.parameters)
-        return mean([loss], self.group)[0] if self.apart else loss
+        return mean([loss], self.group)[0] if self.apart or self._reduces else loss
 
     def joint(self, v: Vectors) -> Vectors:
         """What a wrapper makes of gradients as this process's backward pass leaves them; FSDP2 has done so by then."""

@@ -12,7 +12,7 @@ from ..problem.holder import Tally
 from ..problem.kept import Kept
 from ..problem.places import Known, same_objects
 from .holders import holders
-from .strangers import Strangers
+from .others import Others
 
 T = TypeVar("T")
 BATCHNORM = ("first", "both", "second")
@@ -53,7 +53,7 @@ class Statistics:
         """module → its mode → whether a pass has written to what it holds."""
         self.holds: ByModule[bool] = ByModule()
         """module → whether it holds a tensor besides its parameters; most hold none, and are not searched again."""
-        self.strangers = Strangers()
+        self.others = Others()
         self._away: list[tuple[Kept | None, bool, list[Tally]]] = []
         self._known = Known()
         self._holders: tuple[list[Tensor], list[ref[nn.Module]]] = ([], [])

@@ -49,28 +49,28 @@ class Step:
         """The whole step; the loss at θ."""
 
         def acts() -> Tensor:
-            loss = self.gradient()
+            loss, _ = self.gradient()
             self.descent.step()
             return loss
 
         return self.safety.whole(acts)
 
-    def gradient(self) -> Tensor:
-        """All passes, which leave in ``.grad`` what the base optimizer steps with; the loss at θ."""
+    def gradient(self) -> tuple[Tensor, Tensor]:
+        """All passes, which leave in ``.grad`` what the base optimizer steps with; (the loss at θ, that of the last pass)."""
         return self.rest() if self.is_plain else self.sharpen()
 
-    def sharpen(self) -> Tensor:
-        """Both passes and the update; the loss at θ, or that of the only pass."""
+    def sharpen(self) -> tuple[Tensor, Tensor]:
+        """Both passes and the update; the losses at θ, or where no pass was made there at θ + ε*, and at θ + ε*."""
         # observe at θ, solve for ε*, displace; on leaving, restore
         with self.safety.displaced(self.first_pass) as p, self.replay or nullcontext():
-            loss, kept = self.second_pass(), self.kept
+            loss, kept = self.second_pass().detach(), self.kept
             self.kept = self.landing = None
         self.turn.apply(kept)
-        if self.observed or loss is None:
-            return p.loss.detach()
+        if self.observed:
+            return p.loss.detach(), loss
         assert self.rule.last is not None
-        self.rule.last = replace(self.rule.last, loss=loss.detach())
-        return loss.detach()
+        self.rule.last = replace(self.rule.last, loss=loss)
+        return loss, loss
 
     @undisturbed
     def first_pass(self) -> Last:
@@ -133,8 +133,8 @@ class Step:
             self.rule.watch.check_rounding(self.rule.last)
         return self.rule.last
 
-    def second_pass(self) -> Tensor | None:
-        """The gradient at θ + ε*; the loss there, None where the solver made the pass."""
+    def second_pass(self) -> Tensor:
+        """The gradient at θ + ε*; the loss there."""
         return self.route.again(self.kept, self.landing)
 
     @property
@@ -142,16 +142,16 @@ class Step:
         """Whether the step is the base optimizer's own."""
         return self.groups.at_rest or self.kind == "plain"
 
-    def rest(self) -> Tensor:
-        """The gradient at θ, ρ = 0, as the update turns it; the loss. One pass."""
+    def rest(self) -> tuple[Tensor, Tensor]:
+        """The gradient at θ, ρ = 0, as the update turns it; the loss, twice. One pass."""
         if self.turn.fields:
-            self.route.alone = True
+            self.route.only_pass = True
             seen = self.look()
             self.turn.settle(self.kept, seen.gradient)
-            return seen.loss
+            return seen.loss, seen.loss
         loss = self.route.once()
         self.rule.last = unmoved(loss)
-        return loss
+        return loss, loss
 
     def stay(self) -> Last:
         """The first pass of a plain step: none, unless the update reads a metric at θ."""

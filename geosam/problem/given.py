@@ -36,7 +36,7 @@ class Given(Brief):
     chosen: Vectors | None = field(default=None, repr=False)
     frozen_statistics: bool = False
     check: str = "sampled"
-    fed: Vectors = field(default_factory=list, repr=False)
+    inputs_with_grad: Vectors = field(default_factory=list, repr=False)
     """Inputs and targets that require gradients themselves."""
     train: bool = field(default=False, repr=False)
     """Whether its passes belong to a training step, in which a forward pass may write to the parameters."""
@@ -56,7 +56,7 @@ class Given(Brief):
     @contextmanager
     def untouched(self) -> Iterator[None]:
         """Inside, backward passes add nothing to the gradients of inputs."""
-        kept = [(t, t.grad) for t in self.fed if t.is_leaf]
+        kept = [(t, t.grad) for t in self.inputs_with_grad if t.is_leaf]
         try:
             for t, _ in kept:
                 t.grad = None

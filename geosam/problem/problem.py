@@ -78,10 +78,9 @@ class Problem:
         x = dict(x) if isinstance(x, Mapping) else x
         if _is_as_written(self.loss) != self._written:
             self._read_loss()
-        shared = (self.model, self.loss, self.sample, self.likelihood)
-        fed = [t for t in tensors if t.requires_grad]
-        frozen = self.frozen_statistics
-        return Bound(*shared, x, y, int(n), self._memory, frozen_statistics=frozen, check=self.check, fed=fed)
+        shared = (self.model, self.loss, self.sample, self.likelihood, x, y, int(n), self._memory)
+        with_grad = [t for t in tensors if t.requires_grad]
+        return Bound(*shared, frozen_statistics=self.frozen_statistics, check=self.check, inputs_with_grad=with_grad)
 
 
 def _is_as_written(loss: Loss) -> bool:

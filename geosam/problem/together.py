@@ -55,7 +55,7 @@ class Together:
         """The joined batch. Raises: ValueError where batches do not fit each other."""
         first, n = self.parts[0], sum(part.n for part in self.parts)
         x, y = (_joined([getattr(part, name) for part in self.parts]) for name in ("x", "y"))
-        return replace(first, x=x, y=y, n=n, fed=[t for part in self.parts for t in part.fed])
+        return replace(first, x=x, y=y, n=n, inputs_with_grad=[t for part in self.parts for t in part.inputs_with_grad])
 
     def wrt(self, parameters: Vectors) -> Together:
         """The same, differentiated with respect to these parameters."""

@@ -24,7 +24,7 @@ def taken(model, x, y, along, monkeypatch, lands):
 
     def arrive(*at):
         used.append(1)
-        landing.arrive(*at)
+        return landing.arrive(*at)
 
     with monkeypatch.context() as patched:
         patched.setattr(route, "arrive", arrive)

@@ -173,6 +173,29 @@ def a_loss_that_is_odd_in_one_process_decides_nothing_there():
         opt.restore()
 
 
+def a_search_decides_in_all_as_on_the_big_batch():
+    """By the mean of the losses; each process's own would end in other weights, or wait for passes that others do not make."""
+    ends = []
+    for route in ("alone", "closure", "problem"):
+        model, ddp = wrapped()
+        base = torch.optim.LBFGS(model.parameters(), lr=5.0, max_iter=3, line_search_fn="strong_wolfe")
+        opt = geosam.SAM(base, rho=0.1)
+
+        def on_all(opt=opt, model=model):
+            opt.zero_grad()
+            loss = F.cross_entropy(model(X), Y)
+            loss.backward()
+            return loss
+
+        problem = geosam.Problem(ddp, nn.CrossEntropyLoss()).on(share(X), share(Y))
+        for _ in range(3):
+            opt.step({"alone": on_all, "closure": through(opt, ddp), "problem": problem}[route])
+        same_everywhere(model)
+        ends.append(parameters(model))
+    for end in ends[1:]:
+        torch.testing.assert_close(end, ends[0], rtol=1e-9, atol=1e-12)
+
+
 def a_pass_that_is_not_finite_in_one_process_is_so_in_all():
     for ball, route in (("global", "closure"), ("global", "problem"), ("rank", "problem")):
         for at in (1, 2):
@@ -200,6 +223,7 @@ def every_row(expected):
     statistics_agree()
     a_loss_that_is_odd_in_one_process_decides_nothing_there()
     a_pass_that_is_not_finite_in_one_process_is_so_in_all()
+    a_search_decides_in_all_as_on_the_big_batch()
 
 
 def test_two_processes(tmp_path):

@@ -27,7 +27,7 @@ class Route(ABC):
     alone. inner: the same by the module that a wrapper wraps. scale: a GradScaler's, which gradients in ``.grad`` carry.
     """
 
-    alone = False
+    only_pass = False
     """Whether the observation is the step's only pass."""
 
     def __init__(
@@ -62,8 +62,8 @@ class Route(ABC):
         """The same in this process."""
 
     @abstractmethod
-    def again(self, kept: Any | None, landing: Landing | None) -> Tensor | None:
-        """The second pass, its gradients in ``.grad``; its loss, None where the solver made the forward pass.
+    def again(self, kept: Any | None, landing: Landing | None) -> Tensor:
+        """The second pass, its gradients in ``.grad``; its loss.
 
         kept: what the update kept of the first one. landing: the solver's forward pass.
         """

@@ -20,9 +20,9 @@ from .abstract import Route
 class ByClosure(Route):
     """Both passes are calls of the closure, which scales its own loss where there is a scaler."""
 
-    def aside(self) -> Any:
+    def early(self) -> Any:
         """As :meth:`call`, for a pass that is not the step's last: what it adds to other optimizers' gradients is left out."""
-        with self.rule.statistics.strangers.aside(self.groups.parameters):
+        with self.rule.statistics.others.unchanged(self.groups.parameters):
             return self.call()
 
     def look(self, fields: Sequence[Field[Any]]) -> Observation:
@@ -30,7 +30,7 @@ class ByClosure(Route):
         for field in fields:
             for request in field.needs:
                 raise TypeError(f"{name_of(field)} needs {request.lacking}")
-        seen = observe_closure(self.call if self.alone else self.aside, self.groups.parameters, self.groups.names)
+        seen = observe_closure(self.call if self.only_pass else self.early, self.groups.parameters, self.groups.names)
         self.rule.audit.measure(self.groups.parameters)
         return seen if self.scale is None else replace(seen, gradient=vec.scale(seen.gradient, 1 / self.scale))
 
@@ -44,7 +44,7 @@ class ByClosure(Route):
                 raise RuntimeError(UNSCALED_TWICE) from error
             raise
         harmless = partial(reads_direction, self.rule, kept, self.groups.names)
-        self.rule.audit.check(self.aside, parameters, last, loss, self.scale is None, harmless, self.sharing)
+        self.rule.audit.check(self.early, parameters, last, loss, self.scale is None, harmless, self.sharing)
         return loss
 
     def leaves(self) -> bool:

@@ -35,12 +35,9 @@ class ByProblem(Route):
         self.sharing.check(self.inner, asked, self.rule.solver)
         return observe_together(self.inner, tuple(request for _, request in asked), name_of(fields[0]))
 
-    def again(self, kept: Any | None, landing: Landing | None) -> Tensor | None:
+    def again(self, kept: Any | None, landing: Landing | None) -> Tensor:
         """The problem's own pass, or the solver's forward pass and its backward one."""
-        if landing is not None:
-            arrive(self.problem.joined, self.groups.parameters, landing)
-            return None
-        return self.problem()
+        return self.problem() if landing is None else arrive(self.problem.joined, self.groups.parameters, landing)
 
     def leaves(self) -> bool:
         """An observation leaves none."""

@@ -12,15 +12,15 @@ from torch import Tensor, nn
 from ..core import Vectors
 
 
-class Strangers:
+class Others:
     """Those of the modules that closures call. They are looked for where a module is new, and a step pays for those alone."""
 
     def __init__(self) -> None:
         self._known: dict[int, ref[Tensor]] = {}
-        self._away: list[tuple[Tensor, Tensor | None]] | None = None
+        self._kept: list[tuple[Tensor, Tensor | None]] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Strangers, ()
+        return Others, ()
 
     def meet(self, modules: Iterable[nn.Module], parameters: Vectors) -> None:
         """Know those of these modules, which a pass calls for the first time. parameters: the optimizer's own."""
@@ -29,27 +29,27 @@ class Strangers:
             found = self._known.get(id(p))
             if found is None or found() is not p:
                 self._known[id(p)] = ref(p)
-                self._put_aside(p)
+                self._keep(p)
 
     @contextmanager
-    def aside(self, parameters: Vectors) -> Iterator[None]:
+    def unchanged(self, parameters: Vectors) -> Iterator[None]:
         """Inside, a pass of which only the optimizer's own gradients are read; the others are then as before."""
-        self._away = []
+        self._kept = []
         try:
             own = {id(p) for p in parameters} if self._known else set()
             for key, found in list(self._known.items()):
                 if (p := found()) is None:
                     del self._known[key]
                 elif key not in own:
-                    self._put_aside(p)
+                    self._keep(p)
             yield
         finally:
-            for p, grad in self._away:
+            for p, grad in self._kept:
                 p.grad = grad
-            self._away = None
+            self._kept = None
 
-    def _put_aside(self, p: Tensor) -> None:
-        if self._away is not None:
+    def _keep(self, p: Tensor) -> None:
+        if self._kept is not None:
             view = p.grad is not None and p.grad._is_view()  # of a bucket, into which the pass writes
-            self._away.append((p, p.grad.clone() if view and p.grad is not None else p.grad))
+            self._kept.append((p, p.grad.clone() if view and p.grad is not None else p.grad))
             p.grad = None

@@ -22,6 +22,7 @@ from .named import named
 from .options import Options
 from .overview import Together, overview
 from .runner import Bar, publish
+from .source import Source
 
 
 def _nothing(found: Mapping[str, Results]) -> list[Picture]:
@@ -48,7 +49,7 @@ class Ablations:
         return out / f"{self.preset}-{fingerprint(self.settings)}"
 
     def carry_out(self, out: Path, *, workers: int, fresh: bool, figure: Path | None, console: Console) -> Path | None:
-        """Run what has no record, and write the reports; None where a run failed."""
+        """Run what has no record, and write the reports; None where a run failed. Raises: Missing without the data's files."""
         folder = self.folder(out)
         if self.dry:
             self._plan(folder, console)
@@ -56,6 +57,9 @@ class Ablations:
         if fresh and folder.exists():
             shutil.rmtree(folder)
         start, failed = time.perf_counter(), False
+        for source in (a.setting.data for a in self.settings.values()):
+            if isinstance(source, Source):
+                source.check()
         for name, ablation in self.settings.items():
             console.print(f"{self.title}, {name}")
             found = ablation.carry_out(folder / name, workers=workers, watcher=Bar(console))

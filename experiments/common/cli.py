@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from ..data.folder import Missing
 from .files import ROOT
 from .study import Study, Whole
 
@@ -38,6 +39,9 @@ def as_command(options: Callable[..., Study | Whole]) -> Callable[..., None]:
             study = options(**own)
             carry = study.carry_out if isinstance(study, Whole) else partial(carry_out, study)
             page = carry(out, workers=workers, fresh=fresh, figure=figure, console=console)
+        except Missing as error:
+            console.print(f"[red]{error}[/]", soft_wrap=True)
+            raise typer.Exit(1) from None
         except KeyboardInterrupt:
             console.print("\nInterrupted. Finished runs have their records; the same command goes on from there.")
             raise typer.Exit(130) from None

@@ -79,7 +79,7 @@ class Bar(Watcher):
         if not self.console.is_terminal:  # a log shows no bar
             self.console.print(f"{self.ended}/{self.total} {done.job.title}")
         if done.error:
-            self.progress.console.print(f"[red]{done.job.title} failed[/]\n{done.error}", highlight=False)
+            self.progress.console.print(f"[red]{done.job.title} failed[/]\n{self.why(done.error)}", highlight=False)
 
     def end(self) -> None:
         """Leave the bar as it is."""

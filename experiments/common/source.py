@@ -47,6 +47,10 @@ class Source:
         """The batches of one run."""
         return Stream(self, seed)
 
+    def check(self) -> None:
+        """Raises: Missing without the data's files."""
+        _whole(self)
+
     @property
     def task(self) -> Task:
         """Training samples, those held out in place of a test set where there are some. Loaded once a process."""
@@ -60,9 +64,12 @@ class Source:
 
 @lru_cache(maxsize=4)
 def _tasks(source: Source) -> tuple[Task, Task]:
-    task = data.task(source.data, source.own or named("data set", source.data, data.KNOWN))
-    task = task.part(source.train, source.test, source.chosen).noisy(source.noise, source.chosen).to(source.device)
+    task = _whole(source).part(source.train, source.test, source.chosen).noisy(source.noise, source.chosen).to(source.device)
     return (task.held_out(source.held_out, source.chosen) if source.held_out else task), task
+
+
+def _whole(source: Source) -> Task:
+    return data.task(source.data, source.own or named("data set", source.data, data.KNOWN))
 
 
 @dataclass(frozen=True)

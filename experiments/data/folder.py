@@ -13,9 +13,13 @@ def folder() -> Path:
     return Path(os.environ.get(VARIABLE) or Path.home() / ".cache" / "geosam")
 
 
-def missing(what: str, command: str, file: str) -> FileNotFoundError:
+class Missing(FileNotFoundError):
+    """A file that is the user's to get; the message says how."""
+
+
+def missing(what: str, command: str, file: str) -> Missing:
     """How to get it. file: what is taken instead."""
-    return FileNotFoundError(
+    return Missing(
         f"{what} is not in {folder()}. On a machine with a network: {command}. Else put {file} there, or name the folder that "
         f"has one of them by the environment variable {VARIABLE}."
     )

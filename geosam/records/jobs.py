@@ -53,6 +53,13 @@ class Finished:
 class Watcher:
     """Is told what goes on. This one prints a line for every job that ends."""
 
+    def why(self, error: str) -> str:
+        """The traceback; its last line where it was told before."""
+        told: set[str] = vars(self).setdefault("_told", set())  # of subclasses too, whatever their __init__ does
+        known = error in told
+        told.add(error)
+        return f"as before: {error.rstrip().splitlines()[-1]}" if known else error
+
     def say(self, text: str) -> None:
         """What a reader should know."""
         print(text, flush=True)
@@ -67,7 +74,7 @@ class Watcher:
     def finished(self, done: Done[Any]) -> None:
         """It has a record, or failed."""
         self.ended += 1
-        self.say(f"{self.ended}/{self.total} {done.job.title}" + (f" failed\n{done.error}" if done.error else ""))
+        self.say(f"{self.ended}/{self.total} {done.job.title}" + (f" failed\n{self.why(done.error)}" if done.error else ""))
 
     def left(self, job: Job) -> None:
         """Another process runs it."""

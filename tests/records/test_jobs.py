@@ -25,6 +25,12 @@ class Job:
         return f"job {self.seed}"
 
 
+@dataclass(frozen=True)
+class Named:
+    title: str
+    seed: int
+
+
 class Work:
     """Squares the seed, and remembers which it saw. Seed 13 fails, seed 99 is interrupted."""
 
@@ -89,3 +95,11 @@ def test_a_broken_record_is_named_and_done_again(call, tmp_path):
 def test_a_scheduler_may_put_the_work_into_a_set(tmp_path):
     """As joblib's backend for Dask does."""
     assert len({Once(Work(), Store(tmp_path, Number), "cpu"), Once(Work(), Store(tmp_path, Number), "cpu")}) == 2
+
+
+def test_a_traceback_is_told_once(tmp_path):
+    text, fails = io.StringIO(), Work()
+    jobs = [Job(13), Named("again", 13)]
+    run_all(jobs, fails, Store(tmp_path, Number), watcher=Bar(Console(file=text, width=200)))
+    said = text.getvalue()
+    assert said.count("Traceback") == 1 and "again failed\nas before: ZeroDivisionError: unlucky" in said

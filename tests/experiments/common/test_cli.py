@@ -12,6 +12,7 @@ from experiments.common import runner
 from experiments.common.files import ROOT
 from experiments.compare import config as compare
 from experiments.compare.study import Compare
+from experiments.data.pictures import pictures
 from experiments.frontier import config as frontier
 from experiments.frontier.study import Frontier
 from experiments.toy.config import Config as ToyConfig
@@ -78,3 +79,12 @@ def test_a_failure_and_an_interrupt_have_their_exit_codes(ends, code, said, monk
     monkeypatch.setattr(runner, "carry_out", carry_out)
     done = CliRunner().invoke(command_line(), ["toy"])
     assert done.exit_code == code and said in " ".join(done.output.split())
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_data_that_are_not_there_are_asked_for_once_and_before_any_run(more, monkeypatch, tmp_path):
+    monkeypatch.setenv("GEOSAM_DATA", str(tmp_path))
+    pictures.cache_clear()
+    done = CliRunner().invoke(command_line(), ["fast", "--quick", "--out", str(tmp_path / "out"), *more])
+    assert done.exit_code == 1 and "Traceback" not in done.output and done.output.count("On a machine with a network") == 1
+    assert not list(tmp_path.rglob("records"))

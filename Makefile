@@ -7,7 +7,7 @@ WORKERS ?= 2
 ARGS    ?=
 BIN     := .venv/bin
 READY   := .venv/.ready
-LIMITS  ?= 6 9
+LIMITS  ?= 10 20
 
 # Bytecode is kept in .venv, whatever the caller's environment says: without it each process compiles torch and its like again.
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/bytecode

@@ -120,3 +120,21 @@ def test_all_of_them_hold(given, outcome):
     words = {"h": "holds", "f": "fails", "n": "not decided"}
     found = statistics.together("all", {str(i): statistics.Verdict("", words[c], "") for i, c in enumerate(given)})
     assert found.outcome == outcome
+
+
+FIVE = [1 - k / 300 - (1 - (k + 5) / 300) for k in (4, 9, 17, 30, 41, 55)]
+
+
+@pytest.mark.parametrize("n, outcome", [(2, "not decided"), (3, "not decided"), (6, "holds")])
+def test_differences_that_are_equal_up_to_rounding_have_no_spread(n, outcome):
+    """Five more of 300 test samples, from every seed: t would be 10^15."""
+    assert len(set(FIVE)) > 1
+    found = statistics.differs({"a": FIVE[:n]}, Rule())["a"]
+    assert (found.outcome, found.p, found.detectable) == (outcome, 2.0 ** (1 - n), None) and "no spread" in found.why
+
+
+@pytest.mark.parametrize("n, outcome", [(2, "not decided"), (4, "not decided"), (5, "holds")])
+def test_ties_alone_show_no_equivalence_from_few_seeds(n, outcome):
+    """Scores on a grid: from 2 seeds both are tied in 64 % of cases where 0.2 of the differences are a step of it."""
+    found = statistics.equivalent({"a": [0.0] * n}, Rule(margin=1e-3))["a"]
+    assert found.outcome == outcome and "sign test" in found.why

@@ -10,6 +10,7 @@ from .power import detectable, equivalence_seeds, seeds_needed
 from .rule import Rule
 
 HOLDS, FAILS, OPEN = "holds", "fails", "not decided"
+_TIES = "all differences are equal, so that there is no spread to go by: a sign test"
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Verdict:
 
     interval: of the mean difference, 95 % at level 0.05, of this method alone; None with fewer than two pairs. p: of no
     difference; adjusted: Holm's, over all methods, which decides. detectable: the difference that so many pairs detect at
-    the rule's power, at level / methods. seeds: what a decision would take, were the mean as it was seen; None where it is
+    the rule's power, at level / methods; None where all differences are equal. seeds: what a decision would take, were the mean as it was seen; None where it is
     decided or out of reach.
     """
 
@@ -67,7 +68,8 @@ def equivalent(differences: Mapping[str, Numbers], rule: Rule) -> dict[str, Verd
 
     Holds where the interval of confidence 1 − 2 level (90 %) lies within ± margin; else fails where 0 is left out by the one
     of 1 − level (95 %), by Holm's p where there are several methods; else it is not decided. A true difference
-    inside the margin but not 0 makes both verdicts true, and with many seeds it comes out as "holds".
+    inside the margin but not 0 makes both verdicts true, and with many seeds it comes out as "holds". Equal differences have
+    no spread, and an interval of no length: they hold where the sign test, 2^(−n) a side, is below the level too.
     Source: Schuirmann 1987.
     """
     if rule.margin is None:
@@ -79,11 +81,12 @@ def equivalent(differences: Mapping[str, Numbers], rule: Rule) -> dict[str, Verd
             found[name] = Verdict(claim, OPEN, seen.why)
             continue
         inner = interval(differences[name], 1 - 2 * rule.level, rule)
-        within = -rule.margin < inner.low and inner.high < rule.margin
+        within = -rule.margin < inner.low and inner.high < rule.margin and (inner.sd > 0 or 0.5**inner.n < rule.level)
         outcome = HOLDS if within else OPEN if seen.outcome == OPEN else FAILS
         seeds = equivalence_seeds(rule.margin, inner.sd, rule.level, rule.power) if outcome == OPEN and inner.sd else None
         why = f"{inner.mean:+.4g}, {_spelled(inner)}, {_spelled(seen.interval)}, n = {inner.n}"
         why += f"; about {seeds} seeds would show that there is none" if seeds else ""
+        why += f"; {_TIES}" if not inner.sd else ""
         found[name] = Verdict(claim, outcome, why, seen.interval, seen.p, seen.adjusted, seen.detectable, seeds)
     return found
 
@@ -99,10 +102,12 @@ def together(claim: str, verdicts: Mapping[str, Verdict]) -> Verdict:
 
 def _verdict(claim: str, outcome: str, at: Interval, p: float, adjusted: float, rule: Rule, methods: int) -> Verdict:
     strict = rule.level / methods
-    least = detectable(at.sd, at.n, strict, rule.power)
+    least = detectable(at.sd, at.n, strict, rule.power) if at.sd else None
     seeds = seeds_needed(at.mean, at.sd, strict, rule.power) if outcome == OPEN and at.sd else None
     why = f"{at.mean:+.4g}, {_spelled(at)}, n = {at.n}, p = {p:.2g}, of {methods} together {adjusted:.2g}"
-    if outcome == OPEN:
+    if not at.sd:
+        why += f"; {_TIES}"
+    elif outcome == OPEN:
         why += f"; detectable: ±{least:.2g}"
         why += f"; at this mean about {seeds} seeds would decide" if seeds else "; no number of seeds decides at this mean"
     return Verdict(claim, outcome, why, at, p, adjusted, least, seeds)

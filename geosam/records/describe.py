@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from functools import partial
 from importlib import import_module
@@ -16,7 +16,8 @@ from typing import Any
 
 from torch import Tensor, device, dtype, nn
 
-from .code import code_of, installed, numbers
+from .code import code_of, numbers
+from .reach import installed, lasting
 
 ROOMS = ("metrics", "norms", "objectives", "solvers", "engines", "updates", "ablation", "observation")
 """Where geosam's public names are looked up, in this order, before ``geosam`` itself. Append only: records hold these names."""
@@ -25,6 +26,8 @@ LATER = {"later": True}
 """Metadata of a dataclass field that was added after records of the class had been made."""
 
 _HEAP = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made by a class statement
+
+_TORCHS = vars(nn.Module()).keys()
 
 _named: dict[str, Any] = {}
 
@@ -68,19 +71,20 @@ def describe(value: Any) -> Any:
     if isinstance(value, MethodType):
         return {"method": value.__name__, "of": describe(value.__self__)}
     if isinstance(value, nn.Module):
-        plain = {k: describe(v) for k, v in vars(value).items() if not k.startswith("_")}
-        return {**_type(type(value)), "settings": plain, "state": describe(value.state_dict())}
+        return {**_module(value), "state": describe(value.state_dict())}
     if isinstance(value, partial):
         return {"type": "partial", "of": [describe(v) for v in (value.func, value.args, value.keywords)]}
     if isinstance(value, Described) and "_described" in vars(value):
         return vars(value)["_described"]
     if is_dataclass(value) and not isinstance(value, type):
         return {**_type(type(value)), **dict(_settings(value))}
+    if isinstance(inside := getattr(value, "__wrapped__", None), FunctionType) and not isinstance(value, FunctionType | type):
+        return describe(inside)  # functools.cache
     if isinstance(value, FunctionType | type) and not _lasting(value):
         return {"name": _path(value), "code": code_of(value, describe)}
     if callable(value) and "<" not in _path(value):
         return name(value)
-    if _plain(type(value)) and getattr(value, "__dict__", None):
+    if _plain(type(value)) and hasattr(value, "__dict__"):
         return {**_type(type(value)), **{k: describe(v) for k, v in vars(value).items()}}
     raise TypeError(
         f"cannot describe {value!r}, and a record is filed under the description of its run: "
@@ -116,7 +120,7 @@ def name(thing: Any) -> str:
     top, *inside = _path(thing).split(".")
     if top == "geosam":
         return _public(thing)
-    return _only(thing, f"{top}.{inside[0]}.{inside[-1]}") if _short(top) else _path(thing)
+    return _only(thing, f"{top}.{inside[0]}.{inside[-1]}") if lasting(top) else _path(thing)
 
 
 def _settings(value: Any) -> Iterator[tuple[str, Any]]:
@@ -124,6 +128,18 @@ def _settings(value: Any) -> Iterator[tuple[str, Any]]:
         held = describe(getattr(value, f.name))
         if not ("later" in f.metadata and held == describe(f.default)):
             yield f.name, held
+
+
+def _module(value: nn.Module) -> dict[str, Any]:
+    """Settings of a module and of those in it, and what its state does not hold. Private names may be a library's scratch."""
+    settings = {k: describe(v) for k, v in vars(value).items() if not k.startswith("_")}
+    for k in vars(value).keys() - _TORCHS:
+        if k.startswith("_"):
+            with suppress(TypeError, RecursionError):
+                settings[k] = describe(vars(value)[k])
+    settings |= {k: describe(v) for k, v in value.named_buffers(recurse=False) if k in value._non_persistent_buffers_set}
+    parts = {k: _module(part) for k, part in value.named_children()}
+    return {**_type(type(value)), "settings": settings, **({"parts": parts} if parts else {})}
 
 
 def _type(kind: type) -> dict[str, Any]:
@@ -137,12 +153,7 @@ def _plain(kind: type) -> bool:
 
 def _lasting(thing: Any) -> bool:
     """Whether its name says what it is: a release, or a commit, does the rest."""
-    top = _path(thing).partition(".")[0]
-    return "<" not in _path(thing) and (top == "geosam" or _short(top) or installed(thing))
-
-
-def _short(top: str) -> bool:
-    return bool(getattr(sys.modules.get(top), "__short_names__", False))
+    return "<" not in _path(thing) and (lasting(_path(thing)) or installed(thing))
 
 
 def _public(thing: Any) -> str:

@@ -19,8 +19,8 @@ class Verdict:
 
     interval: of the mean difference, 95 % at level 0.05, of this method alone; None with fewer than two pairs. p: of no
     difference; adjusted: Holm's, over all methods, which decides. detectable: the difference that so many pairs detect at
-    the rule's power, at level / methods; None where all differences are equal. seeds: what a decision would take, were the mean as it was seen; None where it is
-    decided or out of reach.
+    the rule's power, at level / methods; None where all differences are equal. seeds: what a decision would take, were the
+    mean as it was seen; None where it is decided or out of reach.
     """
 
     claim: str

@@ -15,7 +15,8 @@ Pair = tuple[str, str]
 def compared(found: Mapping[str, Outcomes], pairs: Sequence[Pair], rule: Rule, judge: Judge = differs) -> dict[str, Verdict]:
     """Each pair (a, b) in each setting, by a minus b at equal seed; Holm's correction is over all of them.
 
-    A run that diverged leaves its pair undecided in that setting: without it the method would look better than it is.
+    A run that diverged, or has no record where the other has one, leaves its pair undecided in that setting: without it the
+    method would look better than it is.
     """
     differences: dict[str, list[float]] = {}
     claims: dict[str, str] = {}
@@ -32,6 +33,8 @@ def compared(found: Mapping[str, Outcomes], pairs: Sequence[Pair], rule: Rule, j
             claims[name] = f"{setting}: {a} is {said} {b} in {rule.score}"
             if len(differences[name]) < len(values):
                 lost[name] = f"{len(values) - len(differences[name])} of {len(values)} pairs diverged"
+            elif single := sorted(mine.keys() ^ other.keys()):
+                lost[name] = f"only one of the two has a record from seed {', '.join(map(str, single))}"
     verdicts = judge(differences, rule)
     for name, verdict in verdicts.items():
         verdicts[name] = replace(verdict, claim=claims[name])

@@ -32,7 +32,8 @@ def _judged(name: str, values: Sequence[float], limit: float, rule: Rule, names:
         return Verdict(claim, "not decided", f"{len(values)} runs: two or more are needed")
     at = interval(values, 1 - rule.level / names, rule)
     outcome = "not decided"
-    if at.low > limit or at.high < limit:
+    spread = at.sd > 0 or 0.5 ** (at.n - 1) < rule.level / names  # equal values: a sign test
+    if spread and (at.low > limit or at.high < limit):
         outcome = "holds" if (at.low > limit) == over else "fails"
     why = f"{at.mean:.4g}, {100 * at.level:.4g} % [{at.low:.4g}, {at.high:.4g}], n = {at.n}"
     return Verdict(claim, outcome, why, at)

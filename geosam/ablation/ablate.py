@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from torch import nn
 
 from ..core import brief
 from ..records import Finished, Store, Watcher, run_all
-from .carry import Carry
+from .alike import check_alike
+from .carry import Carry, check_score
 from .data import as_data
 from .fitting import fitting
 from .method import Method, as_methods
@@ -61,8 +63,11 @@ class Ablation:
         self, folder: str | Path, *, workers: int | None = 1, checkpoint: float = 30.0, watcher: Watcher | None = None
     ) -> Results:
         """Run what has no record in ``folder`` yet; see :func:`ablate`."""
-        runs, device = self.runs(), self.setting.device
-        store, work = Store(Path(folder) / "records", dict), self.work(folder, checkpoint)
+        methods = tuple((name, copy(method)) for name, method in self.methods)
+        runs = replace(self, setting=copy(self.setting), methods=methods).runs()  # copies keep what they were described as
+        store, work, device = Store(Path(folder) / "records", dict), self.work(folder, checkpoint), self.setting.device
+        if any(store.load(run) is None for run in runs):
+            check_score(runs[0])
         if workers is None:
             first = run_all(runs[:1], work, store, watcher=watcher, device=device)
             workers = fitting(device, first[0].record)
@@ -139,10 +144,14 @@ def planned(
 
 
 def read(folder: str | Path) -> Results:
-    """The results whose records a folder has; nothing is run, and no model is needed."""
+    """The results whose records a folder has; nothing is run, and no model is needed.
+
+    Raises: FileNotFoundError without a record, ValueError where they are of several ablations.
+    """
     store = Store(Path(folder) / "records", dict)
     found = [record for path in sorted(store.directory.glob("*.json")) if (record := store.read(path)) is not None]
     if not found:
         raise FileNotFoundError(f"no usable record in {store.directory}: {store.broken or 'it is empty'}")
+    check_alike(found)
     broken = {path.name: why for path, why in store.broken.items()}
     return Results(Outcomes(found, broken, len(found) + len(broken)))

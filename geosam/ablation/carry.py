@@ -6,6 +6,7 @@ import math
 import sys
 import time
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from typing import Any
 import torch
 
 from ..records import Store, fingerprint
+from . import streams
 from .checkpoint import Checkpoint
-from .score import Score
+from .score import Score, plain
 from .setting import Run
 from .training import Training
 from .tuned import Tried, Tuned
@@ -32,7 +34,7 @@ class Carry:
         tuned = self.tuned(run) if isinstance(run.setting.match, Tuned) else None
         training, found = self._trained(run, tuned and tuned["chosen"])
         test = training.data.test
-        found["test"] = None if test is None else _finite(training.scored(test))
+        found["test"] = None if test is None else plain(training.scored(test))
         found["tuned"] = tuned
         self._checkpoint(run).remove()
         return found
@@ -65,10 +67,9 @@ class Carry:
         return {"chosen": chosen, "trials": [{**values, "value": value} for values, value in tried]}
 
     def _trained(self, run: Run, chosen: dict[str, float] | None) -> tuple[Training, dict[str, Any]]:
-        devices = [torch.device(run.setting.device)] if torch.device(run.setting.device).type == "cuda" else []
-        checkpoint = self._checkpoint(run)
-        with torch.random.fork_rng(devices):
-            for device in devices:
+        device, checkpoint = torch.device(run.setting.device), self._checkpoint(run)
+        with streams.apart(device):
+            if device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats(device)
             training = Training(run, chosen)
             state, why = checkpoint.load()
@@ -78,15 +79,31 @@ class Carry:
                 training.load(state)
             for counts in training.epochs():
                 if counts and training.data.validation is not None:
-                    training.rows[-1]["validation"] = _finite(training.scored(training.data.validation))
+                    training.rows[-1]["validation"] = plain(training.scored(training.data.validation))
                 if counts and run.setting.look is not None and run.chosen is None:
-                    with torch.random.fork_rng(devices):
-                        training.rows[-1]["look"] = dict(run.setting.look(training))
+                    with training.unchanged():
+                        training.rows[-1]["look"] = plain(dict(run.setting.look(training)))
                 checkpoint.save(training.state())
         return training, _outcome(run, training)
 
     def _checkpoint(self, run: Run) -> Checkpoint:
         return Checkpoint(self.folder / "checkpoints" / f"{fingerprint(run)}.pt", self.every)
+
+
+def check_score(run: Run) -> None:
+    """Before anything is trained: that the score has what the rule judges. Raises: ValueError where it has not.
+
+    What fails here fails in the run, and is told there.
+    """
+    found = None
+    with streams.apart(torch.device(run.setting.device)), suppress(Exception):
+        training = Training(run)
+        found = None if training.data.test is None else training.scored(training.data.probes(1))
+    if found is not None and run.setting.rule.score not in found:
+        raise ValueError(
+            f"no {run.setting.rule.score!r} in the score, which has {', '.join(found)}: name what decides, such as "
+            "rule=Rule(score='loss', larger=False), or give score=, a function (model, loss, batches) ↦ {name: number}"
+        )
 
 
 def _outcome(run: Run, training: Training) -> dict[str, Any]:
@@ -99,6 +116,7 @@ def _outcome(run: Run, training: Training) -> dict[str, Any]:
         "epochs": rows,
         "validation": rows[-1].get("validation"),
         "passes": training.passes,
+        "seconds": training.seconds,
         "diverged": not finite or not math.isfinite(rows[-1]["loss"]),
         "peak_bytes": _peak(training.device),
     }
@@ -113,10 +131,6 @@ def _judged(result: dict[str, Any], match: Tuned) -> float | None:
     if match.score not in score:
         raise ValueError(f"Tuned(score={match.score!r}): the score has {', '.join(score)}")
     return None if result["diverged"] else score[match.score]
-
-
-def _finite(score: Score) -> Score:
-    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in score.items()}
 
 
 def _peak(device: torch.device) -> int | None:

@@ -13,6 +13,9 @@ import torch
 
 from ..records import Provenance, write
 
+FORMAT = 2
+"""Of the state; another one is not read."""
+
 
 class Checkpoint:
     """A run's checkpoint file. every: seconds between two writes; 0 writes at every call."""
@@ -54,4 +57,4 @@ class Checkpoint:
 @cache
 def _code() -> tuple[Any, ...]:
     here = Provenance.here()
-    return here.commit, sorted(here.versions.items())
+    return FORMAT, here.commit, sorted(here.versions.items())

@@ -20,7 +20,12 @@ def runs(records: Sequence[Record[dict[str, Any]]]) -> Any:
         scores = {k: v for k, v in (result["test"] or {}).items() if k not in LONG}
         rho = None if result["radius"] is None else result["radius"]["rho"]
         key = {"method": result["method"], "seed": record.seed}
-        rest = {"rho": rho, "passes": result["passes"], "seconds": record.seconds, "diverged": result["diverged"]}
+        rest = {
+            "rho": rho,
+            "passes": result["passes"],
+            "seconds": result.get("seconds", record.seconds),
+            "diverged": result["diverged"],
+        }
         rows.append({**key, **scores, **rest})
     return _pandas().DataFrame(rows)
 

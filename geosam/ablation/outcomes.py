@@ -47,6 +47,11 @@ class Outcomes:
             found[result["method"]][record.seed] = None if result["diverged"] else result["test"][score]
         return found
 
+    def missing(self) -> dict[str, list[int]]:
+        """method ↦ the seeds from which others have a record, and it has none."""
+        seeds = {name: {r.seed for r in self.records if r.result["method"] == name} for name in self.methods}
+        return {name: sorted(set().union(*seeds.values()) - own) for name, own in seeds.items()}
+
     def differences(self, rule: Rule) -> dict[str, list[float]]:
         """method ↦ its score minus the reference's at equal seed, over the seeds from which both came through."""
         scores = self.scores(rule.score)

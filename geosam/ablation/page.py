@@ -61,7 +61,7 @@ def _scores(outcomes: Outcomes) -> Table:
                 str(len(by_seed) - len(values)),
                 f"{min(rhos):.3g} – {max(rhos):.3g}" if rhos else "–",
                 str(mine[0].result["passes"]),
-                f"{statistics.fmean(record.seconds for record in mine):.1f}",
+                f"{statistics.fmean(record.result.get('seconds', record.seconds) for record in mine):.1f}",
             ]
         )
     head = ["method", "mean", "deviation", "seeds", "diverged", "rho", "gradients", "seconds"]

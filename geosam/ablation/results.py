@@ -21,12 +21,15 @@ class Results:
         """Of each method against the reference: is it better, or where the rule has a margin, is it the same.
 
         rule: by default the one that the records hold; the verdict of another says that it was chosen after the runs. A method
-        that diverged from a seed is not decided: leaving its worst runs out would flatter it.
+        that diverged from a seed, or failed there, is not decided: leaving its worst runs out would flatter it.
         """
         return judged(self.outcomes, rule)
 
     def frame(self) -> Any:
-        """A pandas data frame, a row a run: method, seed, scores on the test data, rho, gradients, seconds, diverged."""
+        """A pandas data frame, a row a run: method, seed, scores on the test data, rho, gradients, seconds, diverged.
+
+        seconds: of training, without tuning, scores and looks.
+        """
         from .frames import runs
 
         return runs(self.records)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,8 @@ Score = dict[str, Any]
 def classified(model: nn.Module, loss: Any, batches: Iterable[Batch]) -> Score:
     """Mean loss over samples; for class labels also accuracy and which samples are wrong, in float32 or wider.
 
-    Logits have the classes in their second axis, as cross-entropy wants them. errors: a bit a label, packed, in base64.
+    Logits have the classes, two or more, in their second axis, as cross-entropy wants them. errors: a bit a label, packed, in
+    base64.
     """
     total, n, wrong = 0.0, 0, []
     for x, y in batches:
@@ -43,7 +45,18 @@ def classified(model: nn.Module, loss: Any, batches: Iterable[Batch]) -> Score:
 
 def _labels(outputs: Any, y: Any) -> bool:
     integral = isinstance(y, Tensor) and not (y.is_floating_point() or y.is_complex())
-    return integral and isinstance(outputs, Tensor) and outputs.dim() == y.dim() + 1
+    return integral and isinstance(outputs, Tensor) and outputs.dim() == y.dim() + 1 and outputs.shape[1] > 1
+
+
+def plain(value: Any) -> Any:
+    """Numbers of torch and NumPy as Python's, and None for those that are not finite, as a record holds them."""
+    if isinstance(value, Mapping):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, Tensor | np.ndarray | np.generic):
+        return plain(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def wrong(score: Score) -> NDArray[Any]:

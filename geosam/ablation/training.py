@@ -3,34 +3,42 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.weak import WeakIdKeyDictionary
 
 from ..measure import calibrate
 from ..measure.calibrate import Match
+from . import streams
 from .data import Batch, moved
 from .score import Score
 from .setting import Run
+
+_taken = WeakIdKeyDictionary()
+"""Parameters that a run has had."""
 
 
 class Training:
     """A run's model, optimizer and numbers. ``for _ in training.epochs()`` trains; in between all may be read and saved.
 
     chosen: values for rho and lr, where these were tuned. radius: {"rho", "each"}, of SAM after the warm-up. done: epochs that
-    have been trained. rows: a dict an epoch that counts.
+    have been trained, and seconds that they took. rows: a dict an epoch that counts.
     """
 
     def __init__(self, run: Run, chosen: Mapping[str, float] | None = None) -> None:
         setting = run.setting
         self.run, self.setting, self.device = run, setting, torch.device(setting.device)
         self.chosen = dict(chosen or {})
-        torch.manual_seed(run.seed)
+        streams.seed(run.seed)
         model = setting.model(run.seed)
         if not isinstance(model, nn.Module):
             raise TypeError(f"model(seed) must give a torch module, got {type(model).__name__}")
+        _own(model)
         loss = setting.loss.to(self.device) if isinstance(setting.loss, nn.Module) else setting.loss
         self.problem = setting.problem(model.to(self.device), loss)
         self.data = setting.data(run.seed)
@@ -40,9 +48,9 @@ class Training:
         self.base, self.schedule = pair
         self.optimizer: Any = self.base  # SGD, then SAM: either takes a bound problem
         self.radius: dict[str, Any] | None = None
-        self.done = self.passes = 0
+        self.done, self.passes, self.seconds = 0, 0, 0.0
         self.rows: list[dict[str, Any]] = []
-        torch.manual_seed(run.seed)  # what the steps draw does not depend on how many numbers the model drew
+        streams.seed(run.seed)  # what the steps draw does not depend on how many numbers the model drew
 
     @property
     def model(self) -> nn.Module:
@@ -57,12 +65,13 @@ class Training:
         """Train; after every epoch, whether it counts: of those that stand for one, the last."""
         step = None
         while self.done < self.run.epochs:
-            late = self.done - self.setting.warmup
+            start, late = time.perf_counter(), self.done - self.setting.warmup
             if late >= 0 and self.radius is None and self.run.method.metric is not None:
                 self._sharpen()
                 step = None
             step = step or self.setting.step(self.optimizer, self.problem)
             row = self._epoch(step)
+            self.seconds += time.perf_counter() - start
             self.done += 1
             counts = late < 0 or (late + 1) % self.run.method.stretch == 0
             if counts:
@@ -71,10 +80,17 @@ class Training:
 
     def scored(self, batches: Any) -> Score:
         """The model's score on batches, in evaluation mode; modes are put back."""
-        modes = [(module, module.training) for module in self.model.modules()]
-        self.model.eval()
-        try:
+        with self.unchanged():
+            self.model.eval()
             return self.setting.score(self.model, self.problem.loss, (moved(batch, self.device) for batch in batches))
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Modes of modules are put back, and what is drawn is drawn apart."""
+        modes = [(module, module.training) for module in self.model.modules()]
+        try:
+            with streams.apart(self.device):
+                yield
         finally:
             for module, training in modes:
                 module.training = training
@@ -88,9 +104,9 @@ class Training:
             "radius": self.radius,
             "done": self.done,
             "passes": self.passes,
+            "seconds": self.seconds,
             "rows": self.rows,
-            "random": torch.get_rng_state(),
-            "device_random": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
+            "random": streams.state(self.device),
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -102,10 +118,8 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.schedule is not None:
             self.schedule.load_state_dict(state["schedule"])
-        self.done, self.passes, self.rows = state["done"], state["passes"], state["rows"]
-        torch.set_rng_state(state["random"])
-        if state["device_random"] is not None:
-            torch.cuda.set_rng_state(state["device_random"], self.device)
+        self.done, self.passes, self.rows, self.seconds = (state[k] for k in ("done", "passes", "rows", "seconds"))
+        streams.load(state["random"], self.device)
 
     def _sharpen(self) -> None:
         method, match = self.run.method, self.setting.match
@@ -135,3 +149,14 @@ class Training:
         values = torch.stack(losses).tolist()  # one read of the device
         missed = int(torch.stack(skipped).sum().item()) if skipped else 0
         return {"passes": self.passes, "loss": sum(values) / len(values), "skipped": missed}
+
+
+def _own(model: nn.Module) -> None:
+    """Raises: ValueError where an earlier run has trained these weights."""
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and parameter in _taken:
+            raise ValueError(
+                f"model(seed) gives {name!r} of another run, which has trained it: make a new network each time, such as "
+                "lambda seed: network(), or copy.deepcopy(network)"
+            )
+        _taken[parameter] = True

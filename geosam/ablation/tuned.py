@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core import extra
+from .statistics.rule import check_direction
 
 Tried = tuple[dict[str, float], float | None]
 """Values and what they came to; None where the run diverged."""
@@ -54,6 +55,7 @@ class Tuned:
     def __post_init__(self) -> None:
         if self.trials < 1:
             raise ValueError(f"at least one trial a method, got {self.trials}")
+        check_direction("Tuned", self.score, self.larger)
 
     def space(self, sharp: bool, own: bool) -> dict[str, Log | Choice]:
         """What is tuned in a method. sharp: it has a metric; own: and a radius."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping
 from dataclasses import replace
 
 from .outcomes import Outcomes
@@ -22,14 +23,20 @@ def judged(outcomes: Outcomes, rule: Rule | None = None) -> dict[str, Verdict]:
     found = (equivalent if rule.margin is not None else differs)(differences, rule)
     scores = outcomes.scores(rule.score)
     lost = {name: [s for s, value in scores[name].items() if value is None] for name in scores}
+    missing = outcomes.missing()
     for name, verdict in found.items():
-        diverged = sorted({*lost[name], *lost[rule.against or ""]})
-        if diverged:
-            why = f"diverged from seed {', '.join(map(str, diverged))}, here or in the reference; the others: {verdict.why}"
+        kinds = {"diverged from": lost, "no record from": missing}
+        whys = [f"{said} seed {_both(seeds, name, rule)}" for said, seeds in kinds.items() if _both(seeds, name, rule)]
+        if whys:
+            why = f"{', '.join(whys)}, here or in the reference; the others: {verdict.why}"
             found[name] = replace(verdict, outcome="not decided", why=why, seeds=None)
         elif not fixed:
             found[name] = replace(verdict, why=f"{verdict.why}; {LATER}")
     return found
+
+
+def _both(seeds: Mapping[str, list[int]], name: str, rule: Rule) -> str:
+    return ", ".join(map(str, sorted({*seeds[name], *seeds[rule.against or ""]})))
 
 
 def said(outcomes: Outcomes) -> str:

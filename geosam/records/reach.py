@@ -14,7 +14,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 _PLACES = tuple({sysconfig.get_paths()[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")})
-_PLAIN = str | bool | int | float | tuple
+_PLAIN = (str, bool, int, float, tuple)
 
 
 def installed(thing: Any) -> bool:

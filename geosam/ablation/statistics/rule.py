@@ -5,6 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
+def check_direction(name: str, score: str, larger: bool) -> None:
+    """Raises: ValueError where a larger loss would be the better one."""
+    if score == "loss" and larger:
+        raise ValueError(f"a smaller loss is better: {name}(score='loss', larger=False)")
+
+
 @dataclass(frozen=True)
 class Rule:
     """A method is compared with the method ``against`` by paired differences of ``score`` on the test data.
@@ -27,5 +33,6 @@ class Rule:
     def __post_init__(self) -> None:
         if not 0 < self.level < 0.5 or not 0.5 <= self.power < 1:
             raise ValueError(f"level lies in (0, 0.5) and power in [0.5, 1); got {self.level} and {self.power}")
+        check_direction("Rule", self.score, self.larger)
         if self.margin is not None and not self.margin > 0:
             raise ValueError(f"margin must be positive, got {self.margin}")

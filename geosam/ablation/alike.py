@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -10,15 +9,22 @@ from typing import Any
 from ..records import Record
 
 CURE = "keep a folder for each; geosam.ablate(...) itself finds those that it is called with"
+OWN = ("match", "optimizer")
+"""What a control of an ablation may have of its own, such as SAM at the radius that another method was tuned to."""
 
 
 def check_alike(records: Sequence[Record[dict[str, Any]]]) -> None:
-    """Raises: ValueError where settings differ, or a method has two records from a seed."""
-    settings = {json.dumps(r.config["setting"], sort_keys=True): r.config["setting"] for r in records}
-    if len(settings) > 1:
-        first, *others = settings.values()
-        names = sorted({k for o in others for k in {*first, *o} if first.get(k) != o.get(k)})
-        raise ValueError(f"the folder has records of {len(settings)} ablations, which differ in {', '.join(names)}: {CURE}")
+    """Raises: ValueError where settings differ, or a method has two records from a seed, or two settings."""
+    first, of = records[0].config["setting"], dict[str, Any]()
+    for record in records:
+        mine, name = record.config["setting"], record.result["method"]
+        whole, shared = of.setdefault(name, mine), {k: v for k, v in mine.items() if k not in OWN}
+        differ = {k for k in {*whole, *mine} if whole.get(k) != mine.get(k)}
+        differ |= {k for k in {*first, *shared} if k not in OWN and first.get(k) != shared.get(k)}
+        if differ:
+            raise ValueError(
+                f"the folder has records of several ablations, which differ in {', '.join(sorted(differ))}: {CURE}"
+            )
     (run, count), *_ = Counter((r.result["method"], r.seed) for r in records).most_common(1)
     if count > 1:
         raise ValueError(f"the folder has {count} records of {run[0]!r} from seed {run[1]}, with other settings: {CURE}")

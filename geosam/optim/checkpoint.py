@@ -26,7 +26,7 @@ def saved(opt: Holder, groups: Groups, blank: Mapping[str, State] | None) -> dic
     blank: memory of the right form for a fresh optimizer, None for one that has its own.
     """
     state = {**opt.base.state_dict(), KEY: _part(opt, blank)}
-    for packed, rho in zip(state["param_groups"], groups.radii, strict=True):
+    for packed, rho in zip(_packed(state), groups.radii, strict=False):
         packed[groups.key] = rho  # a schedule is configuration, not state
     part = state[KEY]
     if opt.ball == "rank" and processes() > 1 and (part["holds"] or part["generators"]):
@@ -35,6 +35,15 @@ def saved(opt: Holder, groups: Groups, blank: Mapping[str, State] | None) -> dic
         first = next(i for i, p in enumerate(everyone(opt)) if p.requires_grad)
         state["state"] = {**state["state"], first: {**state["state"].get(first, {}), KEY: state[KEY]}}
     return state
+
+
+def _packed(state: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The groups in a state; a wrapper's own (Lookahead) may have them with the optimizer inside, or none."""
+    if "param_groups" in state:
+        found: list[dict[str, Any]] = state["param_groups"]
+        return found
+    inside = (_packed(part) for part in state.values() if isinstance(part, Mapping))
+    return next(filter(None, inside), [])
 
 
 def _part(opt: Holder, blank: Mapping[str, State] | None) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,8 +14,10 @@ from torch.autograd.graph import register_multi_grad_hook
 from ..core.undo import unless_raised
 from ..observation.closures import Seen, seen, still
 from .last import Perturbed
+from .layers import at_another_point, closure_in, ends, gradients_again, with_closure
+from .rule import Rule
 from .step import Step
-from .trainers import check_unscaled, stepped
+from .trainers import check_unscaled
 
 UNTIL = ("step", "backward")
 
@@ -47,6 +50,9 @@ class Held:
         """The gradients that a block left, by which its base step is recognised."""
         self._base: torch.optim.Optimizer | None = None
         self._backward: Any = None
+        self._inside = False
+        """Whether a wrapper of the base optimizer steps, before which the pass has ended."""
+        self._undo: Callable[[], None] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Held, ()
@@ -60,6 +66,7 @@ class Held:
         """Displace the parameters, which are at θ. What ``.grad`` holds stays, for the second pass to add to."""
         self._listen(step)
         self._stop_listening()
+        self._inside, self._undo = False, None
         grads = [p.grad for p in step.parameters]
 
         def give_back() -> None:
@@ -104,13 +111,17 @@ class Held:
         """Put hooks on the base optimizer, which stay: one that removes itself would change what torch iterates over."""
         if self._base is not step.rule.base:
             self._base = step.rule.base
-            inner, rule = stepped(self._base), step.rule
+            outer, inner = ends(self._base)
             inner.register_step_pre_hook(self._before_step)
-            inner.register_step_post_hook(lambda *_: rule.move.lower())
+            inner.register_step_post_hook(lambda *_: None if self._inside else step.rule.move.lower())
+            if outer is not inner:
+                outer.register_step_pre_hook(self._before_wrapper)
+                outer.register_step_post_hook(lambda *_: self._after_wrapper(step.rule))
 
     def drop(self) -> tuple[Step | None, list[Tensor] | None]:
         """Forget the pass, and return it; its parameters are put back by the caller."""
         self._stop_listening()
+        self._inside, self._undo = False, None
         dropped, self._step, self._kept, self._left = (self._step, self._kept), None, None, None
         return dropped
 
@@ -138,7 +149,10 @@ class Held:
 
     def _before_step(self, base: torch.optim.Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
         """The end of the step, now; where the base optimizer is given a closure, after that, which is the second pass."""
-        step, closure = self._step, kwargs.get("closure", args[1] if len(args) > 1 else None)
+        if self._inside:
+            self._undo = None  # it steps
+            return None
+        step, closure = self._step, closure_in(args, kwargs)
         if step is None or closure is None:
             self._end(base)
             return None
@@ -151,9 +165,39 @@ class Held:
             self._end(base)
             return loss
 
-        if "closure" in kwargs:
-            return args, {**kwargs, "closure": second_pass}
-        return (args[0], second_pass, *args[2:]), kwargs
+        return with_closure(second_pass, args, kwargs)
+
+    def _before_wrapper(self, base: torch.optim.Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
+        """The same before a step that wraps another: it may read θ and gradients first, or leave the other one out."""
+        self._inside = False
+        undo: Callable[[], None] | None = None
+        step, closure = self._step, closure_in(args, kwargs)
+        if step is not None and closure is not None and self._left is None:
+            args, kwargs = with_closure(at_another_point(closure, step.parameters), args, kwargs)
+            step.rule.move.restore()
+            undo = partial(_left_out, base)
+        elif step is not None and closure is None and self.waits:
+            undo = self._again(step)
+        changed = self._before_step(base, args, kwargs)
+        self._inside, self._undo = True, undo
+        return changed
+
+    def _again(self, step: Step) -> Callable[[], None]:
+        """A function after which the step waits as it does now, with the gradients of now."""
+        held, give_back = (step, self._kept, self._times, self._left), gradients_again(step.parameters)
+
+        def undo() -> None:
+            give_back()
+            step.rule.steps -= 1
+            self._step, self._kept, self._times, self._left = held
+
+        return undo
+
+    def _after_wrapper(self, rule: Rule) -> None:
+        rule.move.lower()
+        self._inside, undo, self._undo = False, self._undo, None
+        if undo is not None:  # the one inside has not stepped
+            undo()
 
     @torch.no_grad()
     def _end(self, base: torch.optim.Optimizer) -> None:
@@ -176,6 +220,13 @@ class Held:
             step.descent.leave_out()
         step.descent.clip(1.0 if scale is None else scale.item())
         step.descent.lift()
+
+
+def _left_out(wrapper: torch.optim.Optimizer) -> None:
+    raise RuntimeError(
+        f"{type(wrapper).__name__} left out the closure of its step, the second pass after opt.perturb(...). Make that pass "
+        "before the step, and call it without a closure."
+    )
 
 
 def _ending(step: Step) -> Callable[[Tensor], None]:

@@ -1,12 +1,10 @@
-"""What trainers do around a step: closures that wrap a problem, optimizers that wrap one, steps that are left out."""
+"""What trainers do around a step: closures that wrap a problem, scalers, steps that are left out."""
 
 from __future__ import annotations
 
 import sys
 from functools import partial
 from typing import Any
-
-from torch.optim import Optimizer
 
 from ..problem import Bound
 
@@ -60,17 +58,3 @@ def check_accumulation() -> None:
             "divides its loss, and no pass is made of the others. Give accelerator.prepare the base optimizer, and call "
             "opt.perturb(problem.on(x, y)) before each forward pass inside accelerator.accumulate(model)."
         )
-
-
-def stepped(base: Optimizer) -> Optimizer:
-    """The optimizer that moves the parameters: of a wrapper the one among its attributes that has its groups.
-
-    A wrapper may leave steps out (Accelerate), and torch calls no hook of one that does not call its constructor (Lookahead).
-    """
-    held = (part for part in vars(base).values() if isinstance(part, Optimizer))
-    inner = next((part for part in held if part.param_groups is base.param_groups), None)
-    if inner is not None:
-        return stepped(inner)
-    if not getattr(type(base).step, "hooked", False):
-        Optimizer.__setstate__(base, {})  # what torch completes after unpickling, hooks among it
-    return base

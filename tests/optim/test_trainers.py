@@ -53,6 +53,25 @@ class Accumulating(Lookahead):
         return self.inner.step(closure) if self.calls % 2 == 0 else None
 
 
+class Halfway(Lookahead):
+    """Reads parameters before the step inside, as TRAC and schedule-free wrappers do, and nests its state, as Lookahead may."""
+
+    def step(self, closure=None):
+        before = [p.detach().clone() for p in self.param_groups[0]["params"]]
+        loss = self.inner.step(closure)
+        with torch.no_grad():
+            for p, value in zip(self.param_groups[0]["params"], before, strict=True):
+                p.lerp_(value, 0.5)
+        return loss
+
+    def state_dict(self):
+        return {"inside": self.inner.state_dict()}
+
+    def load_state_dict(self, state_dict):
+        self.inner.load_state_dict(state_dict["inside"])
+        self.param_groups, self.state = self.inner.param_groups, self.inner.state
+
+
 class Bare(torch.optim.SGD):
     """Steps by itself, and leaves out torch's constructor."""
 
@@ -65,12 +84,14 @@ class Bare(torch.optim.SGD):
             p -= 0.1 * p.grad
 
 
-@pytest.mark.parametrize("kind", [Lookahead, Accumulating, Bare])
-def test_perturb_ends_where_the_parameters_are_moved(kind):
+@pytest.mark.parametrize("max_norm", [None, 0.01])
+@pytest.mark.parametrize("kind", [Lookahead, Accumulating, Halfway, Bare])
+def test_perturb_ends_before_anybody_reads_the_parameters(kind, max_norm):
     model, twin = build(mlp), build(mlp)
     base = kind(model.parameters() if kind is Bare else torch.optim.SGD(model.parameters(), lr=0.1))
-    opt = geosam.SAM(base, rho=0.1)
-    geosam.SAM(torch.optim.SGD(twin.parameters(), lr=0.1), rho=0.1).step(Closure(twin, X, Y))
+    opt = geosam.SAM(base, rho=0.1, max_norm=max_norm)
+    lr = 0.05 if kind is Halfway else 0.1
+    geosam.SAM(torch.optim.SGD(twin.parameters(), lr=lr), rho=0.1, max_norm=max_norm).step(Closure(twin, X, Y))
     parts = 2 if kind is Accumulating else 1
     for _ in range(parts):
         opt.perturb(Closure(model, X, Y))
@@ -78,3 +99,40 @@ def test_perturb_ends_where_the_parameters_are_moved(kind):
         base.step()
     assert opt.steps == 1
     torch.testing.assert_close(list(model.parameters()), list(twin.parameters()))
+
+
+def test_a_wrapper_may_read_the_parameters_before_a_closure_that_is_the_second_pass():
+    model, twin = build(mlp), build(mlp)
+    base = Halfway(torch.optim.SGD(model.parameters(), lr=0.1))
+    opt = geosam.SAM(base, rho=0.1)
+    geosam.SAM(torch.optim.SGD(twin.parameters(), lr=0.05), rho=0.1).step(Closure(twin, X, Y))
+    opt.perturb(Closure(model, X, Y))
+    base.step(Closure(model, X, Y))
+    torch.testing.assert_close(list(model.parameters()), list(twin.parameters()))
+    leaves_out = geosam.SAM(Accumulating(torch.optim.SGD(model.parameters(), lr=0.1)))
+    leaves_out.perturb(Closure(model, X, Y))
+    with pytest.raises(RuntimeError, match=r"left out the closure.*without a closure"):
+        leaves_out.base.step(Closure(model, X, Y))
+
+
+def test_hooks_on_one_optimizer_leave_others_of_its_class_alone():
+    model, twin = build(mlp), build(mlp)
+    opt, alone = geosam.SAM(Bare(model.parameters())), Bare(twin.parameters())
+    opt.perturb(Closure(model, X, Y))
+    Closure(model, X, Y)()
+    opt.base.step()
+    Closure(twin, X, Y)()
+    alone.step()
+
+
+def test_a_wrapper_may_keep_its_groups_state_elsewhere():
+    model = build(mlp)
+    opt, other = (
+        geosam.SAM(Halfway(torch.optim.SGD(build(mlp).parameters() if k else model.parameters(), lr=0.1)), rho=rho)
+        for k, rho in enumerate([geosam.schedules.Linear(0.1, 0.0, 4), 0.7])
+    )
+    opt.step(Closure(model, X, Y))
+    saved = opt.state_dict()
+    assert saved["inside"]["param_groups"][0]["rho"] == pytest.approx(0.075)
+    other.load_state_dict(saved)
+    assert other.rho == pytest.approx(0.075) and other.steps == 1

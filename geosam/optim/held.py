@@ -111,12 +111,12 @@ class Held:
         """Put hooks on the base optimizer, which stay: one that removes itself would change what torch iterates over."""
         if self._base is not step.rule.base:
             self._base = step.rule.base
-            outer, inner = ends(self._base)
+            (outer, inner), rule = ends(self._base), step.rule  # a hook that held the step would hold its batch
             inner.register_step_pre_hook(self._before_step)
-            inner.register_step_post_hook(lambda *_: None if self._inside else step.rule.move.lower())
+            inner.register_step_post_hook(lambda *_: None if self._inside else rule.move.lower())
             if outer is not inner:
                 outer.register_step_pre_hook(self._before_wrapper)
-                outer.register_step_post_hook(lambda *_: self._after_wrapper(step.rule))
+                outer.register_step_post_hook(lambda *_: self._after_wrapper(rule))
 
     def drop(self) -> tuple[Step | None, list[Tensor] | None]:
         """Forget the pass, and return it; its parameters are put back by the caller."""

@@ -1,11 +1,14 @@
 """What a trainer does around step that would leave out passes."""
 
+import gc
 import sys
+import weakref
 from collections import OrderedDict, defaultdict
 from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 import geosam
@@ -136,3 +139,16 @@ def test_a_wrapper_may_keep_its_groups_state_elsewhere():
     assert saved["inside"]["param_groups"][0]["rho"] == pytest.approx(0.075)
     other.load_state_dict(saved)
     assert other.rho == pytest.approx(0.075) and other.steps == 1
+
+
+@pytest.mark.parametrize("wrap", [lambda base: base, Lookahead])
+def test_hooks_hold_no_batch(wrap):
+    model = build(mlp)
+    opt, x = geosam.SAM(wrap(torch.optim.SGD(model.parameters(), lr=0.1))), X.clone()
+    opt.perturb(geosam.Problem(model, nn.CrossEntropyLoss()).on(x, Y))
+    Closure(model, X, Y)()
+    opt.base.step()
+    batch = weakref.ref(x)
+    del x
+    gc.collect()
+    assert batch() is None and opt.steps == 1

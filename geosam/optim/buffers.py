@@ -18,7 +18,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from ..problem.kept import Kept
 from ..problem.modules import modules
-from .holders import compiles, named
+from .holders import compiles, is_frozen, named
 from .statistics import Statistics
 
 
@@ -44,10 +44,10 @@ class Buffers:
     def begin(self) -> None:
         """Note those of the given modules as they are."""
         for root in self.roots:
-            self._see(root)
+            self._see(modules(root))
 
-    def _see(self, root: nn.Module) -> None:
-        new = {id(m): (m, m.training) for m in modules(root) if id(m) not in self._modes}
+    def _see(self, parts: Iterable[nn.Module]) -> None:
+        new = {id(m): (m, m.training) for m in parts if id(m) not in self._modes}
         self._modes.update(new)
         facts, holds = self.statistics.written, self.statistics.holds
         known = {key: facts.get(m, {}).get(mode) for key, (m, mode) in new.items()}
@@ -77,13 +77,15 @@ class Buffers:
 
         def see(module: nn.Module, _: Any) -> None:
             if id(module) not in self._modes and threading.get_ident() == thread:
-                self._see(module)
+                self._see(modules(module))
 
         if compiles():  # what is compiled would take the hook in
             for module in (*self.statistics.holders(self.parameters), *named(source)):
-                self._see(module)
+                self._see(modules(module))
             yield
             return
+        if not self._modes and (teachers := self.statistics.teachers(source)):
+            self._see(teachers)
         self._hook = register_module_forward_pre_hook(see)
         try:
             yield
@@ -144,6 +146,8 @@ class Buffers:
         for key in self._new | quiet:
             m, mode = self._modes[key]
             facts[m] = {**facts.get(m, {}), mode: key in self._written}
+            if key in self._written and is_frozen(m):
+                self.statistics.follows(m)
         return [self._modes[key][0] for key in self._written]
 
 

@@ -106,10 +106,16 @@ class Groups:
 
 @contextmanager
 def explained(base: torch.optim.Optimizer) -> Iterator[None]:
-    """Inside, an error that comes of state on another device than its parameter's names cause and cure."""
+    """Inside, errors that come of state on another device than its parameter's, or of a gradient's graph, name the cure."""
     try:
         yield
     except RuntimeError as error:
+        if "modified by an inplace operation" in str(error):
+            raise RuntimeError(
+                f"{type(base).__name__} differentiates the gradient that it is given (loss.backward(create_graph=True)), whose "
+                "graph is that of θ + ε*, and the parameters are θ again. SAM takes base optimizers that read gradients alone; "
+                "updates.Natural(metric) steps with curvature."
+            ) from error
         places = ((p, t) for p, state in base.state.items() for t in state.values() if isinstance(t, Tensor) and t.dim())
         apart = next(((p.device, t.device) for p, t in places if p.device != t.device), None)
         if apart is None or not is_about_devices(error):

@@ -31,6 +31,11 @@ def named(source: Any) -> list[nn.Module]:
     return [m for m in (*read.nonlocals.values(), *read.globals.values()) if isinstance(m, nn.Module)]
 
 
+def is_frozen(module: nn.Module) -> bool:
+    """Whether it has a parameter of its own without a gradient, which may follow an optimizer's (a teacher)."""
+    return any(p is not None and not p.requires_grad for p in module._parameters.values())
+
+
 def alive(kind: type[T]) -> list[T]:
     """All objects of a class in this process, some 50 ms a million objects; not those behind ``gc.freeze()``."""
     return [each for each in gc.get_objects() if issubclass(type(each), kind)]

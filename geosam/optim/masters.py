@@ -83,8 +83,8 @@ def _master(p: Tensor, known: Tensor | None) -> Tensor | None:
 
 
 def _hold(p: Tensor, value: Tensor) -> None:
-    """Parameter and gradient in the value's type: a gradient has its parameter's."""
+    """Parameter and gradient in the value's type: a gradient has its parameter's, unless that says another (``grad_dtype``)."""
     gradient, p.grad = p.grad, None
     p.data = value
     if gradient is not None:
-        p.grad = gradient.to(value.dtype)
+        p.grad = gradient.to(getattr(p, "grad_dtype", None) or value.dtype)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import increment_version
 
 from ..core import Perturbation, Vectors
 from ..core import vectors as vec
@@ -163,10 +164,12 @@ class Swap(Move):
         for p, buffer in zip(parameters, self.buffers, strict=True):
             self._away.append((p, p.data))
             p.data = buffer
+        increment_version(parameters)  # a graph of before is refused by autograd, as after a write
 
     def _put_back(self, away: Sequence[tuple[Tensor, Tensor]]) -> None:
         for p, saved in away:
             p.data = saved
+        increment_version([p for p, _ in away])
 
     def check(self, parameters: Vectors) -> None:
         """ValueError for a parameter whose storage is shared."""

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from ..problem.holder import Tally
 from ..problem.kept import Kept
+from ..problem.modules import modules
 from ..problem.places import Known, same_objects
-from .holders import holders
+from .holders import holders, is_frozen, named
 from .others import Others
 
 T = TypeVar("T")
@@ -54,9 +55,26 @@ class Statistics:
         self.holds: ByModule[bool] = ByModule()
         """module → whether it holds a tensor besides its parameters; most hold none, and are not searched again."""
         self.others = Others()
+        self._teachers: list[ref[nn.Module]] | None = None
         self._away: list[tuple[Kept | None, bool, list[Tally]]] = []
         self._known = Known()
         self._holders: tuple[list[Tensor], list[ref[nn.Module]]] = ([], [])
+
+    def teachers(self, source: Any) -> list[nn.Module]:
+        """Modules with frozen parameters that a closure may write before it calls them: at first those that it reads by name,
+        then those that passes were seen to write in the mode that they are in.
+        """
+        if self._teachers is None:
+            self._teachers = []
+            found = dict.fromkeys(m for root in named(source) for m in modules(root))
+            return [m for m in found if is_frozen(m)]
+        known = (m for m in (found() for found in self._teachers) if m is not None)
+        return [m for m in known if self.written.get(m, {}).get(m.training)]
+
+    def follows(self, module: nn.Module) -> None:
+        """Know a module for one of the teachers."""
+        if not any(found() is module for found in self._teachers or ()):
+            self._teachers = [*(self._teachers or []), ref(module)]
 
     def holders(self, parameters: list[Tensor]) -> list[nn.Module]:
         """Those of :func:`holders`, looked for once as long as the parameters are the same."""

@@ -6,7 +6,7 @@ from torch import nn
 
 import geosam
 from geosam import metrics, passes
-from tests.networks import build, same
+from tests.networks import build, mlp, same
 from tests.optim.writing import (
     KINDS,
     PASSES,
@@ -116,6 +116,28 @@ def test_the_only_pass_counts():
     still = geosam.SAM(torch.optim.SGD(model.parameters(), lr=0.1), rho=0.0)
     by_closure(still, model)
     assert model[1].num_batches_tracked == 4
+
+
+def test_a_teacher_that_a_closure_moves_before_it_calls_it_moves_once_a_step():
+    """Both passes begin with the teacher of before; after the step it is that of the pass at θ."""
+    model, teacher = build(mlp, 0), build(mlp, 1).requires_grad_(False)
+    opt, seen = geosam.SAM(torch.optim.SGD(model.parameters(), lr=0.1), rho=0.5), list[torch.Tensor]()
+
+    def closure() -> torch.Tensor:
+        opt.zero_grad()
+        seen.append(next(teacher.parameters()).clone())
+        with torch.no_grad():
+            for p, q in zip(teacher.parameters(), model.parameters(), strict=True):
+                p.lerp_(q, 0.1)
+        loss = (model(X) - teacher(X)).square().mean()
+        loss.backward()
+        return loss
+
+    for _ in range(3):
+        theta = next(model.parameters()).detach().clone()
+        opt.step(closure)
+        assert torch.equal(seen[-1], seen[-2])
+        assert torch.equal(next(teacher.parameters()), seen[-2].lerp(theta, 0.1))
 
 
 @pytest.mark.parametrize("kind", KINDS)

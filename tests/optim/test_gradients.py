@@ -190,3 +190,61 @@ def test_an_embedding_that_renormalises_its_weights(move):
     opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1), rho=0.3, move=move())
     opt.step(geosam.Problem(model, nn.CrossEntropyLoss()).on(index, Y))
     torch.testing.assert_close(words.weight.detach(), theta - 0.1 * words.weight.grad, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("move", MOVES)
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_graph_of_other_parameters_is_not_differentiated(move, inside):
+    """Made before ``perturb`` and differentiated at θ + ε, or made in a block and differentiated at θ."""
+    model = build(mlp)
+    opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1), rho=0.3, move=move())
+    opt.step(Closure(model, X, Y))
+    loss = F.cross_entropy(model(X), Y)
+    if inside:
+        with opt.perturbed(Closure(model, X, Y)):
+            loss = F.cross_entropy(model(X), Y)
+    else:
+        opt.perturb(Closure(model, X, Y))
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_a_loss_that_was_made_before_the_closure_is_refused():
+    model = build(lambda: nn.Linear(4, 3))  # of whose weights a backward pass reads none
+    opt, loss = SAM(torch.optim.SGD(model.parameters(), lr=0.1)), F.cross_entropy(model(X), Y)
+    kept = torch.zeros(())
+
+    def closure(made: Tensor | None) -> Tensor:
+        opt.zero_grad()
+        kept.detach_().copy_(F.cross_entropy(model(X), Y) if made is None else made)
+        (kept if made is None else made).backward(retain_graph=True)
+        return kept if made is None else made
+
+    before = clones(model)
+    with pytest.raises(RuntimeError, match=r"same loss in both passes.*Run the model inside the closure"):
+        opt.step(lambda: closure(loss))
+    assert same(clones(model), before)
+    opt.step(lambda: closure(None))
+
+
+def test_a_base_optimizer_that_differentiates_gradients_is_told_why_it_cannot():
+    class Curved(torch.optim.SGD):
+        def step(self, closure=None):
+            for p in self.param_groups[0]["params"]:
+                with torch.enable_grad():
+                    torch.autograd.grad(p.grad.sum(), p)
+
+    model = build(mlp)
+    opt = SAM(Curved(model.parameters(), lr=0.1))
+
+    def closure() -> Tensor:
+        opt.zero_grad()
+        loss = F.cross_entropy(model(X), Y)
+        for p, g in zip(
+            model.parameters(), torch.autograd.grad(loss, list(model.parameters()), create_graph=True), strict=True
+        ):
+            p.grad = g
+        return loss
+
+    with pytest.raises(RuntimeError, match=r"Curved differentiates the gradient.*read gradients alone"):
+        opt.step(closure)

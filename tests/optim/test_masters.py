@@ -105,6 +105,16 @@ def test_what_others_write_into_a_parameter_is_followed():
     assert (next(model.parameters()) - 3.0).abs().max() < 0.1
 
 
+@pytest.mark.parametrize("route", ["problem", "perturb"])
+def test_gradients_may_have_a_type_of_their_own(route):
+    one, two = network(), network()
+    for p in two.parameters():
+        p.grad_dtype = torch.float32
+    for model in (one, two):
+        train(model, "SGD", route, 2)
+    assert all(map(torch.equal, one.parameters(), two.parameters())) and next(two.parameters()).grad.dtype == torch.float32
+
+
 def test_float32_parameters_are_as_with_copy_and_errors_lower():
     one, two = build(mlp), build(mlp)
     for model, move in ((one, geosam.Masters()), (two, geosam.Copy())):

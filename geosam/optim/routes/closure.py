@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
+from weakref import ref
 
 from torch import Tensor
 
@@ -16,9 +17,25 @@ from ..audit import reads_direction
 from ..trainers import UNSCALED_TWICE
 from .abstract import Route
 
+_MADE_BEFORE = (
+    "the closure returned the same loss in both passes: its graph was made before, and its gradient is that of the "
+    "parameters of then. Run the model inside the closure (zero_grad, forward, backward, return the loss)."
+)
+
 
 class ByClosure(Route):
     """Both passes are calls of the closure, which scales its own loss where there is a scaler."""
+
+    _loss: tuple[ref[Tensor], int] | None = None
+
+    def call(self) -> Any:
+        """As any route's. Raises: RuntimeError for the same loss as in the pass before, whose graph was made once, at θ."""
+        loss = super().call()
+        if isinstance(loss, Tensor) and loss.requires_grad:
+            if self._loss is not None and self._loss[0]() is loss and self._loss[1] == loss._version:
+                raise RuntimeError(_MADE_BEFORE)
+            self._loss = ref(loss), loss._version
+        return loss
 
     def early(self) -> Any:
         """As :meth:`call`, for a pass that is not the step's last: what it adds to other optimizers' gradients is left out."""

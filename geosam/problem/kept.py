@@ -37,10 +37,15 @@ class Kept:
             for t, value in ((places.tensors[i], self.values[i]) for i in mine):
                 if t.shape != value.shape:
                     t.data = value.clone()
-            vec.copy_([places.tensors[i] for i in mine], [self.values[i] for i in mine])
+            vec.copy_([self._quietly(i) for i in mine], [self.values[i] for i in mine])
         for (key, a), value in zip(places.arrays, self._arrays, strict=True):
             if only is None or key in only:
                 a[...] = value
+
+    def _quietly(self, i: int) -> Tensor:
+        """The tensor; where no write to it was counted, one that does not count this one: rows are formed of it later."""
+        t = self.places.tensors[i]
+        return t.data if version(t) == self.versions[i] else t
 
     def changed(self, known: Collection[int] = ()) -> set[int]:
         """The ids of the modules that were written to, or ``known`` to be: a module may hash by its state (torchmetrics)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -88,6 +89,7 @@ def check_metric(
     both norms are compared with it. The rest is as in :func:`check_norm`, the gradient also a covector. Raises: LawViolation.
     """
     metric = as_metric(metric)
+    fresh = copy.deepcopy(metric)  # has seen no point; a metric that keeps what it saw differs from it
     chosen = problems() if problem is None else problem
 
     @st.composite
@@ -108,7 +110,7 @@ def check_metric(
 
         for law in the_laws.FIELD + the_laws.fitting(geometry) if laws is None else laws:
             if law in the_laws.FIELD:
-                _try(law, metric, metric, bound, read)
+                _try(law, metric, copy.deepcopy(fresh), bound, read)
             else:
                 _try(law, metric, geometry, drawn, allowed)
         if dense is not None:
@@ -128,11 +130,11 @@ def check_objective(
 
     problem: as in :func:`check_metric`. Raises: LawViolation.
     """
-    chosen = problems() if problem is None else problem
+    chosen, fresh = problems() if problem is None else problem, copy.deepcopy(objective)
 
     def trial(bound: Bound) -> None:
         for law in the_laws.OBJECTIVE if laws is None else laws:
-            _try(law, objective, objective, bound, list)
+            _try(law, objective, copy.deepcopy(fresh), bound, list)
 
     examine(chosen if isinstance(chosen, SearchStrategy) else st.just(chosen), trial, examples)
 

@@ -41,7 +41,10 @@ def identical(what: str, u: Vectors, v: Vectors) -> None:
             raise AssertionError(f"{what}: tensor {i} is {kinds[0]}, not {kinds[1]}")
         same = (a == b) | ((a != a) & (b != b))
         if not same.all():
-            raise AssertionError(f"{what}: tensor {i} differs, {a.tolist()} against {b.tolist()}")
+            count, first = int((~same).sum()), int((~same).flatten().nonzero()[0, 0])
+            where = f"tensor {i} differs in {count} of {same.numel()} entries"
+            entries = f"{a.flatten()[first].item()} against {b.flatten()[first].item()}"
+            raise AssertionError(f"{what}: {where}, {'first ' if count > 1 else ''}{entries}")
 
 
 def holds(what: str, condition: Tensor | bool) -> None:

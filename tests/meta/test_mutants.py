@@ -164,6 +164,7 @@ MUTANTS = [
     Mutant("a metric that writes .grad", laws.leaves_the_problem_alone, fields.WritesGradients(), EMPIRICAL, on_metrics),
     Mutant("a metric that moves θ", laws.leaves_the_problem_alone, fields.MovesParameters(), EMPIRICAL, on_metrics),
     Mutant("a metric that counts", laws.at_is_deterministic, fields.Counting(), EMPIRICAL, on_metrics),
+    Mutant("a metric that keeps", laws.at_is_deterministic, fields.KeepsTheFirst(), EMPIRICAL, on_metrics),
     Mutant("a look behind", laws.sees_only_what_it_needs, fields.LooksBehindTheEvidence(), EMPIRICAL, on_metrics),
     kl_mutant("KL without its ½", laws.its_hessian_is_the_local_norm, times=2.0),
     kl_mutant("KL with a slope", laws.is_flat_at_zero, slope=0.1),

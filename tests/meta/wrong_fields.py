@@ -73,6 +73,17 @@ class Counting(Metric):
 
 
 @dataclass(frozen=True)
+class KeepsTheFirst(Metric):
+    """Of the point that it saw first, for ever."""
+
+    kept: list = field(default_factory=list)
+
+    def local(self, seen):
+        self.kept.append([1 + p.detach() ** 2 for p in seen.parameters])
+        return Diagonal.of(self.kept[0])
+
+
+@dataclass(frozen=True)
 class LooksBehindTheEvidence(Metric):
     """Reads the problem itself where it can."""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -19,8 +20,11 @@ Read = Callable[[Any], Vectors]
 
 
 def at_is_deterministic(field: Field[Any], bound: Bound, read: Read) -> None:
-    """``at`` gives the same value twice, bit for bit."""
-    identical("the value, twice", read(field.at(bound)), read(field.at(bound)))
+    """``at`` gives the same value twice, bit for bit, whatever it saw in between: it reads the point, and keeps nothing."""
+    used = copy.deepcopy(field)
+    with _elsewhere(bound):
+        read(used.at(bound))
+    identical("the value, and the value after a look at other parameters", read(field.at(bound)), read(used.at(bound)))
 
 
 def sees_only_what_it_needs(field: Field[Any], bound: Bound, read: Read) -> None:
@@ -62,6 +66,21 @@ def leaves_the_problem_alone(field: Field[Any], bound: Bound, read: Read) -> Non
             p.grad = grad
         for b, value in zip(buffers, kept[1], strict=True):
             b.copy_(value)
+
+
+@contextmanager
+def _elsewhere(bound: Bound) -> Iterator[None]:
+    parameters = bound.parameters
+    kept = [p.detach().clone() for p in parameters]
+    try:
+        with torch.no_grad():
+            for p in parameters:
+                p.mul_(1.25).add_(0.125)
+        yield
+    finally:
+        with torch.no_grad():
+            for p, value in zip(parameters, kept, strict=True):
+                p.copy_(value)
 
 
 def _trace(bound: Bound) -> list[Tensor]:

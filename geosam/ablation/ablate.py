@@ -13,7 +13,8 @@ from torch import nn
 from ..core import brief
 from ..records import Finished, Store, Watcher, run_all
 from .alike import check_alike
-from .carry import Carry, check_score
+from .beforehand import check_score
+from .carry import Carry
 from .data import as_data
 from .fitting import fitting
 from .method import Method, as_methods

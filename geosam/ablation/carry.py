@@ -6,7 +6,6 @@ import math
 import sys
 import time
 import warnings
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -88,22 +87,6 @@ class Carry:
 
     def _checkpoint(self, run: Run) -> Checkpoint:
         return Checkpoint(self.folder / "checkpoints" / f"{fingerprint(run)}.pt", self.every)
-
-
-def check_score(run: Run) -> None:
-    """Before anything is trained: that the score has what the rule judges. Raises: ValueError where it has not.
-
-    What fails here fails in the run, and is told there.
-    """
-    found = None
-    with streams.apart(torch.device(run.setting.device)), suppress(Exception):
-        training = Training(run)
-        found = None if training.data.test is None else training.scored(training.data.probes(1))
-    if found is not None and run.setting.rule.score not in found:
-        raise ValueError(
-            f"no {run.setting.rule.score!r} in the score, which has {', '.join(found)}: name what decides, such as "
-            "rule=Rule(score='loss', larger=False), or give score=, a function (model, loss, batches) ↦ {name: number}"
-        )
 
 
 def _outcome(run: Run, training: Training) -> dict[str, Any]:

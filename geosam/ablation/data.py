@@ -9,11 +9,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset
 
 from ..core import brief
+from .sources import Batch, check_source, taken
 
-Batch = tuple[Any, Any]
 PROBE_SEED = 20_000  # added to a run's seed: batches in another order than the run's own
 SPLIT_SEED = 30_000
 
@@ -87,7 +87,7 @@ class Tensors:
 
     def __call__(self, seed: int) -> Batches:
         """The data of a run."""
-        take, n = _source(self.train)
+        take, n = taken(self.train)
         if not isinstance(self.validation, float):
             kept, aside = torch.arange(n), None if self.validation is None else self._all(self.validation)
         else:
@@ -100,17 +100,21 @@ class Tensors:
         return Batches(lambda chosen: take(kept[chosen]), len(kept), self.batch, seed, aside, test)
 
     def _all(self, source: Any) -> list[Batch]:
-        take, n = _source(source)
+        take, n = taken(source)
         return [take(chosen) for chosen in torch.arange(n).split(max(self.batch, 512))]
 
 
 def as_data(data: Any, test: Any, validation: Any, batch: int) -> Callable[[int], Data]:
     """What makes a run's data from its seed."""
+    if isinstance(data, DataLoader):
+        raise TypeError("data is a data set, and batches are drawn from it by the seed: loader.dataset, with batch=")
     if isinstance(data, tuple | Dataset):
         for name, given in (("test", test), ("validation", validation)):
             share = name == "validation" and isinstance(given, float)
             if isinstance(given, Tensor) or not (given is None or share or hasattr(given, "__getitem__")):
                 raise TypeError(f"{name} is (x, y) or a torch data set; got {brief(given)}")
+        for given in (data, test, validation):
+            check_source(given)
         return Tensors(data, test, validation, batch)
     if not callable(data):
         raise TypeError(f"data is (x, y), a torch data set, or seed -> Data; got {type(data).__name__}")
@@ -118,20 +122,6 @@ def as_data(data: Any, test: Any, validation: Any, batch: int) -> Callable[[int]
         raise ValueError("data that is made from a seed brings its own test and validation")
     made: Callable[[int], Data] = data
     return made
-
-
-def _source(source: Any) -> tuple[Callable[[Tensor], Batch], int]:
-    if isinstance(source, tuple):
-        x, y = source
-        if len(x) != len(y):
-            raise ValueError(f"inputs and targets must be as many: got {len(x)} and {len(y)}")
-        return (lambda chosen: (x[chosen], y[chosen])), len(y)
-
-    def take(chosen: Tensor) -> Batch:
-        x, y = default_collate([source[i] for i in chosen.tolist()])
-        return x, y
-
-    return take, len(source)
 
 
 def moved(batch: Batch, device: torch.device | str) -> Batch:

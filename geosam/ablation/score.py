@@ -19,28 +19,37 @@ Score = dict[str, Any]
 
 @torch.no_grad()
 def classified(model: nn.Module, loss: Any, batches: Iterable[Batch]) -> Score:
-    """Mean loss over samples; for class labels also accuracy and which samples are wrong, in float32 or wider.
+    """The loss of all samples as of one batch; for class labels also accuracy and which samples are wrong, in float32 or wider.
 
     Logits have the classes, two or more, in their second axis, as cross-entropy wants them. errors: a bit a label, packed, in
     base64.
     """
-    total, n, wrong = 0.0, 0, []
+    total, weight, n, wrong = 0.0, 0.0, 0, []
     for x, y in batches:
         outputs = model(**x) if isinstance(x, dict) else model(*x) if isinstance(x, tuple) else model(x)
         outputs = outputs.float() if isinstance(outputs, Tensor) and outputs.dtype.itemsize < 4 else outputs
-        total += len(y) * loss(outputs, y).double().item()
+        if counts := _weight(loss, y):  # torch gives NaN where every label is ignored
+            total, weight = total + counts * loss(outputs, y).double().item(), weight + counts
         n += len(y)
         if _labels(outputs, y):
             counted = y != getattr(loss, "ignore_index", -100)
             wrong.append((outputs.argmax(1) != y)[counted].cpu())
-    if not n:
+    if not weight:
         raise ValueError("there is not one sample to score the model on")
-    score: Score = {"loss": total / n, "samples": n}
+    score: Score = {"loss": total / weight, "samples": n}
     if wrong:
         bits = torch.cat(wrong)
         score["accuracy"] = 1 - bits.double().mean().item()
         score["labels"], score["errors"] = len(bits), base64.b64encode(np.packbits(bits.numpy()).tobytes()).decode()
     return score
+
+
+def _weight(loss: Any, y: Any) -> float:
+    """What a batch counts in the mean: its samples, or of torch's classification losses its labels with their weights."""
+    if type(loss) not in (nn.CrossEntropyLoss, nn.NLLLoss) or y.is_floating_point():
+        return float(len(y))
+    kept = y[y != loss.ignore_index]
+    return float(len(kept)) if loss.weight is None else loss.weight[kept].double().sum().item()
 
 
 def _labels(outputs: Any, y: Any) -> bool:

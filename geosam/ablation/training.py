@@ -10,17 +10,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.weak import WeakIdKeyDictionary
 
 from ..measure import calibrate
 from ..measure.calibrate import Match
 from . import streams
 from .data import Batch, moved
+from .own import check_own
 from .score import Score
 from .setting import Run
-
-_taken = WeakIdKeyDictionary()
-"""Parameters that a run has had."""
 
 
 class Training:
@@ -38,7 +35,7 @@ class Training:
         model = setting.model(run.seed)
         if not isinstance(model, nn.Module):
             raise TypeError(f"model(seed) must give a torch module, got {type(model).__name__}")
-        _own(model)
+        check_own(model)
         loss = setting.loss.to(self.device) if isinstance(setting.loss, nn.Module) else setting.loss
         self.problem = setting.problem(model.to(self.device), loss)
         self.data = setting.data(run.seed)
@@ -149,14 +146,3 @@ class Training:
         values = torch.stack(losses).tolist()  # one read of the device
         missed = int(torch.stack(skipped).sum().item()) if skipped else 0
         return {"passes": self.passes, "loss": sum(values) / len(values), "skipped": missed}
-
-
-def _own(model: nn.Module) -> None:
-    """Raises: ValueError where an earlier run has trained these weights."""
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad and parameter in _taken:
-            raise ValueError(
-                f"model(seed) gives {name!r} of another run, which has trained it: make a new network each time, such as "
-                "lambda seed: network(), or copy.deepcopy(network)"
-            )
-        _taken[parameter] = True

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import geosam
 from geosam import metrics
-from geosam.ablation import Rule, Tuned, read
+from geosam.ablation import Rule, Tuned, classified, read
 from geosam.records import Watcher
 
 X = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
@@ -126,3 +126,47 @@ def test_a_factory_that_counts_keeps_its_records(tmp_path):
         return net(seed)
 
     assert len(call(tmp_path, counting).records) == 2
+
+
+class Rows(Dataset):
+    """Samples that are no pairs."""
+
+    def __len__(self):
+        return len(X)
+
+    def __getitem__(self, index):
+        return {"x": X[index], "y": Y[index]}
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        return iter(zip(X, Y, strict=True))
+
+
+@pytest.mark.parametrize(
+    "data, error",
+    [
+        (Rows(), r"pair \(x, y\), where x may be a dict; Rows gives a dict of x, y"),
+        (Stream(), r"Stream has no order from which the seed could draw"),
+        (DataLoader(TensorDataset(X, Y)), r"loader\.dataset, with batch="),
+        ((X, ["yes"] * len(X)), r"whole numbers for classes; got \(Tensor, list\)"),
+    ],
+)
+def test_what_gives_no_batches_is_told_what_to_write(data, error, tmp_path):
+    with pytest.raises((TypeError, RuntimeError), match=error):
+        call(tmp_path, data=data)
+
+
+def test_arrays_are_data_and_a_score_is_a_table(tmp_path):
+    assert losses(call(tmp_path / "a", data=(X.numpy(), Y.numpy()))) == losses(call(tmp_path / "b"))
+    with pytest.raises(TypeError, match=r"score gives \{name: number\}.*got 0\.5"):
+        call(tmp_path / "c", score=lambda model, loss, batches: 0.5)
+
+
+def test_the_loss_of_all_samples_does_not_depend_on_how_they_are_cut():
+    """Class weights and labels that are ignored: a smaller last batch counts by what is in it."""
+    labels = Y.clone()
+    labels[5:20], model = -100, net(0).eval()
+    loss = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 5.0]))
+    cut = classified(model, loss, zip(X.split(7), labels.split(7), strict=True))
+    assert cut["loss"] == pytest.approx(loss(model(X), labels).item(), rel=1e-6) and cut["labels"] == 25

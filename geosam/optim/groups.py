@@ -69,6 +69,14 @@ class Groups:
         return [p for params in self._params for p in params]
 
     @property
+    def has_thawed(self) -> bool:
+        """Whether one that was frozen when the step began is not now."""
+        if len(self.parameters) == sum(map(len, self._params)):
+            return False
+        mine = {id(p) for p in self.parameters}
+        return any(p.requires_grad and id(p) not in mine for p in self.everyone)
+
+    @property
     def gradients(self) -> list[Tensor]:
         """Those that are not None; of sparse ones their values."""
         found = [p.grad for p in self.parameters if p.grad is not None]

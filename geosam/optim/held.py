@@ -8,16 +8,17 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.graph import register_multi_grad_hook
 
+from ..core import Vectors
 from ..core.undo import unless_raised
 from ..observation.closures import Seen, seen, still
 from .last import Perturbed
 from .layers import at_another_point, closure_in, ends, gradients_again, with_closure
 from .rule import Rule
 from .step import Step
-from .trainers import check_unscaled
+from .trainers import STEPPED_INSIDE, check_unscaled
 
 UNTIL = ("step", "backward")
 
@@ -50,6 +51,7 @@ class Held:
         """The gradients that a block left, by which its base step is recognised."""
         self._base: torch.optim.Optimizer | None = None
         self._backward: Any = None
+        self._mark: tuple[Tensor, int, Tensor] | None = None
         self._inside = False
         """Whether a wrapper of the base optimizer steps, before which the pass has ended."""
         self._undo: Callable[[], None] | None = None
@@ -92,6 +94,15 @@ class Held:
         elif kept is not None:
             self._join(step, kept, grads)
         self._step, self._left = step, None
+        self._mark = _mark(step.parameters) if until == "step" else None
+
+    def overwritten(self) -> bool:
+        """Whether others have written to the parameters since, which θ undoes; asked once, and True only where it is certain.
+
+        A forward pass may write too (an embedding that renormalises its rows), and means to be undone: a bias tells.
+        """
+        mark, self._mark = self._mark, None
+        return mark is not None and mark[0]._version != mark[1] and not _few(mark[0]).equal(mark[2])
 
     @contextmanager
     def block(self, step: Step) -> Iterator[Perturbed]:
@@ -121,7 +132,7 @@ class Held:
     def drop(self) -> tuple[Step | None, list[Tensor] | None]:
         """Forget the pass, and return it; its parameters are put back by the caller."""
         self._stop_listening()
-        self._inside, self._undo = False, None
+        self._inside, self._undo, self._mark = False, None, None
         dropped, self._step, self._kept, self._left = (self._step, self._kept), None, None, None
         return dropped
 
@@ -202,7 +213,7 @@ class Held:
     @torch.no_grad()
     def _end(self, base: torch.optim.Optimizer) -> None:
         """θ again; the update from both gradients, and the guard. Raises: RuntimeError for an update without the second one."""
-        ours = self.waits
+        ours, overwritten = self.waits, self.overwritten()
         step, kept = self.drop()
         if step is None:
             return
@@ -210,7 +221,10 @@ class Held:
             raise RuntimeError(_ELSEWHERE.format(step.rule.update))
         if not ours:
             return
+        lost = overwritten and all(p.grad is None for p in step.parameters)
         step.safety.put_back()
+        if lost:
+            raise RuntimeError(STEPPED_INSIDE)
         check_unscaled(step.rule)
         step.rule.steps += 1
         step.rule._opt_called = True  # type: ignore[attr-defined]  # which torch's schedules ask for
@@ -220,6 +234,19 @@ class Held:
             step.descent.leave_out()
         step.descent.clip(1.0 if scale is None else scale.item())
         step.descent.lift()
+
+
+def _mark(parameters: Vectors) -> tuple[Tensor, int, Tensor] | None:
+    """A parameter, its version and some of its entries, by which it is known whether others write to it."""
+    p = next((p for p in reversed(parameters) if p.dim() < 2), parameters[-1])
+    return (p, p._version, _few(p).clone()) if type(p) is nn.Parameter or type(p) is Tensor else None
+
+
+def _few(p: Tensor) -> Tensor:
+    some = p.detach()
+    while some.dim() > 1 and len(some):
+        some = some[0]
+    return some[:8] if some.dim() else some
 
 
 def _left_out(wrapper: torch.optim.Optimizer) -> None:

@@ -41,7 +41,7 @@ from .schedules import Schedule
 from .statistics import Statistics, check_batchnorm
 from .step import Step
 from .suitable import check_parameters
-from .trainers import NO_CLOSURE, NOT_THROUGH_SCALER, check_accumulation
+from .trainers import NO_CLOSURE, NOT_THROUGH_SCALER, OVERWRITTEN, check_accumulation
 from .updates import Sharp, Update
 from .watch import Watch
 
@@ -238,9 +238,15 @@ class SAM(Around):
         return self.last
 
     def restore(self) -> None:
-        """θ again, bit for bit, after ``perturb``; nothing else. May be called at any time."""
+        """θ again, bit for bit, after ``perturb``; nothing else. May be called at any time.
+
+        Raises: RuntimeError, then, where others have written to the parameters since ``perturb(until="step")``.
+        """
+        lost = self.held.overwritten()
         self.move.restore()
         self.statistics.restore()
+        if lost:
+            raise RuntimeError(OVERWRITTEN)
 
     def eval(self) -> Any:
         """Restore θ, and call the base optimizer's own ``eval`` if it has one (schedule-free optimizers)."""

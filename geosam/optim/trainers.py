@@ -28,6 +28,16 @@ UNSCALED_TWICE = (
     "out of it: geosam.SAM(..., max_norm=1.0) clips after both passes, when the scaler has unscaled."
 )
 
+STEPPED_INSIDE = (
+    "the second pass left no gradient: an optimizer that steps inside the backward pass (hooks on parameters) has taken them "
+    "at θ + ε*, and what it did there is undone. Take its hooks away; the base optimizer steps after both passes."
+)
+
+OVERWRITTEN = (
+    "the parameters were written to since opt.perturb(...), by load_state_dict or another optimizer, and are those of before "
+    "again. Call opt.restore() first, and then load; or use until='backward'."
+)
+
 
 def check_unscaled(opt: object) -> None:
     """In a hook of the base optimizer's step. Raises: TypeError where the GradScaler that takes it has unscaled ``opt``."""

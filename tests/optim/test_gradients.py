@@ -209,6 +209,24 @@ def test_a_graph_of_other_parameters_is_not_differentiated(move, inside):
         loss.backward()
 
 
+@pytest.mark.parametrize("frozen", [0, None])
+def test_parameters_are_not_to_be_unfrozen_inside_the_closure(frozen):
+    model = build(mlp)
+    opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1))
+    (model if frozen is None else model[frozen]).requires_grad_(False)
+
+    def closure() -> Tensor:
+        model.requires_grad_(True)
+        return Closure(model, X, Y)()
+
+    before = clones(model)
+    with pytest.raises((ValueError, RuntimeError), match=r"frozen as the step (begins|began).*before opt\.step"):
+        opt.step(closure)
+    assert same(clones(model), before)
+    model.requires_grad_(True)
+    opt.step(closure)
+
+
 def test_a_loss_that_was_made_before_the_closure_is_refused():
     model = build(lambda: nn.Linear(4, 3))  # of whose weights a backward pass reads none
     opt, loss = SAM(torch.optim.SGD(model.parameters(), lr=0.1)), F.cross_entropy(model(X), Y)

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 import geosam
 from geosam import metrics, objectives, updates
-from tests.networks import build, draw, labels, mlp
+from tests.networks import build, clones, draw, labels, mlp
 
 X, Y = draw(8, 4, dtype=torch.float64), labels(8)
 METRICS = [
@@ -306,3 +306,42 @@ def test_a_schedule_of_torch_on_the_optimizer_sees_the_step():
     opt.base.step()
     rates.step()  # warns where no step came before it
     assert opt.param_groups[0]["lr"] == 0.05
+
+
+@pytest.mark.parametrize("move", [geosam.Copy, geosam.Swap])
+def test_weights_that_are_loaded_while_a_pass_waits_are_not_lost_in_silence(move):
+    model, good = build(mlp), build(mlp, 1).state_dict()
+    opt = geosam.SAM(torch.optim.SGD(model.parameters(), lr=0.1), rho=0.1, move=move())
+    problem, theta = geosam.Problem(model, nn.CrossEntropyLoss()), clones(model)
+    opt.perturb(problem.on(X.float(), Y))
+    model.load_state_dict(good)
+    with pytest.raises(RuntimeError, match=r"written to since.*opt\.restore\(\) first"):
+        opt.perturb(problem.on(X.float(), Y))
+    assert same(clones(model), theta)
+    opt.perturb(problem.on(X.float(), Y))
+    opt.restore()
+    model.load_state_dict(good)
+    opt.perturb(problem.on(X.float(), Y))
+    opt.restore()
+    assert same(clones(model), list(good.values()))
+
+
+@pytest.mark.parametrize("route", ["step", "perturb"])
+def test_an_optimizer_that_steps_inside_the_backward_pass_is_found_out(route):
+    model = build(mlp)
+    opt = geosam.SAM(torch.optim.SGD(model.parameters(), lr=0.1), rho=0.1)
+    bound = geosam.Problem(model, nn.CrossEntropyLoss()).on(X.float(), Y)
+    small = {p: torch.optim.SGD([p], lr=0.1) for p in model.parameters()}
+
+    def step(p: torch.Tensor) -> None:
+        small[p].step()
+        small[p].zero_grad()
+
+    for p in model.parameters():
+        p.register_post_accumulate_grad_hook(step)
+    with pytest.raises(RuntimeError, match="steps inside the backward pass"):
+        if route == "step":
+            opt.step(bound)
+        opt.perturb(bound)
+        bound()
+        opt.base.step()

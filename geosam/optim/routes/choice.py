@@ -17,7 +17,14 @@ from .trainer import ByTrainer
 
 
 def route(source: Source, rule: Rule, groups: Groups, scaler: Any = None) -> Route:
-    """scaler: a GradScaler. Raises: TypeError for what is no source; as :class:`geosam.optim.sharing.Sharing`."""
+    """scaler: a GradScaler. Raises: TypeError for what is no source; ValueError where nothing is to be trained; as
+    :class:`geosam.optim.sharing.Sharing`.
+    """
+    if not groups.parameters:
+        raise ValueError(
+            "all parameters of the optimizer are frozen as the step begins: there is nothing to perturb. Set requires_grad "
+            "before opt.step(...), not inside the closure."
+        )
     given: Any = Together(source) if isinstance(source, list | tuple) else source
     check_source(given, scaler)
     held = wrapped(given)

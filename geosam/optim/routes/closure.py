@@ -22,6 +22,11 @@ _MADE_BEFORE = (
     "parameters of then. Run the model inside the closure (zero_grad, forward, backward, return the loss)."
 )
 
+_THAWED = (
+    "the closure set requires_grad of parameters that were frozen as the step began: they have no part in ε*, and a gradient "
+    "of elsewhere. Set it before opt.step(closure)."
+)
+
 
 class ByClosure(Route):
     """Both passes are calls of the closure, which scales its own loss where there is a scaler."""
@@ -48,6 +53,8 @@ class ByClosure(Route):
             for request in field.needs:
                 raise TypeError(f"{name_of(field)} needs {request.lacking}")
         seen = observe_closure(self.call if self.only_pass else self.early, self.groups.parameters, self.groups.names)
+        if self.groups.has_thawed:
+            raise RuntimeError(_THAWED)
         self.rule.audit.measure(self.groups.parameters)
         return seen if self.scale is None else replace(seen, gradient=vec.scale(seen.gradient, 1 / self.scale))
 

@@ -13,6 +13,7 @@ from ...problem import Bound, Together
 from ..groups import Groups
 from ..landing import arrive, lands
 from ..rule import Rule
+from ..trainers import STEPPED_INSIDE
 from .abstract import Route
 
 
@@ -37,7 +38,10 @@ class ByProblem(Route):
 
     def again(self, kept: Any | None, landing: Landing | None) -> Tensor:
         """The problem's own pass, or the solver's forward pass and its backward one."""
-        return self.problem() if landing is None else arrive(self.problem.joined, self.groups.parameters, landing)
+        loss = self.problem() if landing is None else arrive(self.problem.joined, self.groups.parameters, landing)
+        if all(p.grad is None for p in self.groups.parameters):
+            raise RuntimeError(STEPPED_INSIDE)
+        return loss
 
     def leaves(self) -> bool:
         """An observation leaves none."""

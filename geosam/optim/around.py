@@ -8,6 +8,7 @@ import torch
 
 from .groups import Groups, radius_key
 from .habits import METHODS, check_base
+from .layers import layers
 from .schedules import Schedule, check_rho
 
 
@@ -18,6 +19,8 @@ class Around(torch.optim.Optimizer):
 
     def __init__(self, base: torch.optim.Optimizer, rho: float | Schedule) -> None:
         check_base(base, Around)
+        if not hasattr(base, "defaults"):  # a wrapper that leaves out torch's constructor (PostLocalSGDOptimizer)
+            base.defaults = getattr(layers(base)[-1], "defaults", {})
         self._key = radius_key(base)
         super().__init__(base.param_groups, {**base.defaults, self._key: check_rho(rho)})
         self.base, self.steps = base, 0

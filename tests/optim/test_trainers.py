@@ -75,6 +75,14 @@ class Halfway(Lookahead):
         self.param_groups, self.state = self.inner.param_groups, self.inner.state
 
 
+class Averaging(Halfway):
+    """As torch's PostLocalSGDOptimizer, which has no defaults either."""
+
+    def __init__(self, inner):
+        super().__init__(inner)
+        del self.defaults
+
+
 class Bare(torch.optim.SGD):
     """Steps by itself, and leaves out torch's constructor."""
 
@@ -88,12 +96,12 @@ class Bare(torch.optim.SGD):
 
 
 @pytest.mark.parametrize("max_norm", [None, 0.01])
-@pytest.mark.parametrize("kind", [Lookahead, Accumulating, Halfway, Bare])
+@pytest.mark.parametrize("kind", [Lookahead, Accumulating, Averaging, Bare])
 def test_perturb_ends_before_anybody_reads_the_parameters(kind, max_norm):
     model, twin = build(mlp), build(mlp)
     base = kind(model.parameters() if kind is Bare else torch.optim.SGD(model.parameters(), lr=0.1))
     opt = geosam.SAM(base, rho=0.1, max_norm=max_norm)
-    lr = 0.05 if kind is Halfway else 0.1
+    lr = 0.05 if kind is Averaging else 0.1
     geosam.SAM(torch.optim.SGD(twin.parameters(), lr=lr), rho=0.1, max_norm=max_norm).step(Closure(twin, X, Y))
     parts = 2 if kind is Accumulating else 1
     for _ in range(parts):

@@ -14,7 +14,7 @@ from ..core.undo import undisturbed
 from ..problem import Bound
 from .observation import Observation
 from .observe import explain, observe
-from .request import Needs
+from .request import Needs, Request
 
 State = Mapping[str, Any]
 T_co = TypeVar("T_co", covariant=True)
@@ -25,6 +25,15 @@ class Field(Public, ABC, Generic[T_co]):
 
     Implement ``local``; for a field with memory see :class:`Remembering`.
     """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Raises: TypeError where ``needs`` is one request, or has a class among them."""
+        super().__init_subclass__(**options)
+        needs = vars(cls).get("needs")
+        if isinstance(needs, Request) or (isinstance(needs, tuple) and any(isinstance(n, type) for n in needs)):
+            raise TypeError(
+                f"{cls.__name__}.needs is a tuple of requests, such as (PerSampleGradients(Auto()),); got {needs!r}"
+            )
 
     @property
     def needs(self) -> Needs:

@@ -34,7 +34,10 @@ class Observation(Brief):
     def __getitem__(self, request: Request[T]) -> T:
         """What was observed for this request. Raises: TypeError where it was not requested."""
         if request not in self.found:
-            raise TypeError(f"this observation was not asked for {request!r}: observe(problem.on(x, y), (request,))")
+            raise TypeError(
+                f"this observation was not asked for {request!r}: a metric or objective names it in ``needs``, a property that "
+                "gives (request,); elsewhere observe(problem.on(x, y), (request,))"
+            )
         value: T = self.found[request]
         return value
 

@@ -23,7 +23,10 @@ def solve(
     """
     rho = check_radius(rho)
     if not isinstance(geometry, Norm | Divergence):
-        raise TypeError(f"solve() needs a norm or divergence, which metric.at(problem.on(x, y)) makes; got {brief(geometry)}")
+        raise TypeError(
+            "solve() needs a norm or divergence, which metric.at(problem.on(x, y)) makes, and ``local`` of a metric of one's "
+            f"own returns; got {brief(geometry)}"
+        )
     if isinstance(c, Tensor):
         raise TypeError("the covector is a list of tensors in parameter order, one of which may be all there is: [c]; got one")
     if not isinstance(c, Sequence):

@@ -141,6 +141,16 @@ class TestErrors:
         with pytest.raises(TypeError, match="was not asked for HessianProducts"):
             _ = geosam.observe(bind())[HessianProducts()]
 
+    @pytest.mark.parametrize("asked", [HessianProducts(), (HessianProducts,)])
+    def test_needs_that_are_no_tuple_of_requests(self, asked):
+        with pytest.raises(TypeError, match=r"Asks\.needs is a tuple of requests, such as"):
+            type("Asks", (Metric,), {"needs": asked, "local": lambda self, observation: None})
+
+    def test_a_local_that_gives_no_norm(self):
+        bare = type("Bare", (Metric,), {"local": lambda self, observation: list(observation.gradient)})
+        with pytest.raises(TypeError, match=r"needs a norm or divergence, .*``local`` of a metric of one's own returns; got"):
+            geosam.SAM(torch.optim.SGD((bound := bind()).model.parameters(), lr=0.1), bare()).step(bound)
+
 
 @dataclass(frozen=True)
 class OutputLength(Request[Tensor]):

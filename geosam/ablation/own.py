@@ -1,11 +1,16 @@
-"""That every run has weights of its own."""
+"""That every run has weights, and a loss and metrics, of its own: what another run left in them would be in its numbers."""
 
 from __future__ import annotations
+
+import copy
+from typing import Any, TypeVar
 
 from torch import nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-_taken = WeakIdKeyDictionary()
+T = TypeVar("T")
+
+_taken: Any = WeakIdKeyDictionary()
 """Parameters that a run has had."""
 
 
@@ -18,3 +23,11 @@ def check_own(model: nn.Module) -> None:
                 "lambda seed: network(), or copy.deepcopy(network)"
             )
         _taken[parameter] = True
+
+
+def own(shared: T) -> T:
+    """A copy for one run; what cannot be copied as it is."""
+    try:
+        return copy.deepcopy(shared)
+    except Exception:
+        return shared

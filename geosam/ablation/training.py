@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from ..measure import calibrate
 from ..measure.calibrate import Match
 from . import streams
 from .data import Batch, moved
-from .own import check_own
+from .own import check_own, own
 from .score import Score
 from .setting import Run
 
@@ -28,7 +29,7 @@ class Training:
     """
 
     def __init__(self, run: Run, chosen: Mapping[str, float] | None = None) -> None:
-        setting = run.setting
+        setting, run = run.setting, replace(run, method=own(run.method))
         self.run, self.setting, self.device = run, setting, torch.device(setting.device)
         self.chosen = dict(chosen or {})
         streams.seed(run.seed)
@@ -36,7 +37,7 @@ class Training:
         if not isinstance(model, nn.Module):
             raise TypeError(f"model(seed) must give a torch module, got {type(model).__name__}")
         check_own(model)
-        loss = setting.loss.to(self.device) if isinstance(setting.loss, nn.Module) else setting.loss
+        loss = own(setting.loss).to(self.device) if isinstance(setting.loss, nn.Module) else setting.loss
         self.problem = setting.problem(model.to(self.device), loss)
         self.data = setting.data(run.seed)
         tuned = {"lr": self.chosen["lr"]} if "lr" in self.chosen else {}
@@ -96,6 +97,7 @@ class Training:
         """All that going on needs."""
         return {
             "model": self.model.state_dict(),
+            "loss": self.problem.loss.state_dict() if isinstance(self.problem.loss, nn.Module) else None,
             "optimizer": self.optimizer.state_dict(),
             "schedule": None if self.schedule is None else self.schedule.state_dict(),
             "radius": self.radius,
@@ -109,6 +111,8 @@ class Training:
     def load(self, state: dict[str, Any]) -> None:
         """Go on from what ``state`` gave."""
         self.model.load_state_dict(state["model"])
+        if isinstance(self.problem.loss, nn.Module):
+            self.problem.loss.load_state_dict(state["loss"])
         self.radius = state["radius"]
         if self.radius is not None:
             self.optimizer = self.run.method.around(self.base, self.radius["rho"])

@@ -1,6 +1,7 @@
 """What would make an ablation's numbers wrong in silence: refused, told, or without effect."""
 
 import random
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -170,3 +171,36 @@ def test_the_loss_of_all_samples_does_not_depend_on_how_they_are_cut():
     loss = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 5.0]))
     cut = classified(model, loss, zip(X.split(7), labels.split(7), strict=True))
     assert cut["loss"] == pytest.approx(loss(model(X), labels).item(), rel=1e-6) and cut["labels"] == 25
+
+
+class Counts(nn.CrossEntropyLoss):
+    """A loss with a memory in a buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, outputs, y):
+        if outputs.requires_grad:
+            self.get_buffer("calls").add_(1)
+        return super().forward(outputs, y) * (1 + 0.01 * self.calls)
+
+
+@dataclass(frozen=True)
+class Hoards(geosam.Metric):
+    """Keeps what it saw in a list of its own."""
+
+    seen: list = field(default_factory=list)
+
+    def local(self, observation):
+        self.seen.append(0)
+        return geosam.norms.Diagonal.of([torch.full_like(p, 1.0 + len(self.seen)).detach() for p in observation.parameters])
+
+
+def test_what_a_run_leaves_in_the_loss_or_in_a_metric_is_in_no_other_run(tmp_path):
+    """As where every run has a process of its own."""
+    hoards = Hoards()
+    one, other = losses(call(tmp_path / "metric", methods={"a": hoards, "b": hoards}))
+    assert one == other and not hoards.seen
+    one, other = losses(call(tmp_path / "loss", methods={"a": None, "b": None}, loss=Counts()))
+    assert one == other

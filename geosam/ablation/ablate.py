@@ -27,7 +27,9 @@ from .tuned import Tuned
 
 @dataclass(frozen=True)
 class Ablation:
-    """Methods, seeds and what all runs share. Runs of equal seed have the same initial model, data and warm-up."""
+    """Methods, seeds and what all runs share. Runs of equal seed have the same initial model and data, and at equal ``stretch``
+    the same warm-up: the schedule of a base optimizer spans all steps of its run.
+    """
 
     setting: Setting
     methods: tuple[tuple[str, Method], ...]

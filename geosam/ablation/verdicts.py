@@ -30,8 +30,8 @@ def judged(outcomes: Outcomes, rule: Rule | None = None) -> dict[str, Verdict]:
         if whys:
             why = f"{', '.join(whys)}, here or in the reference; the others: {verdict.why}"
             found[name] = replace(verdict, outcome="not decided", why=why, seeds=None)
-        elif not fixed:
-            found[name] = replace(verdict, why=f"{verdict.why}; {LATER}")
+        if not fixed:
+            found[name] = replace(found[name], why=f"{found[name].why}; {LATER}")
     return found
 
 

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 import geosam
 from geosam import updates
-from tests.networks import build, draw, labels, mlp
+from tests.networks import Closure, build, draw, labels, mlp
 
 BATCHES = [(draw(6, 4, seed=k, dtype=torch.float64), labels(6, seed=k)) for k in range(3)]
 RHO = 0.3
@@ -136,3 +136,36 @@ def test_a_block_forgets_the_gradient_of_a_parameter_that_was_frozen_since():
         F.cross_entropy(model(BATCHES[1][0]), BATCHES[1][1]).backward()
     opt.step()
     assert torch.equal(model[0].weight, before)
+
+
+def test_a_model_can_be_converted_by_swapping_its_parameters():
+    model = build(mlp)
+    x, y = BATCHES[0]
+    model[0].requires_grad_(False)
+    opt = geosam.SAM(torch.optim.SGD(model[2].parameters(), lr=0.1))
+    opt.step(Closure(model, x.float(), y))
+    model.zero_grad()
+    torch.__future__.set_swap_module_params_on_conversion(True)
+    try:
+        model.double()
+    finally:
+        torch.__future__.set_swap_module_params_on_conversion(False)
+    opt.step(Closure(model, x, y))
+
+
+def test_a_gradient_of_two_modules_is_kept_through_the_pass_that_meets_them():
+    x, y = BATCHES[0]
+    model, head, tail = (build(m, dtype=torch.float64) for m in (mlp, lambda: nn.Linear(3, 3), lambda: nn.Linear(3, 3)))
+    tail.weight = head.weight
+    opt = geosam.SAM(torch.optim.SGD(model.parameters(), lr=0.1), rho=0.0001)
+    head.weight.grad = torch.ones_like(head.weight)
+
+    def closure():
+        opt.zero_grad()
+        loss = F.cross_entropy(tail(head(model(x))), y)
+        loss.backward()
+        return loss
+
+    own = torch.autograd.grad(F.cross_entropy(tail(head(model(x))), y), [head.weight])[0]
+    opt.step(closure)
+    torch.testing.assert_close(head.weight.grad, own + 1, atol=1e-3, rtol=1e-3)

@@ -45,7 +45,7 @@ class Problem:
         if not isinstance(model, nn.Module) or not callable(loss) or isinstance(loss, type) or isinstance(model, _Loss):
             raise TypeError(
                 "Problem(model, loss) takes a module and a loss to call, e.g. torch.nn.CrossEntropyLoss(), in this order; got "
-                f"{brief(model)} and {brief(loss)}"
+                f"{brief(model)} and {f'the class {loss.__name__}' if isinstance(loss, type) else brief(loss)}"
             )
         if likelihood is not None:
             check_callable("likelihood", likelihood, "lambda outputs: torch.distributions.Categorical(logits=outputs)")
@@ -73,6 +73,8 @@ class Problem:
                 raise TypeError(f"a batch is of tensors: torch.as_tensor(x); got {type(x).__name__} and {type(y).__name__}")
             raise ValueError(f"inputs and targets must share their first dimension, the batch; got shapes {shapes}")
         (n,) = sizes
+        if self.sample.known and not isinstance(y, Tensor):
+            raise TypeError(f"targets of {brief(self.loss)} are one tensor, such as torch.as_tensor(y); got {type(y).__name__}")
         if not n:
             raise ValueError("the batch is empty: a mean over no samples is not defined")
         x = dict(x) if isinstance(x, Mapping) else x

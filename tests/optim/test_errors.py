@@ -97,8 +97,14 @@ PARTS: dict[str, Row] = {
     "an engine's name": (lambda b: metrics.EmpiricalFisher(engine="hooks"), TypeError, "got 'hooks'", r"engines.Auto\(\)"),
     "a number of samples": (lambda b: metrics.Fisher(sampling=5), TypeError, "got 5", r"metrics.Exact\(\)"),
     "KL along KL": (lambda b: metrics.KLExact(along=metrics.KLExact()), TypeError, "another divergence", "a norm"),
-    "a loss's class": (lambda b: geosam.Problem(b.model, nn.MSELoss), TypeError, "Sequential and MSELoss", "a loss to call"),
+    "a loss's class": (
+        lambda b: geosam.Problem(b.model, nn.MSELoss),
+        TypeError,
+        "Sequential and the class MSELoss",
+        "a loss to call",
+    ),
     "the loss first": (lambda b: geosam.Problem(nn.MSELoss(), b.model), TypeError, "Problem", "in this order"),
+    "labels in a list": (lambda b: b.problem.on(X, ["a"] * len(X)), TypeError, "one tensor", r"torch\.as_tensor\(y\)"),
     "sizes that differ": (lambda b: b.problem.on(X, Y[:5]), ValueError, r"\(6, 4\).*\(5,\)", "first dimension"),
     "an empty batch": (lambda b: b.problem.on(X[:0], Y[:0]), ValueError, "empty", "empty"),
 }

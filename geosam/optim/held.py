@@ -8,25 +8,20 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.autograd.graph import register_multi_grad_hook
+from torch import Tensor
 
-from ..core import Vectors
 from ..core.undo import unless_raised
 from ..observation.closures import Seen, seen, still
+from .backward import at_the_end
 from .last import Perturbed
 from .layers import at_another_point, closure_in, ends, gradients_again, with_closure
+from .mark import Mark
 from .rule import Rule
 from .step import Step
 from .trainers import STEPPED_INSIDE, check_unscaled
 
 UNTIL = ("step", "backward")
 
-_TWICE = (
-    "a second backward pass came after one perturb(until='backward'), whose ε* had gone with the first: it differentiates at "
-    "θ. Call perturb before each backward pass, or use until='step'. Checkpoints with use_reentrant=True run backward passes "
-    "inside one: use use_reentrant=False."
-)
 _UNSEEN = (
     "until='backward' is not known under fully_shard, whose gradients arrive apart from autograd's hooks: use until='step', "
     "and opt.restore() where the loop evaluates or saves in between."
@@ -51,7 +46,7 @@ class Held:
         """The gradients that a block left, by which its base step is recognised."""
         self._base: torch.optim.Optimizer | None = None
         self._backward: Any = None
-        self._mark: tuple[Tensor, int, Tensor] | None = None
+        self._mark: Mark | None = None
         self._inside = False
         """Whether a wrapper of the base optimizer steps, before which the pass has ended."""
         self._undo: Callable[[], None] | None = None
@@ -90,19 +85,16 @@ class Held:
             if kept is not None:
                 step.safety.put_back()
                 raise ValueError(f"{step.rule.update} is made when the base optimizer steps: use until='step'")
-            self._backward = register_multi_grad_hook(step.parameters, _ending(step), mode="any")
+            self._backward = at_the_end(step.parameters, step.safety.put_back)
         elif kept is not None:
             self._join(step, kept, grads)
         self._step, self._left = step, None
-        self._mark = _mark(step.parameters) if until == "step" else None
+        self._mark = Mark(step.parameters) if until == "step" else None
 
     def overwritten(self) -> bool:
-        """Whether others have written to the parameters since, which θ undoes; asked once, and True only where it is certain.
-
-        A forward pass may write too (an embedding that renormalises its rows), and means to be undone: a bias tells.
-        """
+        """Whether others have written to the parameters since, which θ undoes; asked once."""
         mark, self._mark = self._mark, None
-        return mark is not None and mark[0]._version != mark[1] and not _few(mark[0]).equal(mark[2])
+        return mark is not None and mark.overwritten
 
     @contextmanager
     def block(self, step: Step) -> Iterator[Perturbed]:
@@ -236,37 +228,8 @@ class Held:
         step.descent.lift()
 
 
-def _mark(parameters: Vectors) -> tuple[Tensor, int, Tensor] | None:
-    """A parameter, its version and some of its entries, by which it is known whether others write to it."""
-    p = next((p for p in reversed(parameters) if p.dim() < 2), parameters[-1])
-    return (p, p._version, _few(p).clone()) if type(p) is nn.Parameter or type(p) is Tensor else None
-
-
-def _few(p: Tensor) -> Tensor:
-    some = p.detach()
-    while some.dim() > 1 and len(some):
-        some = some[0]
-    return some[:8] if some.dim() else some
-
-
 def _left_out(wrapper: torch.optim.Optimizer) -> None:
     raise RuntimeError(
         f"{type(wrapper).__name__} left out the closure of its step, the second pass after opt.perturb(...). Make that pass "
         "before the step, and call it without a closure."
     )
-
-
-def _ending(step: Step) -> Callable[[Tensor], None]:
-    """A hook on gradients that puts the parameters back when the backward pass ends."""
-    ended: list[bool] = []
-
-    def end() -> None:
-        ended.append(True)
-        step.safety.put_back()
-
-    def on_first_gradient(_: Tensor) -> None:
-        if ended:
-            raise RuntimeError(_TWICE)
-        torch.autograd.Variable._execution_engine.queue_callback(end)
-
-    return on_first_gradient

@@ -10,7 +10,7 @@ from .last import Last, Perturbed
 from .masters import Masters
 from .move import Copy, Move, Swap
 from .sam import SAM
-from .watch import LongPerturbation, Unrealised
+from .watch import LongPerturbation, Standstill, Unrealised
 
 __all__ = [
     "SAM",
@@ -21,6 +21,7 @@ __all__ = [
     "Masters",
     "Move",
     "Perturbed",
+    "Standstill",
     "Swap",
     "Unrealised",
     "passes",

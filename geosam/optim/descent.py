@@ -35,7 +35,7 @@ class Descent:
             return
         skipped = self.withhold(gradients)
         self.clip()
-        if not (vec.reads_are_free([skipped]) and skipped):
+        if not self._stands(skipped):
             self.lift()
             with explained(self.rule.base):
                 self.rule.base.step()
@@ -53,8 +53,7 @@ class Descent:
 
     def leave_out(self) -> None:
         """As :meth:`withhold`, before a base optimizer that steps anyway: on a CPU the gradients are dropped."""
-        skipped = self.withhold(self.groups.gradients)
-        if vec.reads_are_free([skipped]) and skipped:
+        if self._stands(self.withhold(self.groups.gradients)):
             for p in self.parameters:
                 p.grad = None
 
@@ -72,6 +71,14 @@ class Descent:
     def lend_memory(self) -> None:
         """Give the move what checkpoints hold of it."""
         self.rule.memory["move"] = self.rule.move.state = dict(self.rule.memory["move"])
+
+    def _stands(self, skipped: Tensor) -> bool:
+        """Whether the update is known to be withheld: on an accelerator nobody asks."""
+        if not vec.reads_are_free([skipped]):
+            return False
+        stands = bool(skipped)
+        self.rule.watch.check_skipped(stands)
+        return stands
 
     def _skipped(self, skipped: Tensor) -> Tensor:
         assert self.rule.last is not None

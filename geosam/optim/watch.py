@@ -1,4 +1,4 @@
-"""A warning where ε is extreme beside θ."""
+"""A warning where ε is extreme beside θ, or nothing is trained."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..core import Vectors
 from ..core import vectors as vec
 from .last import Last
 
-EXTREME, UNREALISED = 0.3, 0.05
+EXTREME, UNREALISED, STANDSTILL = 0.3, 0.05, 10
 
 
 class LongPerturbation(RuntimeWarning):
@@ -20,6 +20,10 @@ class LongPerturbation(RuntimeWarning):
 
 class Unrealised(RuntimeWarning):
     """ε* was rounded away in the parameters' own precision."""
+
+
+class Standstill(RuntimeWarning):
+    """Ten updates in a row were withheld."""
 
 
 class Watch:
@@ -31,6 +35,7 @@ class Watch:
     def __init__(self) -> None:
         self.steps, self.warned = 0, False
         self.rounded, self.warned_rounding = 0, False
+        self.skips, self.warned_skips = 0, False
 
     def unit(self, parameters: Vectors) -> Tensor | None:
         """The unit of a step in which it is due."""
@@ -49,6 +54,19 @@ class Watch:
                 "below the spacing of the parameters' precision, and steps are the base optimizer's own. Keep parameters in "
                 "float32 and compute under torch.autocast, or raise rho. Shown once.",
                 Unrealised,
+                stacklevel=2,
+            )
+
+    def check_skipped(self, skipped: bool) -> None:
+        """Of a step. Warns at most once, at the tenth in a row."""
+        self.skips = self.skips + 1 if skipped else 0
+        if self.skips == STANDSTILL and not self.warned_skips:
+            self.warned_skips = True
+            warnings.warn(
+                f"{STANDSTILL} updates in a row were withheld, because the second pass's gradient is not finite: nothing is "
+                "trained. Look for NaN in inputs and targets, or lower the learning rate; raise_nonfinite=True stops at the "
+                "first. Shown once.",
+                Standstill,
                 stacklevel=2,
             )
 

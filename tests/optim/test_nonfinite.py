@@ -21,6 +21,7 @@ from geosam.metrics import (
     ParameterScaled,
 )
 from geosam.objectives import Smoothed
+from geosam.optim import Standstill
 from tests.networks import Closure, Unruly, build, clones, draw, labels, mlp, same
 
 X, Y = draw(6, 4), labels(6)
@@ -216,3 +217,20 @@ def test_a_sparse_gradient_that_is_nan_updates_nothing():
 
     opt.step(closure)
     assert opt.last.skipped and same(clones(model), values)
+
+
+def test_a_standstill_is_told_once():
+    model, bad = build(mlp), X.clone()
+    bad[0, 0] = math.nan
+    opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1))
+
+    def steps(x: Tensor, count: int) -> None:
+        for _ in range(count):
+            opt.step(Closure(model, x, Y))
+
+    steps(bad, 9)
+    steps(X, 1)
+    steps(bad, 9)
+    with pytest.warns(Standstill, match="10 updates in a row.*raise_nonfinite=True"):
+        steps(bad, 1)
+    steps(bad, 20)

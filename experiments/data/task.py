@@ -15,6 +15,7 @@ from .noise import flipped
 from .split import Split
 
 EPOCHS = 1_000_000  # a seed has so many numbers for its epochs
+NOISE = 40_000  # added to a seed, by which samples are held out too: those would be the ones with wrong labels
 
 
 def unchanged(x: Tensor) -> Tensor:
@@ -67,7 +68,7 @@ class Task:
 
     def noisy(self, part: float, seed: int) -> Task:
         """With this part of the training labels moved to another class; the test labels are as they were."""
-        return replace(self, split=replace(self.split, y=flipped(self.split.y, part, seed, self.classes)))
+        return replace(self, split=replace(self.split, y=flipped(self.split.y, part, NOISE + seed, self.classes)))
 
     def held_out(self, part: float, seed: int) -> Task:
         """Training samples only: this part of them stands where the test samples stood, and is not trained on."""

@@ -113,7 +113,7 @@ class Buffers:
         known = [(m, sums) for m, sums in self._sums if id(m) in self._written]
         begun = {id(m) for m, sums in known if any(not a.equal(b) for a, b in zip(sums, _sums(m), strict=True))}
         for before in self._before:
-            before.restore(self._written - begun)
+            before.restore(self._written - begun, quietly=True)
 
     def unwritten(self, run: Callable[[], Any]) -> Any:
         """What ``run``, a further pass, returns; its writes are undone where they do not count."""

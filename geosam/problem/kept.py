@@ -25,8 +25,11 @@ class Kept:
         self._sums = [_sum(t) for _, t in places.many] if copied else []
 
     @torch.no_grad()
-    def restore(self, only: Collection[int] | None = None) -> None:
-        """Give all of them their values back, or those of some modules, by their ids; may be repeated."""
+    def restore(self, only: Collection[int] | None = None, quietly: bool = False) -> None:
+        """Give all of them their values back, or those of some modules, by their ids; may be repeated.
+
+        quietly: to tensors without a counted write by one that does not count either, for rows may be formed of them later.
+        """
         places = self.places
         if not places.same():
             for holder in places.holders:
@@ -37,15 +40,13 @@ class Kept:
             for t, value in ((places.tensors[i], self.values[i]) for i in mine):
                 if t.shape != value.shape:
                     t.data = value.clone()
-            vec.copy_([self._quietly(i) for i in mine], [self.values[i] for i in mine])
+            written = [places.tensors[i] for i in mine]
+            if quietly:
+                written = [t.data if version(t) == self.versions[i] else t for i, t in zip(mine, written, strict=True)]
+            vec.copy_(written, [self.values[i] for i in mine])
         for (key, a), value in zip(places.arrays, self._arrays, strict=True):
             if only is None or key in only:
                 a[...] = value
-
-    def _quietly(self, i: int) -> Tensor:
-        """The tensor; where no write to it was counted, one that does not count this one: rows are formed of it later."""
-        t = self.places.tensors[i]
-        return t.data if version(t) == self.versions[i] else t
 
     def changed(self, known: Collection[int] = ()) -> set[int]:
         """The ids of the modules that were written to, or ``known`` to be: a module may hash by its state (torchmetrics)."""

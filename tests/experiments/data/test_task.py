@@ -56,3 +56,14 @@ def test_parts_are_drawn_without_repetition():
 def test_standardised_channels():
     x = torch.tensor([[[[0]], [[255]]]], dtype=torch.uint8)
     assert Standardise((0.5, 0.0), (0.5, 2.0))(x).flatten().tolist() == [-1.0, 0.5]
+
+
+def test_held_out_samples_have_wrong_labels_as_often_as_the_others():
+    n = 4000
+    clean = Task(
+        Split(torch.arange(n).float()[:, None, None, None], torch.arange(n) % 10, torch.zeros(1, 1, 1, 1), torch.zeros(1)), 10
+    )
+    task = clean.noisy(0.4, 0).held_out(0.2, 0)
+    for x, y in ((task.split.x, task.split.y), (task.split.test_x, task.split.test_y)):
+        wrong = (y != x.flatten().long() % 10).double().mean()
+        assert abs(wrong - 0.4) < 0.05

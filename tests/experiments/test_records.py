@@ -31,7 +31,8 @@ STUDIES: dict[str, tuple[list[Study], int]] = {
 }
 
 STUDIED = ("budget", "classify", "finetune", "magnitude", "natural", "noise", "perturb", "sensitivity", "twotower")
-ABLATIONS = {"fast": "tiny"} | dict.fromkeys(STUDIED, "digits")
+ABLATIONS = {"fast": ("small", "tiny")} | dict.fromkeys(STUDIED, ("digits",))
+NOT_RUN = {("small", "noise-0.4")}  # an hour of a core
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -44,16 +45,20 @@ def test_every_record_is_found_by_its_configuration(name):
     assert {store.path(job) for store, job in stores} == kept
 
 
-@pytest.mark.parametrize("name, preset", ABLATIONS.items())
-def test_every_record_of_an_ablation_is_found_by_its_configuration(name, preset):
-    made = study(import_module(f"experiments.{name}.presets"), preset, Options(), False)
-    folder = made.folder(ROOT / name)
-    assert [path.name for path in (ROOT / name).iterdir()] == [folder.name]
-    for setting, ablation in made.settings.items():
-        store = Store(folder / setting / "records", dict)
-        jobs = [*ablation.runs(), *control(ablation, read(folder / setting))]
-        assert [job.title for job in jobs if store.load(job) is None] == []
-        assert {store.path(job) for job in jobs} == set(store.directory.iterdir())
+@pytest.mark.parametrize("name, presets", ABLATIONS.items())
+def test_every_record_of_an_ablation_is_found_by_its_configuration(name, presets):
+    made = [study(import_module(f"experiments.{name}.presets"), preset, Options(), False) for preset in presets]
+    assert {path.name for path in (ROOT / name).iterdir()} == {each.folder(ROOT / name).name for each in made}
+    for each in made:
+        for setting, ablation in each.settings.items():
+            folder = each.folder(ROOT / name) / setting
+            assert folder.exists() == ((each.preset, setting) not in NOT_RUN)
+            if not folder.exists():
+                continue
+            store = Store(folder / "records", dict)
+            jobs = [*ablation.runs(), *control(ablation, read(folder))]
+            assert [job.title for job in jobs if store.load(job) is None] == []
+            assert {store.path(job) for job in jobs} == set(store.directory.iterdir())
 
 
 def test_the_summary_of_the_toy_is_that_of_its_configuration():

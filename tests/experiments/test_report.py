@@ -17,7 +17,8 @@ RECORDS = ROOT / "experiments" / "records"
 def some(tmp_path):
     """A folder with two studies, one of them in the layout of an ``--out`` folder."""
     shutil.copytree(RECORDS / "bound", tmp_path / "bound" / "records")
-    shutil.copytree(RECORDS / "fast", tmp_path / "fast")
+    (tiny,) = (RECORDS / "fast").glob("tiny-*")
+    shutil.copytree(tiny, tmp_path / "fast" / tiny.name)
     return tmp_path
 
 
@@ -41,6 +42,7 @@ def test_where_there_is_nothing_it_says_so(tmp_path):
 
 def test_a_study_is_made_of_the_options_that_its_records_were(some):
     assert configurations(some / "bound") == [{}] and configurations(some / "fast") == [{"preset": "tiny"}]
+    assert configurations(RECORDS / "fast") == [{"preset": "small"}, {"preset": "tiny"}]
     for seeds in (1, 2):
         folder = some / "bound" / f"{seeds}"
         folder.mkdir()

@@ -10,6 +10,7 @@ import torch
 from torch.optim import Optimizer
 
 from ..core import Vectors
+from ..core import vectors as vec
 
 _HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
 
@@ -74,10 +75,10 @@ def gradients_again(parameters: Vectors) -> Callable[[], None]:
 
 def at_another_point(closure: Callable[[], Any], parameters: Vectors) -> Callable[[], Any]:
     """The closure, with the parameters as they are now for as long as it runs, whatever they are when it is called."""
-    there = [p.detach().clone() for p in parameters]
+    there = vec.clone(parameters)
 
     def run() -> Any:
-        here = [p.detach().clone() for p in parameters]
+        here = vec.clone(parameters)
         _put(parameters, there)
         try:
             return closure()
@@ -89,5 +90,4 @@ def at_another_point(closure: Callable[[], Any], parameters: Vectors) -> Callabl
 
 @torch.no_grad()
 def _put(parameters: Vectors, values: Vectors) -> None:
-    for p, value in zip(parameters, values, strict=True):
-        p.copy_(value)
+    vec.copy_(parameters, values)

@@ -2,11 +2,12 @@
 
 import gc
 from collections import Counter
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.autograd import DeviceType
+from torch._C._profiler import _EventType, _ProfilerEvent
 from torch.profiler import ProfilerActivity, profile
 
 import geosam
@@ -105,7 +106,7 @@ def test_perturb_costs_what_step_costs(metric):
     assert passes == same and alike == pytest.approx(size, rel=0.01)
 
 
-def peak_and_kept(step: object) -> tuple[int, int]:
+def peak_and_kept(step: Callable[[], object]) -> tuple[int, int]:
     """(largest, final) number of bytes above the start that tensors hold, from the profiler's record of allocations."""
     gc.collect()  # what earlier tests left in cycles would be freed at any moment
     gc.disable()
@@ -114,13 +115,24 @@ def peak_and_kept(step: object) -> tuple[int, int]:
             step()
     finally:
         gc.enable()
-    events = [e for e in record.profiler.kineto_results.events() if e.name() == "[memory]"]
-    events = sorted((e for e in events if e.device_type() == DeviceType.CPU), key=lambda e: e.start_ns())
-    held = peak = 0
+    # torch takes the size of what is freed from a table that outlives a profile: what was allocated before this one is freed
+    # with the size of whatever an earlier profile saw at its address, or not at all
+    held: dict[int, int] = {}
+    peak = 0
+    for event in sorted(allocations(record.profiler.kineto_results.experimental_event_tree()), key=lambda e: e.start_time_ns):
+        if event.extra_fields.alloc_size > 0:
+            held[event.extra_fields.ptr] = event.extra_fields.alloc_size
+            peak = max(peak, sum(held.values()))
+        else:
+            held.pop(event.extra_fields.ptr, None)
+    return peak, sum(held.values())
+
+
+def allocations(events: list[_ProfilerEvent]) -> Iterator[_ProfilerEvent]:
     for event in events:
-        held += event.nbytes()
-        peak = max(peak, held)
-    return peak, held
+        if event.tag == _EventType.Allocation and event.extra_fields.device.type == "cpu":
+            yield event
+        yield from allocations(event.children)
 
 
 class Wide(nn.Module):

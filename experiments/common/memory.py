@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from torch._C._profiler import _ExtraFields_Allocation, _ProfilerEvent
 
 
 def peak_bytes(run: Callable[[], Any], device: torch.device) -> int:
@@ -16,13 +17,33 @@ def peak_bytes(run: Callable[[], Any], device: torch.device) -> int:
         torch.cuda.reset_peak_memory_stats(device)
         run()
         return torch.cuda.max_memory_allocated(device) - before
+    return peak_and_kept(run)[0]
+
+
+def peak_and_kept(run: Callable[[], Any]) -> tuple[int, int]:
+    """(most, last) bytes alive on the host of those that ``run`` allocates, from the profiler's record."""
     cpu = torch.profiler.ProfilerActivity.CPU
     with torch.profiler.profile(activities=[cpu], profile_memory=True) as profile:
         run()
-    found = profile.profiler.kineto_results.events()
-    events = sorted((e.start_ns(), e.nbytes()) for e in found if e.name() == "[memory]")
+    # what was allocated before is left out: torch takes the size of what is freed from a table that outlives a profile, so that
+    # such a tensor is freed with the size of whatever an earlier profile saw at its address, or not at all
+    sizes: dict[int, int] = {}
     alive = peak = 0
-    for _, size in events:
-        alive += size
-        peak = max(peak, alive)
-    return peak
+    found = allocations(profile.profiler.kineto_results.experimental_event_tree())
+    for _, address, size in sorted(found):
+        if size > 0:
+            sizes[address] = size
+            alive += size
+            peak = max(peak, alive)
+        else:
+            alive -= sizes.pop(address, 0)
+    return peak, alive
+
+
+def allocations(events: list[_ProfilerEvent]) -> Iterator[tuple[int, int, int]]:
+    """(when, address, bytes) on the host; bytes are negative where memory is freed."""
+    for event in events:
+        match event.extra_fields:
+            case _ExtraFields_Allocation(device=device, ptr=address, alloc_size=size) if device.type == "cpu":
+                yield event.start_time_ns, address, size
+        yield from allocations(event.children)

@@ -2,15 +2,15 @@
 
 import gc
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch._C._profiler import _EventType, _ProfilerEvent
-from torch.profiler import ProfilerActivity, profile
 
 import geosam
+from experiments.common import memory
 from geosam import SAM, Copy, Swap
 from geosam.metrics import EmpiricalFisher, Euclidean, GradientMagnitude, KLExact, Monge, ParameterScaled
 from tests.networks import Closure, build, draw, labels, mlp
@@ -107,32 +107,13 @@ def test_perturb_costs_what_step_costs(metric):
 
 
 def peak_and_kept(step: Callable[[], object]) -> tuple[int, int]:
-    """(largest, final) number of bytes above the start that tensors hold, from the profiler's record of allocations."""
-    gc.collect()  # what earlier tests left in cycles would be freed at any moment
+    """What earlier tests left in cycles would be freed at any moment."""
+    gc.collect()
     gc.disable()
     try:
-        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
-            step()
+        return memory.peak_and_kept(step)
     finally:
         gc.enable()
-    # torch takes the size of what is freed from a table that outlives a profile: what was allocated before this one is freed
-    # with the size of whatever an earlier profile saw at its address, or not at all
-    held: dict[int, int] = {}
-    peak = 0
-    for event in sorted(allocations(record.profiler.kineto_results.experimental_event_tree()), key=lambda e: e.start_time_ns):
-        if event.extra_fields.alloc_size > 0:
-            held[event.extra_fields.ptr] = event.extra_fields.alloc_size
-            peak = max(peak, sum(held.values()))
-        else:
-            held.pop(event.extra_fields.ptr, None)
-    return peak, sum(held.values())
-
-
-def allocations(events: list[_ProfilerEvent]) -> Iterator[_ProfilerEvent]:
-    for event in events:
-        if event.tag == _EventType.Allocation and event.extra_fields.device.type == "cpu":
-            yield event
-        yield from allocations(event.children)
 
 
 class Wide(nn.Module):
@@ -157,7 +138,7 @@ def extra(metric: geosam.Metric, move: geosam.Copy | geosam.Swap, n: int, first:
             opt.step(closure)
         opt.zero_grad()
         closure.losses.clear()
-        results.append(peak_and_kept(lambda opt=opt, closure=closure: opt.step(closure)))
+        results.append(peak_and_kept(partial(opt.step, closure)))
         size = sum(p.nbytes for p in model.parameters())
     (base, left), (ours, kept) = results
     return (ours - base) / size, (kept - left) / size

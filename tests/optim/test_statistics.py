@@ -199,11 +199,12 @@ def test_a_frozen_scale_beside_running_statistics_stays_what_rows_are_formed_of(
         model = build(
             lambda: nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 3)), dtype=torch.float64
         )
-        model[1].weight = model[1].weight.requires_grad_(False) if fixed else None  # ones either way
+        ones = nn.Parameter(torch.ones(6, dtype=torch.float64), requires_grad=False)
+        model[1].register_parameter("weight", ones if fixed else None)
         problem = geosam.Problem(model, nn.CrossEntropyLoss(), frozen_statistics=True, check="first")
         learnt = [p for p in model.parameters() if p.requires_grad]
         opt = geosam.SAM(torch.optim.SGD(learnt, lr=0.1), metrics.EmpiricalFisher(0.1), 0.2, batchnorm=where)
         for _ in range(4):
             opt.step(problem.on(X.double(), Y))
-        ends.append([p.detach() for p in learnt] + [model[1].running_mean, model[1].running_var])
+        ends.append([p.detach() for p in learnt] + [b.clone() for b in model.buffers()])
     torch.testing.assert_close(*ends, rtol=1e-12, atol=1e-14)

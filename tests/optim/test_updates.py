@@ -2,6 +2,7 @@
 
 import gc
 import math
+from functools import partial
 from typing import ClassVar
 
 import pytest
@@ -254,7 +255,7 @@ def test_the_default_keeps_nothing_and_the_surrogate_gap_one_copy_for_the_length
         opt.zero_grad()
         closure.losses.clear()
         gc.collect()  # what an earlier test left would be freed in between
-        peak, kept = peak_and_kept(lambda opt=opt, closure=closure: opt.step(closure))
+        peak, kept = peak_and_kept(partial(opt.step, closure))
         size = sum(p.nbytes for p in model.parameters())
         held.append((peak / size, kept / size))
     (base, left), *others = held

@@ -23,7 +23,7 @@ def noise_is_not(found: Found) -> Parts:
     noisy = {name: outcomes for name, outcomes in found.items() if name != "clean"}
     each = compared(noisy, [(name, SAM) for name in _geometries(noisy)], BETTER)
     apart = [v for v in each.values() if v.outcome != "not decided"]
-    why = "; ".join(f"{v.claim}: {v.why}" for v in apart or each.values())
+    why = "; ".join(f"{v.claim}: {v.outcome}, {v.why}" for v in apart or each.values())
     words = "some geometry differs from SAM where labels are wrong"
     return {words: Verdict(words, "holds" if apart else "not decided", why)} if each else {}
 

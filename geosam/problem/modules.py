@@ -68,12 +68,13 @@ def couples_samples(module: nn.Module) -> bool:
 
 def refuse_coupled_samples(model: nn.Module) -> None:
     """ValueError if BatchNorm uses the batch's own statistics, or an embedding counts words over the batch."""
-    if any(getattr(m, "scale_grad_by_freq", False) for m in modules(model)):
+    parts = modules(model)
+    if any(getattr(m, "scale_grad_by_freq", False) for m in parts):
         raise ValueError(
             "an embedding with scale_grad_by_freq=True divides its gradient by how often a word comes in the batch: no "
             "per-sample gradients have that mean. Switch it off, or use a metric that needs none: GradientMagnitude."
         )
-    if not any(couples_samples(module) for module in modules(model)):
+    if not any(map(couples_samples, parts)):
         return
     name, module = next((name, m) for name, m in model.named_modules() if couples_samples(m))
     raise ValueError(

@@ -79,7 +79,7 @@ def is_linear(use: Use) -> bool:
 
 def sequence(t: Tensor, axis: Axis, n: int) -> Tensor:
     """[n, T, features]: samples first, all other leading dimensions together."""
-    return axis.front(t, n).reshape(n, -1, t.shape[-1])
+    return (t if axis == Axis(0) else axis.front(t, n)).reshape(n, -1, t.shape[-1])
 
 
 def _scale_and_shift(use: Use) -> tuple[int | None, int | None]:

@@ -41,8 +41,12 @@ class Linear(Rows):
 
     def _add_pairs(self, out: Tensor, precision: torch.dtype) -> None:
         draws, n, positions, _ = self.deltas.shape
-        d, four = self.deltas.to(precision), out.view(draws, n, draws, n)
-        for strip in self._strips(draws * draws * positions * positions * torch.finfo(precision).bits // 8):
+        d, strips = self.deltas.to(precision), self._strips((draws * positions) ** 2 * torch.finfo(precision).bits // 8)
+        if len(strips) == 1:
+            out.add_(self._pairs(d, d, strips[0]).view_as(out))
+            return
+        four = out.view(draws, n, draws, n)
+        for strip in strips:
             below = self._pairs(d[:, strip], d[:, : strip.stop], strip)
             four[:, strip, :, : strip.stop].add_(below)
             if strip.start:
@@ -53,14 +57,16 @@ class Linear(Rows):
         (k, s, t, o), m = d.shape, e.shape[1]
         both = d.reshape(-1, o) @ e.reshape(-1, o).T
         if self.has[0]:
-            both, a = both.view(k, s * t, k, m * t), self.inputs.gram(strip, d.dtype).unsqueeze(1)
+            a = self.inputs.gram(strip, d.dtype)
+            if k > 1:
+                both, a = both.view(k, s * t, k, m * t), a.unsqueeze(1)
             both = torch.addcmul(both, both, a) if self.has[1] else both.mul_(a)
         return both.view(k, s, t, k, m, t).sum((2, 5)) if t > 1 else both.view(k, s, k, m)
 
-    def _strips(self, bytes_a_pair: int) -> Iterator[slice]:
+    def _strips(self, bytes_a_pair: int) -> list[slice]:
         n = self.deltas.shape[1]
         size = max(1, min(256, limits.BLOCK // (bytes_a_pair * n)))
-        yield from (slice(start, min(start + size, n)) for start in range(0, n, size))
+        return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
     def _kindred(self, v: Vectors) -> tuple[Linear, Tensor] | None:
         """(rows, a) of a pulled vector Jᵀa of the same layer and pass, if the inputs' Gram matrix is kept; else None."""
@@ -97,8 +103,8 @@ class Linear(Rows):
 
     def _weighted(self, a: Tensor) -> Tensor:
         """Σ_k a_kᵢ δ_kᵢₜ, [nT, o], in the type of a."""
-        weights, deltas = a.view(*self.deltas.shape[:2], 1, 1), self.deltas.to(a.dtype)
-        return (deltas[0] * weights[0] if len(deltas) == 1 else (deltas * weights).sum(0)).flatten(0, 1)
+        weighted = self.deltas.to(a.dtype) * a.view(*self.deltas.shape[:2], 1, 1)
+        return weighted.reshape(-1, weighted.shape[3]) if len(weighted) == 1 else weighted.sum(0).flatten(0, 1)
 
     def vjp(self, a: Tensor) -> list[Tensor]:
         """Σ (a∘δ)ᵀ inputs, and Σ a∘δ: one weight gradient for any K."""

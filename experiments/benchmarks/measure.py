@@ -23,11 +23,14 @@ LIMITS = {"correct": 120.0, "accelerator": 420.0}
 
 
 def measure(name: str, quick: bool, allocator: str | None, budget: float | None, where: Path | None) -> Results:
-    """Allocator → result; the record in the folder ``where`` grows with it. What did not run leaves it as it was."""
+    """Allocator → result; the record in the folder ``where`` grows with it. What did not run leaves it as it was.
+
+    quick: by default with the first allocator alone.
+    """
     path = where and where / f"{name}.json"
     seconds = (budget or LIMITS[name]) if name in LIMITS else None
     # torch need not be waited for here where the allocator is given
-    allocators = (allocator,) if allocator else import_module(f"{__package__}.{name}").ALLOCATORS
+    allocators = (allocator,) if allocator else import_module(f"{__package__}.{name}").ALLOCATORS[: 1 if quick else None]
     runs: Results = {}
 
     def keep(each: str, result: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from .last import Last, Perturbed
 from .masters import Masters
 from .move import Copy, Move, Swap
 from .sam import SAM
-from .watch import LongPerturbation, Standstill, Unrealised
+from .watch import LongPerturbation, Standstill, Unperturbed, Unrealised
 
 __all__ = [
     "SAM",
@@ -23,6 +23,7 @@ __all__ = [
     "Perturbed",
     "Standstill",
     "Swap",
+    "Unperturbed",
     "Unrealised",
     "passes",
     "schedules",

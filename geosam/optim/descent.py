@@ -76,9 +76,9 @@ class Descent:
         """Whether the update is known to be withheld: on an accelerator nobody asks."""
         if not vec.reads_are_free([skipped]):
             return False
-        stands = bool(skipped)
-        self.rule.watch.check_skipped(stands)
-        return stands
+        assert self.rule.last is not None
+        self.rule.watch.check_finite(self.rule.last)
+        return bool(skipped)
 
     def _skipped(self, skipped: Tensor) -> Tensor:
         assert self.rule.last is not None

@@ -11,7 +11,7 @@ from ..core import Vectors
 from ..core import vectors as vec
 from .last import Last
 
-EXTREME, UNREALISED, STANDSTILL = 0.3, 0.05, 10
+EXTREME, UNREALISED, STREAK = 0.3, 0.05, 10
 
 
 class LongPerturbation(RuntimeWarning):
@@ -26,6 +26,24 @@ class Standstill(RuntimeWarning):
     """Ten updates in a row were withheld."""
 
 
+class Unperturbed(RuntimeWarning):
+    """Ten steps in a row had no ε*, and were the base optimizer's own."""
+
+
+class Streak:
+    """What happens ten times in a row, told once."""
+
+    def __init__(self) -> None:
+        self.length, self.told = 0, False
+
+    def reached(self, happened: bool) -> bool:
+        """Whether this is the tenth in a row, for the first time."""
+        self.length = self.length + 1 if happened else 0
+        first = self.length == STREAK and not self.told
+        self.told |= first
+        return first
+
+
 class Watch:
     """Warns once where ‖ε*‖₂ is above 0.3 in units of :func:`average_size`.
 
@@ -35,7 +53,7 @@ class Watch:
     def __init__(self) -> None:
         self.steps, self.warned = 0, False
         self.rounded, self.warned_rounding = 0, False
-        self.skips, self.warned_skips = 0, False
+        self.withheld, self.unperturbed = Streak(), Streak()
 
     def unit(self, parameters: Vectors) -> Tensor | None:
         """The unit of a step in which it is due."""
@@ -57,16 +75,23 @@ class Watch:
                 stacklevel=2,
             )
 
-    def check_skipped(self, skipped: bool) -> None:
-        """Of a step. Warns at most once, at the tenth in a row."""
-        self.skips = self.skips + 1 if skipped else 0
-        if self.skips == STANDSTILL and not self.warned_skips:
-            self.warned_skips = True
+    def check_finite(self, last: Last) -> None:
+        """Of a step, on the host. Each kind warns at most once, at the tenth in a row."""
+        withheld = bool(last.skipped)
+        if self.withheld.reached(withheld):
             warnings.warn(
-                f"{STANDSTILL} updates in a row were withheld, because the second pass's gradient is not finite: nothing is "
+                f"{STREAK} updates in a row were withheld, because the second pass's gradient is not finite: nothing is "
                 "trained. Look for NaN in inputs and targets, or lower the learning rate; raise_nonfinite=True stops at the "
                 "first. Shown once.",
                 Standstill,
+                stacklevel=2,
+            )
+        if self.unperturbed.reached(not withheld and not last.finite):
+            warnings.warn(
+                f"{STREAK} steps in a row had no ε*: the first pass's loss or gradient, or what the metric made of them, is "
+                "not finite (a metric must be positive), and the base optimizer trains alone. Look at opt.last; "
+                "raise_nonfinite=True stops at the first. Shown once.",
+                Unperturbed,
                 stacklevel=2,
             )
 

@@ -20,8 +20,9 @@ from geosam.metrics import (
     Monge,
     ParameterScaled,
 )
+from geosam.norms import Diagonal
 from geosam.objectives import Smoothed
-from geosam.optim import Standstill
+from geosam.optim import Standstill, Unperturbed
 from tests.networks import Closure, Unruly, build, clones, draw, labels, mlp, same
 
 X, Y = draw(6, 4), labels(6)
@@ -234,3 +235,32 @@ def test_a_standstill_is_told_once():
     with pytest.warns(Standstill, match="10 updates in a row.*raise_nonfinite=True"):
         steps(bad, 1)
     steps(bad, 20)
+
+
+class Negative(GradientMagnitude):
+    """No norm: its diagonal is below zero."""
+
+    def local(self, observation):
+        return Diagonal.of([-torch.ones_like(p) for p in observation.parameters])
+
+
+@pytest.mark.host("an accelerator is not asked")
+@pytest.mark.parametrize("route", ["step", "perturb"])
+def test_a_metric_that_never_gives_epsilon_is_told_once(route):
+    model = build(mlp)
+    opt = SAM(torch.optim.SGD(model.parameters(), lr=0.1), Negative())
+
+    def steps(count: int) -> None:
+        for _ in range(count):
+            closure = Closure(model, X, Y)
+            if route == "step":
+                opt.step(closure)
+            else:
+                opt.perturb(closure)
+                closure()
+                opt.base.step()
+
+    steps(9)
+    with pytest.warns(Unperturbed, match="10 steps in a row had no ε.*must be positive"):
+        steps(1)
+    steps(20)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,10 +22,15 @@ def peak_bytes(run: Callable[[], Any], device: torch.device) -> int:
 
 
 def peak_and_kept(run: Callable[[], Any]) -> tuple[int, int]:
-    """(most, last) bytes alive on the host of those that ``run`` allocates, from the profiler's record."""
-    cpu = torch.profiler.ProfilerActivity.CPU
-    with torch.profiler.profile(activities=[cpu], profile_memory=True) as profile:
-        run()
+    """(most, last) bytes alive on the host of those that ``run`` allocates, in the profiler's record; cycles stay."""
+    cpu, collects = torch.profiler.ProfilerActivity.CPU, gc.isenabled()
+    gc.disable()
+    try:
+        with torch.profiler.profile(activities=[cpu], profile_memory=True) as profile:
+            run()
+    finally:
+        if collects:
+            gc.enable()
     # what was allocated before is left out: torch takes the size of what is freed from a table that outlives a profile, so that
     # such a tensor is freed with the size of whatever an earlier profile saw at its address, or not at all
     sizes: dict[int, int] = {}

@@ -1,8 +1,6 @@
 """What a step costs, in passes and in bytes: numbers that do not depend on the machine."""
 
-import gc
 from collections import Counter
-from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -10,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import geosam
-from experiments.common import memory
+from experiments.common.memory import peak_and_kept
 from geosam import SAM, Copy, Swap
 from geosam.metrics import EmpiricalFisher, Euclidean, GradientMagnitude, KLExact, Monge, ParameterScaled
 from tests.networks import Closure, build, draw, labels, mlp
@@ -104,16 +102,6 @@ def costs(route: str, metric: geosam.Metric) -> tuple[Counter[str], tuple[int, i
 def test_perturb_costs_what_step_costs(metric):
     (passes, size), (same, alike) = costs("step", metric), costs("perturb", metric)
     assert passes == same and alike == pytest.approx(size, rel=0.01)
-
-
-def peak_and_kept(step: Callable[[], object]) -> tuple[int, int]:
-    """What earlier tests left in cycles would be freed at any moment."""
-    gc.collect()
-    gc.disable()
-    try:
-        return memory.peak_and_kept(step)
-    finally:
-        gc.enable()
 
 
 class Wide(nn.Module):

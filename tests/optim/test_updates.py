@@ -1,6 +1,5 @@
 """GSAM: the update's gradient is ∇L(θ + ε) less α times the part of ∇L(θ) across it, and the default update costs nothing."""
 
-import gc
 import math
 from functools import partial
 from typing import ClassVar
@@ -13,13 +12,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import geosam
+from experiments.common.memory import peak_and_kept
 from geosam import SAM, Copy, Swap
 from geosam.metrics import EmpiricalFisher, Euclidean, GradientMagnitude, ParameterScaled
 from geosam.optim.updates import Sharp, SurrogateGap
 from geosam.solvers import MultiStep
 from geosam.testing import strategies
 from tests.networks import Closure, Unruly, build, clones, draw, labels, mlp, same
-from tests.optim.test_cost import Wide, peak_and_kept
+from tests.optim.test_cost import Wide
 from tests.placement import device
 
 X, Y, RHO, ALPHA = draw(6, 4, dtype=torch.float64), labels(6), 0.1, 0.7
@@ -254,7 +254,6 @@ def test_the_default_keeps_nothing_and_the_surrogate_gap_one_copy_for_the_length
         opt.step(closure)
         opt.zero_grad()
         closure.losses.clear()
-        gc.collect()  # what an earlier test left would be freed in between
         peak, kept = peak_and_kept(partial(opt.step, closure))
         size = sum(p.nbytes for p in model.parameters())
         held.append((peak / size, kept / size))

@@ -13,13 +13,13 @@ from matplotlib.figure import Figure
 from geosam.ablation import Results
 from geosam.ablation.report import QUIET, Note, Page, Picture, Section, Shown, Table
 
-WORDS = "Paired differences to {against} in points of {score}: mean and 95 % interval. Left of the line is worse."
+WORDS = "Paired differences to {against} in points of {score}: mean and 95 % interval. {side} of the line is worse."
 
 
 def overview(title: str, about: str, found: Mapping[str, Results], pictures: Sequence[Picture] = ()) -> Page:
     """Of a study of ablations. found: by setting; each has a page of its own in a folder of that name. pictures: its own."""
     rule = next(iter(found.values())).outcomes.rule
-    words = WORDS.format(against=rule.against, score=rule.score)
+    words = WORDS.format(against=rule.against, score=rule.score, side="Left" if rule.larger else "Right")
     sections = [Section(name, [_table(name, results)]) for name, results in found.items()]
     shown, scores = [*pictures, Picture("overview", words, partial(_panels, found))], _scores(found, rule.score)
     also = [Section("Differences", shown[1:])] if pictures else []
@@ -47,7 +47,7 @@ class Together:
 
 def _panels(found: Mapping[str, Results]) -> Figure:
     names = list(dict.fromkeys(name for results in found.values() for name in results.verdicts()))
-    figure = Figure(figsize=(2.6 * len(found) + 2.4, 0.3 * len(names) + 1.0))
+    figure = Figure(figsize=(2.6 * len(found) + 2.4, 0.3 * len(names) + 1.3))
     for axes, (setting, results) in zip(
         figure.subplots(1, len(found), sharey=True, squeeze=False)[0], found.items(), strict=True
     ):
@@ -62,6 +62,8 @@ def _panels(found: Mapping[str, Results]) -> Figure:
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.grid(axis="x")
+    rule = next(iter(found.values())).outcomes.rule
+    figure.supxlabel(f"minus {rule.against}, in points of {rule.score}")
     return figure
 
 
